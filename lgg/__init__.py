@@ -1,0 +1,1 @@
+"""Low-grade glioma segmentation in brain MRI slices. Research only, not a medical device."""

@@ -1,0 +1,181 @@
+"""From slices to the network's input, and from its output back to the slices' own grid.
+
+Training, evaluation, the library and the page all call `fit` and `normalise`: what a network sees when it
+serves is, tensor for tensor, what it saw when it learned.
+
+A slice is shifted and scaled by the mean and standard deviation of each channel *inside the head*, so the
+input does not change when an image is multiplied by a positive constant. The statistics are those of the
+slice (a lone upload) or of the whole volume (a series); the networks are trained with both.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+from torch import Tensor
+
+from lgg.slice import FLAIR
+
+StatisticsMode = Literal["slice", "volume"]
+
+#: Smoothing before Otsu, as a share of the longer side: 2 px at 256.
+HEAD_SMOOTHING = 1 / 128
+#: A "head" below this share of the picture is noise; statistics then come from the whole picture.
+SMALLEST_HEAD = 0.01
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an (height, width) picture lies in the square network input.
+
+    The longer side is scaled to `size`, the shorter in proportion and centred at (`top`, `left`).
+    """
+
+    height: int
+    width: int
+    size: int
+
+    @property
+    def scaled(self) -> tuple[int, int]:
+        """Height and width of the picture inside the square."""
+        longer = max(self.height, self.width)
+        return max(1, round(self.height * self.size / longer)), max(1, round(self.width * self.size / longer))
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Top and left of the picture inside the square."""
+        height, width = self.scaled
+        return (self.size - height) // 2, (self.size - width) // 2
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of each channel inside the head: two (3,) float32 arrays, std > 0."""
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch ready for a network.
+
+    Attributes:
+        inputs: (N, 3, size, size) float32.
+        heads: (N, H, W) bool, the head in the slices' own grid.
+        placement: how to come back.
+    """
+
+    inputs: Tensor
+    heads: NDArray[np.bool_]
+    placement: Placement
+
+
+def head_mask(flair: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """The head: largest component of the smoothed FLAIR above its Otsu threshold, holes filled.
+
+    The threshold is taken on the square root of the intensities: on the intensities themselves it parts
+    bright scalp from brain in many slices, instead of head from air.
+
+    Args:
+        flair: (H, W) a slice or (N, H, W) a volume in slice order; any finite range.
+
+    Returns:
+        bool of the same shape; all False where the picture is constant.
+    """
+    sigma = max(flair.shape[-2:]) * HEAD_SMOOTHING
+    smooth = ndimage.gaussian_filter(flair.astype(np.float64), (0, sigma, sigma)[-flair.ndim :])
+    if smooth.max() <= smooth.min():
+        return np.zeros(flair.shape, bool)
+    smooth = np.sqrt(smooth - smooth.min())
+    components, count = ndimage.label(smooth > threshold_otsu(smooth))
+    if count == 0:
+        return np.zeros(flair.shape, bool)
+    largest = components == 1 + np.argmax(np.bincount(components.ravel())[1:])
+    if largest.ndim == 2:
+        return ndimage.binary_fill_holes(largest)
+    # Slice by slice: the cut through the neck opens a volume's cavities, a slice's stay closed.
+    return np.stack([ndimage.binary_fill_holes(one) for one in largest])
+
+
+def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statistics:
+    """Mean and standard deviation of each channel inside the head.
+
+    Args:
+        pixels: (..., H, W, 3), a slice or a volume.
+        head: (..., H, W) bool. Where it covers too little to be one, the whole picture counts.
+    """
+    inside = pixels[head] if head.mean() >= SMALLEST_HEAD else pixels.reshape(-1, pixels.shape[-1])
+    mean, std = inside.mean(0, dtype=np.float64), inside.std(0, dtype=np.float64)
+    # A channel without contrast (black, say) carries no scale of its own: it becomes zeros.
+    flat = std <= 1e-6 * np.abs(inside).max(0)
+    return Statistics(mean.astype(np.float32), np.where(flat, 1, std).astype(np.float32))
+
+
+def fit(pixels: NDArray[np.float32], size: int) -> Tensor:
+    """Scale the longer side to `size` and pad the shorter with the channel's darkest value.
+
+    Args:
+        pixels: (N, H, W, C) float32 in the file's units.
+        size: side of the network's input in pixels.
+
+    Returns:
+        (N, C, size, size) float32 in the same units.
+    """
+    batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32))
+    placement = Placement(*pixels.shape[1:3], size)
+    if batch.shape[-2:] != placement.scaled:
+        batch = F.interpolate(batch, placement.scaled, mode="bilinear", antialias=True)
+    if placement.scaled == (size, size):
+        return batch
+    (height, width), (top, left) = placement.scaled, placement.corner
+    square = batch.amin((-2, -1), keepdim=True).repeat(1, 1, size, size)
+    square[..., top : top + height, left : left + width] = batch
+    return square
+
+
+def normalise(fitted: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """The z-score of each channel: (N, C, S, S) by (N or 1, C) statistics, float32."""
+    return (fitted - mean[..., None, None]) / std[..., None, None]
+
+
+def prepare(pixels: NDArray[np.float32], size: int, mode: StatisticsMode = "slice") -> Prepared:
+    """All of the above: slices of one size in, the networks' input out.
+
+    Args:
+        pixels: (N, H, W, 3) float32; with `mode="volume"` the slices of one series in their order.
+        size: side of the network's input.
+        mode: whether each slice has its own statistics or all share those of the volume.
+    """
+    flair = pixels[..., FLAIR]
+    if mode == "volume":
+        heads = head_mask(flair)
+        found = [statistics(pixels, heads)]
+    else:
+        heads = np.stack([head_mask(one) for one in flair])
+        found = [statistics(one, head) for one, head in zip(pixels, heads, strict=True)]
+    mean = torch.from_numpy(np.stack([one.mean for one in found]))
+    std = torch.from_numpy(np.stack([one.std for one in found]))
+    inputs = normalise(fit(pixels, size), mean, std)
+    return Prepared(inputs, heads, Placement(*pixels.shape[1:3], size))
+
+
+def restore(maps: Tensor, placement: Placement) -> NDArray[np.float32]:
+    """The inverse of `fit` for maps of the network's output.
+
+    Args:
+        maps: (N, size, size) float32, such as tumour probabilities.
+
+    Returns:
+        (N, H, W) float32 on the grid of the slices, range kept.
+    """
+    (height, width), (top, left) = placement.scaled, placement.corner
+    inner = maps[:, None, top : top + height, left : left + width].float()
+    if (height, width) != (placement.height, placement.width):
+        inner = F.interpolate(inner, (placement.height, placement.width), mode="bilinear", antialias=True)
+    return inner[:, 0].cpu().numpy()
