@@ -59,10 +59,10 @@ CASES = (
         caption="Synthetic phantom with two separate lesions, one on each side: "
         "check that both are outlined and how their areas add up.",
         person=Person(level=21, seed=39, scale=(0.98, 1.03), turn=3, scalp=5, temporalis=4),
-        scanner=Scanner(seed=103, gain=(1.1, 0.95, 0.9), field_of_view=-2),
+        scanner=Scanner(seed=103, bias=0.03, gain=(1.1, 0.95, 0.9), field_of_view=-2),
         lesions=(
             Lesion(x=-34, y=24, radii=(17, 13), turn=120, push=2, seed=9),
-            Lesion(x=36, y=-44, radii=(12, 10), turn=60, seed=10),
+            Lesion(x=36, y=-44, radii=(13, 11), turn=60, seed=10),
         ),
     ),
     Case(

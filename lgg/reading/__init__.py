@@ -31,7 +31,7 @@ Source = str | os.PathLike[str] | bytes | BinaryIO
 DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg}
 
 
-def read_slice(source: Source, name: str | None = None) -> Slice:
+def read_slice(source: Source, name: str | None = None, *, allow_constant: bool = False) -> Slice:
     """Read one axial MRI slice from a TIFF, PNG or JPEG file.
 
     Three channels are taken as pre-contrast T1, FLAIR and post-contrast T1, in this order. One channel, and
@@ -43,6 +43,7 @@ def read_slice(source: Source, name: str | None = None) -> Slice:
     Args:
         source: a path, the file's bytes, or a binary stream, read from where it stands and left open.
         name: what messages and `Slice.source` call the file; its bare name, or "slice", by default.
+        allow_constant: accept a picture of one value, as the air above the head is within a series.
 
     Returns:
         A `Slice`: pixels (H, W, 3) float32, finite, not all equal, 32 to 4096 pixels a side.
@@ -53,7 +54,8 @@ def read_slice(source: Source, name: str | None = None) -> Slice:
     name = _bare_name(source, name)
     try:
         picture = _decode(_load(source))
-        _check_content(picture.pixels)
+        if not allow_constant:
+            _check_content(picture.pixels)
     except SliceError as error:
         raise SliceError(f"{name}: {error}") from error.__cause__
     grey = _is_grey(picture.pixels)

@@ -1,0 +1,107 @@
+"""Overlap of two masks and quality of a gate, each measure defined once.
+
+Masks are bool arrays of any equal shape: a slice (H, W), a volume (N, H, W) or a whole set at once (*pooled*).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+
+#: In numerator and denominator, so that empty against empty is 1.
+EPSILON = 1e-6
+ECE_BINS = 15
+
+
+def dice(predicted: Mask, truth: Mask) -> float:
+    """2|A∩B| / (|A|+|B|), 0 to 1; empty against empty is 1."""
+    overlap = np.count_nonzero(predicted & truth)
+    total = np.count_nonzero(predicted) + np.count_nonzero(truth)
+    return (2 * overlap + EPSILON) / (total + EPSILON)
+
+
+def iou(predicted: Mask, truth: Mask) -> float:
+    """|A∩B| / |A∪B|, 0 to 1; empty against empty is 1."""
+    overlap = np.count_nonzero(predicted & truth)
+    return (overlap + EPSILON) / (np.count_nonzero(predicted | truth) + EPSILON)
+
+
+def slice_dices(predicted: Mask, truth: Mask) -> NDArray[np.float64]:
+    """Dice of each slice of (N, H, W) masks."""
+    return np.array([dice(one, other) for one, other in zip(predicted, truth, strict=True)])
+
+
+def slice_all(dices: Sequence[float] | NDArray, tumour: Mask, empty_share: float | None = None) -> float:
+    """Mean Dice over all slices, empty ones included.
+
+    Args:
+        dices: Dice of each slice.
+        tumour: whether each slice holds tumour.
+        empty_share: reweight to this share of empty slices (the reference had 268 of 393), as the measure
+            rises with it; None for the set's own.
+    """
+    values = np.asarray(dices, float)
+    if empty_share is None or tumour.all() or not tumour.any():
+        return float(values.mean())
+    return float(empty_share * values[~tumour].mean() + (1 - empty_share) * values[tumour].mean())
+
+
+def hd95(predicted: Mask, truth: Mask) -> float:
+    """95th percentile of the distances between two outlines in a slice (H, W), in pixels.
+
+    The larger of the two directed percentiles (as MONAI); NaN where a mask is empty.
+    """
+    if not predicted.any() or not truth.any():
+        return float("nan")
+    ours, theirs = _edge(predicted), _edge(truth)
+    there = ndimage.distance_transform_edt(~theirs)[ours]
+    back = ndimage.distance_transform_edt(~ours)[theirs]
+    return float(max(np.percentile(there, 95), np.percentile(back, 95)))
+
+
+def _edge(mask: Mask) -> Mask:
+    return mask & ~ndimage.binary_erosion(mask)
+
+
+def auroc(probability: NDArray[np.floating], positive: Mask) -> float:
+    """Area under the ROC curve: the chance that a positive outranks a negative, ties half.
+
+    (N,) each; NaN where one class is absent.
+    """
+    positives = np.count_nonzero(positive)
+    negatives = positive.size - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, inverse, counts = np.unique(probability, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # equal values share their mean rank
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def calibration_error(probability: NDArray[np.floating], positive: Mask, bins: int = ECE_BINS) -> float:
+    """Expected calibration error over equal bins (Guo et al., 2017): mean |share of positives − mean p|."""
+    which = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
+    error = 0.0
+    for one in np.unique(which):
+        inside = which == one
+        error += inside.mean() * abs(positive[inside].mean() - probability[inside].mean())
+    return float(error)
+
+
+def bootstrap_interval(
+    values: NDArray[np.floating], groups: Sequence[str], repeats: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of a mean, by drawing patients (not slices) with replacement.
+
+    Args:
+        values: (N,) one a slice or a patient.
+        groups: the patient of each value.
+    """
+    names, which = np.unique(np.asarray(groups), return_inverse=True)
+    sums, counts = np.bincount(which, values), np.bincount(which)
+    draws = np.random.default_rng(seed).integers(0, len(names), (repeats, len(names)))
+    means = sums[draws].sum(1) / counts[draws].sum(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)

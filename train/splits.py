@@ -1,0 +1,87 @@
+"""Who trains, who validates, who tests: the fixed splits of `kaggle_3m`, and the same rules for other data.
+
+`splits.json` is never redrawn. Its *patient* split is the honest one; its *slice* split shuffles slices as the
+reference did, so neighbouring slices of one patient stand on both sides, and is labelled leaky wherever shown.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from lgg.errors import DataError
+
+Protocol = Literal["patient", "slice"]
+Side = Literal["train", "validation", "test"]
+#: Shares of train, validation and test.
+SHARES = (0.8, 0.1, 0.1)
+SEED = 0
+
+
+@cache
+def fixed() -> dict[str, Any]:
+    """`splits.json`: `patient` and `slice` (side → names), `folds` (lists) and `regression` (patients)."""
+    return json.loads((resources.files("train") / "splits.json").read_text())
+
+
+def select(
+    keys: Sequence[str], protocol: Protocol, volumes: dict[str, int] | None = None
+) -> dict[Side, list[str]]:
+    """Share out patients (or slices) to the three sides.
+
+    Args:
+        keys: patient names for `patient`, `<patient>_<number>` for `slice`.
+        protocol: which split.
+        volumes: tumour pixels of each patient, to stratify data that is not `kaggle_3m`.
+
+    Returns:
+        Side → those of `keys` on it. Where all of them stand in `splits.json`, that decides.
+
+    Raises:
+        DataError: some keys stand in `splits.json` and some do not: two data sets were mixed.
+    """
+    sides: dict[Side, list[str]] = {side: fixed()[protocol][side] for side in get_args(Side)}
+    known = {key for names in sides.values() for key in names}
+    strangers = sorted(set(keys) - known)
+    if not strangers:
+        present = set(keys)
+        return {side: [key for key in names if key in present] for side, names in sides.items()}
+    if len(strangers) < len(keys):
+        raise DataError(
+            f"{strangers[0]} and {len(strangers) - 1} more are not in the fixed split of kaggle_3m, but others are. "
+            "Keep your own data and kaggle_3m in separate folders."
+        )
+    if protocol == "slice":
+        return _cut(list(np.random.default_rng(SEED).permutation(sorted(keys))))
+    return _stratified(keys, volumes or {})
+
+
+def _stratified(patients: Sequence[str], volumes: dict[str, int]) -> dict[Side, list[str]]:
+    """By site and tumour volume: ranked by both, each run of ten gives one to validation and one to test."""
+    rng = np.random.default_rng(SEED)
+    ranked = sorted(patients, key=lambda name: (site(name), volumes.get(name, 0), name))
+    sides: dict[Side, list[str]] = {side: [] for side in get_args(Side)}
+    if len(ranked) < 10:
+        return _cut(list(rng.permutation(ranked)))
+    for start in range(0, len(ranked), 10):
+        run = list(rng.permutation(ranked[start : start + 10]))
+        sides["test"] += run[:1]
+        sides["validation"] += run[1:2]
+        sides["train"] += run[2:]
+    return {side: sorted(names) for side, names in sides.items()}
+
+
+def _cut(shuffled: list[str]) -> dict[Side, list[str]]:
+    """80/10/10 in the order given; with three keys or more no side stays empty."""
+    each = max(1, round(len(shuffled) * SHARES[1]))
+    test, validation, train = shuffled[:each], shuffled[each : 2 * each], shuffled[2 * each :]
+    return {"train": sorted(train), "validation": sorted(validation), "test": sorted(test)}
+
+
+def site(patient: str) -> str:
+    """The hospital in a TCGA name (`TCGA_<site>_...`), else an empty string."""
+    parts = patient.split("_")
+    return parts[1] if len(parts) > 2 and parts[0] == "TCGA" else ""
