@@ -1,15 +1,17 @@
 """Overlap of two masks and quality of a gate, each measure defined once.
 
-Masks are bool arrays of any equal shape: a slice (H, W), a volume (N, H, W) or a whole set at once (*pooled*).
+Masks are bool arrays of equal shape: a slice (H, W), a volume (N, H, W) or a whole set at once (*pooled*).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 Mask = NDArray[np.bool_]
+T = TypeVar("T")
 
 #: In numerator and denominator, so that empty against empty is 1.
 EPSILON = 1e-6
@@ -91,17 +93,19 @@ def calibration_error(probability: NDArray[np.floating], positive: Mask, bins: i
 
 
 def bootstrap_interval(
-    values: NDArray[np.floating], groups: Sequence[str], repeats: int = 2000, seed: int = 0
+    statistic: Callable[[Sequence[T]], float], patients: Sequence[T], repeats: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of a mean, by drawing patients (not slices) with replacement.
+    """95 % interval of a statistic, by drawing whole patients (never slices) with replacement.
+
+    Draws in which the statistic is not defined (NaN) are left out.
 
     Args:
-        values: (N,) one a slice or a patient.
-        groups: the patient of each value.
+        statistic: from any patients' results to a number.
+        patients: the results of each patient.
     """
-    names, which = np.unique(np.asarray(groups), return_inverse=True)
-    sums, counts = np.bincount(which, values), np.bincount(which)
-    draws = np.random.default_rng(seed).integers(0, len(names), (repeats, len(names)))
-    means = sums[draws].sum(1) / counts[draws].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    draws = np.random.default_rng(seed).integers(0, len(patients), (repeats, len(patients)))
+    values = np.array([statistic([patients[one] for one in draw]) for draw in draws])
+    if np.isnan(values).all():
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)

@@ -61,21 +61,6 @@ class Statistics:
     std: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A batch ready for a network.
-
-    Attributes:
-        inputs: (N, 3, size, size) float32.
-        heads: (N, H, W) bool, the head in the slices' own grid.
-        placement: how to come back.
-    """
-
-    inputs: Tensor
-    heads: NDArray[np.bool_]
-    placement: Placement
-
-
 def head_mask(flair: NDArray[np.floating]) -> NDArray[np.bool_]:
     """The head: largest component of the smoothed FLAIR above its Otsu threshold, holes filled.
 
@@ -128,7 +113,7 @@ def fit(pixels: NDArray[np.float32], size: int) -> Tensor:
         (N, C, size, size) float32 in the same units.
     """
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32))
-    placement = Placement(*pixels.shape[1:3], size)
+    placement = Placement(pixels.shape[1], pixels.shape[2], size)
     if batch.shape[-2:] != placement.scaled:
         batch = F.interpolate(batch, placement.scaled, mode="bilinear", antialias=True)
     if placement.scaled == (size, size):
@@ -140,29 +125,35 @@ def fit(pixels: NDArray[np.float32], size: int) -> Tensor:
 
 
 def normalise(fitted: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """The z-score of each channel: (N, C, S, S) by (N or 1, C) statistics, float32."""
+    """The z-score of each channel: (N, C, S, S) by (N, C) statistics, float32."""
     return (fitted - mean[..., None, None]) / std[..., None, None]
 
 
-def prepare(pixels: NDArray[np.float32], size: int, mode: StatisticsMode = "slice") -> Prepared:
-    """All of the above: slices of one size in, the networks' input out.
+def measure(
+    pixels: NDArray[np.float32], mode: StatisticsMode = "slice"
+) -> tuple[NDArray[np.bool_], list[Statistics]]:
+    """Find the heads and the statistics of slices of one size.
 
     Args:
         pixels: (N, H, W, 3) float32; with `mode="volume"` the slices of one series in their order.
-        size: side of the network's input.
         mode: whether each slice has its own statistics or all share those of the volume.
+
+    Returns:
+        heads (N, H, W) bool, and N statistics.
     """
     flair = pixels[..., FLAIR]
     if mode == "volume":
         heads = head_mask(flair)
-        found = [statistics(pixels, heads)]
-    else:
-        heads = np.stack([head_mask(one) for one in flair])
-        found = [statistics(one, head) for one, head in zip(pixels, heads, strict=True)]
+        return heads, [statistics(pixels, heads)] * len(pixels)
+    heads = np.stack([head_mask(one) for one in flair])
+    return heads, [statistics(one, head) for one, head in zip(pixels, heads, strict=True)]
+
+
+def network_input(pixels: NDArray[np.float32], found: list[Statistics], size: int) -> Tensor:
+    """What a network sees: (N, H, W, 3) slices and their statistics in, (N, 3, size, size) float32 out."""
     mean = torch.from_numpy(np.stack([one.mean for one in found]))
     std = torch.from_numpy(np.stack([one.std for one in found]))
-    inputs = normalise(fit(pixels, size), mean, std)
-    return Prepared(inputs, heads, Placement(*pixels.shape[1:3], size))
+    return normalise(fit(pixels, size), mean, std)
 
 
 def restore(maps: Tensor, placement: Placement) -> NDArray[np.float32]:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lgg.preprocess import fit, head_mask, statistics
-from lgg.slice import FLAIR
+from lgg.preprocess import fit, measure
 from train.index import SliceFiles, Volume, load_volume
 
 
@@ -77,14 +76,13 @@ def load_slices(
 
 def volume_slices(volume: Volume, patient: int, size: int) -> Slices:
     """One volume as `Slices`."""
-    flair = volume.pixels[..., FLAIR]
-    shared = statistics(volume.pixels, head_mask(flair))
-    pairs = [(statistics(one, head_mask(one[..., FLAIR])), shared) for one in volume.pixels]
+    # Of the slice first, of the volume second: the order of `train.augment.SLICE` and `VOLUME`.
+    pairs = list(zip(measure(volume.pixels, "slice")[1], measure(volume.pixels, "volume")[1], strict=True))
     masks = fit(volume.masks[..., None].astype(np.float32), size)
     return Slices(
         fit(volume.pixels, size),
         masks,
-        torch.from_numpy(volume.masks.any((1, 2))),
+        torch.from_numpy(volume.tumour),
         torch.from_numpy(np.stack([[one.mean for one in pair] for pair in pairs])),
         torch.from_numpy(np.stack([[one.std for one in pair] for pair in pairs])),
         torch.full((len(masks),), patient),

@@ -1,6 +1,7 @@
 """The index of a `kaggle_3m` folder: which patients and slices it holds, and where."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,11 @@ class Volume:
     pixels: NDArray[np.float32]
     masks: NDArray[np.bool_]
     numbers: tuple[int, ...]
+
+    @property
+    def tumour(self) -> NDArray[np.bool_]:
+        """(N,) bool, whether each slice holds tumour."""
+        return np.array([one.any() for one in self.masks])
 
 
 def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:
@@ -101,7 +107,8 @@ def load_volume(slices: list[SliceFiles]) -> Volume:
     Raises:
         DataError: a file cannot be read, or the sizes within the patient differ (the file is named).
     """
-    pixels, masks = [], []
+    pixels: list[NDArray[np.float32]] = []
+    masks: list[NDArray[np.bool_]] = []
     for one in slices:
         try:
             image = read_slice(one.image, allow_constant=True).pixels
@@ -111,10 +118,22 @@ def load_volume(slices: list[SliceFiles]) -> Volume:
         if mask.shape != image.shape[:2]:
             raise DataError(f"{one.mask.name} is {_size(mask)}, its image is {_size(image)}.")
         if pixels and image.shape != pixels[0].shape:
-            raise DataError(f"{one.image.name} is {_size(image)}, the patient's others are {_size(pixels[0])}.")
+            raise DataError(
+                f"{one.image.name} is {_size(image)}, the patient's others are {_size(pixels[0])}."
+            )
         pixels.append(image)
         masks.append(mask)
     return Volume(slices[0].patient, np.stack(pixels), np.stack(masks), tuple(one.number for one in slices))
+
+
+def only(volume: Volume, keys: Sequence[str]) -> Volume:
+    """The volume with those slices alone that `keys` names; all of them where it names the patient."""
+    wanted = set(keys)
+    if volume.patient in wanted:
+        return volume
+    rows = [row for row, number in enumerate(volume.numbers) if f"{volume.patient}_{number}" in wanted]
+    numbers = tuple(volume.numbers[row] for row in rows)
+    return Volume(volume.patient, volume.pixels[rows], volume.masks[rows], numbers)
 
 
 def _size(array: NDArray) -> str:

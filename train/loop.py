@@ -65,7 +65,7 @@ def train(
     elif recipe.initialise == "imagenet" and not initialise_encoder(model, architecture):
         initialised = "scratch"
     # Channels last is how convolutions are fastest on both CPUs and tensor cores.
-    model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device).to(memory_format=torch.channels_last)
 
     learning, validation = (side.to(device) for side in sides)
     weight = slice_weight(learning.tumour) if architecture == GATE else pixel_weight(learning.masks)
@@ -75,7 +75,13 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     bare = accelerator.unwrap_model(model)
 
-    state: dict[str, Any] = {"epoch": 0, "best": None, "best_epoch": 0, "best_score": -math.inf, "seconds": 0.0}
+    state: dict[str, Any] = {
+        "epoch": 0,
+        "best": None,
+        "best_epoch": 0,
+        "best_score": -math.inf,
+        "seconds": 0.0,
+    }
     state |= {"architecture": architecture, "recipe": asdict(recipe), "initialised": initialised}
     if resume:
         state = load_checkpoint(run, architecture, recipe)

@@ -1,7 +1,7 @@
-"""Who trains, who validates, who tests: the fixed splits of `kaggle_3m`, and the same rules for other data.
+"""Who trains, who validates, who tests: fixed for `kaggle_3m`, drawn by the same rules for other data.
 
-`splits.json` is never redrawn. Its *patient* split is the honest one; its *slice* split shuffles slices as the
-reference did, so neighbouring slices of one patient stand on both sides, and is labelled leaky wherever shown.
+`splits.json` is never redrawn. Its *patient* split is the honest one; its *slice* split shuffles slices as
+the reference did, so neighbouring slices of one patient stand on both sides: labelled leaky wherever shown.
 """
 
 import json
@@ -51,7 +51,8 @@ def select(
         return {side: [key for key in names if key in present] for side, names in sides.items()}
     if len(strangers) < len(keys):
         raise DataError(
-            f"{strangers[0]} and {len(strangers) - 1} more are not in the fixed split of kaggle_3m, but others are. "
+            f"{strangers[0]} and {len(strangers) - 1} more are not in the fixed split of kaggle_3m, "
+            "others are. "
             "Keep your own data and kaggle_3m in separate folders."
         )
     if protocol == "slice":

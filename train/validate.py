@@ -16,7 +16,12 @@ from train.losses import LossName, loss_of
 
 @torch.inference_mode()
 def validate(
-    model: nn.Module, architecture: str, slices: Slices, loss: LossName, pos_weight: Tensor, batch_size: int = 32
+    model: nn.Module,
+    architecture: str,
+    slices: Slices,
+    loss: LossName,
+    pos_weight: Tensor,
+    batch_size: int = 32,
 ) -> dict[str, float]:
     """Loss and the measures that choose the best epoch.
 
@@ -48,5 +53,7 @@ def validate(
     return {
         "loss": float(loss_of(loss, logit, mask, pos_weight)),
         "dice": float(np.mean(volumes)),
-        "slice_tumour": float(metrics.slice_dices(predicted[holds], truth[holds]).mean()) if holds.any() else 1.0,
+        "slice_tumour": float(metrics.slice_dices(predicted[holds], truth[holds]).mean())
+        if holds.any()
+        else 1.0,
     }

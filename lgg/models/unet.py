@@ -5,6 +5,7 @@ One class serves two networks: `unet` (widths 64 to 1024, ReLU, transposed convo
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -71,7 +72,7 @@ class UNet(nn.Module):
         upsampling: Upsampling = "transposed",
     ) -> None:
         super().__init__()
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(pairwise(widths))
         self.stem = DoubleConv(in_channels, widths[0], activation)
         self.downs = nn.ModuleList(Down(fine, coarse, activation) for fine, coarse in steps)
         self.ups = nn.ModuleList(Up(coarse, fine, activation, upsampling) for fine, coarse in reversed(steps))

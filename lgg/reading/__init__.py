@@ -1,9 +1,9 @@
 """From a file to a typed slice: TIFF, PNG and JPEG, told apart by their first bytes.
 
-Uploads are hostile until proven otherwise. So every header is parsed here, with limits, before a decoder sees
-a byte of it: a declared size is checked before memory is reserved for it, and decoders get the pixel data
-only, without the metadata that they would unpack on their own. Nothing global is changed (no Pillow limit, no
-warning filter, no logger), so any number of threads may read at once.
+Uploads are hostile until proven otherwise. So tifffile, Pillow and imagecodecs, which decode them, are fenced
+in: a declared size is checked before memory is reserved for it, metadata is bounded or taken out first, and
+data that is missing is an error. Nothing global is changed (no Pillow limit, no warning filter; tifffile's
+log is filtered for our own files only), so any number of threads may read at once.
 
 Transparency is ignored throughout: it says where a program would show its background, not what the scanner
 measured, and blending it in would change intensities.

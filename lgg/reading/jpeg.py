@@ -1,36 +1,27 @@
-"""JPEG: its markers, checked, and its pixels by Pillow, which alone tells that a JPEG is cut short.
+"""JPEG: its segments, checked, and its pixels by Pillow, which alone tells that a JPEG is cut short.
 
-Pillow gets a file without its metadata: it would parse EXIF and multi-picture blocks and warn about them.
+Pillow gets a file without its metadata: it would parse them first, at any size, and warn about them.
 """
 
 import io
-from dataclasses import dataclass, field
+import re
+import struct
 
 import numpy as np
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from lgg.errors import SliceError
-from lgg.reading.picture import CUT_SHORT, Picture, check_size, upright
-from lgg.reading.tags import exif_orientation
+from lgg.reading.picture import CUT_SHORT, Picture, check_size, exif_orientation, upright
 
-START = b"\xff\xd8"
-SCAN, END, EXIF_SEGMENT, COMMENT = 0xDA, 0xD9, 0xE1, 0xFE
+#: A segment's marker, which may be padded, and its length, which counts itself.
+SEGMENT = re.compile(rb"\xff+([\x01-\xfe])(..)", re.DOTALL)
+SCAN, EXIF_SEGMENT, COMMENT = 0xDA, 0xE1, 0xFE
 #: Start-of-frame markers, which hold the size: C0 to CF, but for tables (C4, CC) and an extension (C8).
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: JFIF's and Adobe's segments say how colours are stored; the other application segments are metadata.
-APPLICATION, COLOUR_SEGMENTS = frozenset(range(0xE0, 0xF0)), (0xE0, 0xEE)
+METADATA = frozenset((*range(0xE0, 0xF0), COMMENT)) - {0xE0, 0xEE}
 #: A progressive JPEG has about ten scans; each costs a pass over the whole picture.
-MAX_SCANS = 100
-
-
-@dataclass
-class _Header:
-    """What stands before the first scan: size in pixels, what Pillow gets, and where the scan begins."""
-
-    kept: list[bytes] = field(default_factory=lambda: [START])
-    frames: list[bytes] = field(default_factory=list)
-    exif: bytes = b""
-    scan_start: int = 0
+MAX_SEGMENTS, MAX_SCANS = 10_000, 100
 
 
 def decode_jpeg(data: bytes) -> Picture:
@@ -41,46 +32,41 @@ def decode_jpeg(data: bytes) -> Picture:
     Raises:
         SliceError: CMYK, 12 bits, a size beyond the limits, or data is missing or damaged.
     """
-    header = _walk(data)
-    if len(header.frames) != 1 or len(header.frames[0]) < 6:
-        raise SliceError(CUT_SHORT)
-    frame = header.frames[0]
-    check_size(int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big"))
-    if frame[0] != 8:
-        raise SliceError(f"this JPEG has {frame[0]} bits a value. Save it as TIFF or PNG.")
-    if frame[5] not in (1, 3):
+    lean, exif = _without_metadata(data)
+    with JpegImageFile(io.BytesIO(lean)) as image:  # not Image.open, whose size limit is the host's
+        pixels = np.asarray(image, np.float32)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return upright(Picture(pixels, lossy=True), exif_orientation(exif))
+
+
+def _without_metadata(data: bytes) -> tuple[bytes, bytes]:
+    """The file as Pillow gets it, its size and colours checked; and its EXIF block."""
+    lean, exif, frames, position = [data[:2]], b"", 0, 2
+    for _ in range(MAX_SEGMENTS):
+        segment = SEGMENT.match(data, position)
+        if not segment:
+            break
+        marker, end = segment[1][0], segment.start(2) + int.from_bytes(segment[2], "big")
+        if marker == SCAN and frames == 1 and data.count(b"\xff\xda", position) <= MAX_SCANS:
+            return b"".join((*lean, data[position:])), exif
+        content = data[segment.end() : end]
+        if marker in FRAMES:
+            frames += 1
+            _check_frame(content)
+        if marker == EXIF_SEGMENT and content.startswith(b"Exif\0\0"):
+            exif = exif or content[6:]
+        if marker not in METADATA:
+            lean.append(data[position:end])
+        position = end
+    raise SliceError(CUT_SHORT)
+
+
+def _check_frame(content: bytes) -> None:
+    bits, height, width, layers = struct.unpack_from(">BHHB", content)
+    check_size(height, width)
+    if bits != 8:
+        raise SliceError(f"this JPEG has {bits} bits a value. Save it as TIFF or PNG.")
+    if layers not in (1, 3):
         raise SliceError(
             "this JPEG is made for printing (CMYK). Save it as RGB or grey, best as TIFF or PNG."
         )
-    if data.count(bytes((0xFF, SCAN)), header.scan_start) > MAX_SCANS:
-        raise SliceError(CUT_SHORT)
-    lean = b"".join(header.kept) + data[header.scan_start :]
-    with Image.open(io.BytesIO(lean), formats=("JPEG",)) as image:
-        pixels = np.asarray(image, np.float32)
-    pixels = pixels.reshape(pixels.shape[0], pixels.shape[1], -1)
-    return Picture(upright(pixels, exif_orientation(header.exif)), lossy=True)
-
-
-def _walk(data: bytes) -> _Header:
-    """Go from marker to marker up to the first scan."""
-    header, position = _Header(), len(START)
-    while True:
-        while data[position : position + 2] == b"\xff\xff":  # markers may be padded
-            position += 1
-        if position + 4 > len(data) or data[position] != 0xFF:
-            raise SliceError(CUT_SHORT)
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
-        end = position + 2 + length
-        if marker == END or length < 2 or end > len(data):
-            raise SliceError(CUT_SHORT)
-        if marker == SCAN:
-            header.scan_start = position
-            return header
-        content = data[position + 4 : end]
-        if marker in FRAMES:
-            header.frames.append(content)
-        if marker == EXIF_SEGMENT and content.startswith(b"Exif\0\0") and not header.exif:
-            header.exif = content[6:]
-        if marker != COMMENT and (marker not in APPLICATION or marker in COLOUR_SEGMENTS):
-            header.kept.append(data[position:end])
-        position = end

@@ -1,9 +1,10 @@
 """What every decoder hands over, and the limits that hold before any of them runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from lgg.errors import SliceError
 
@@ -14,6 +15,9 @@ MIN_SIDE = 32
 #: Bytes of a file, and of one TIFF strip or tile unpacked: 256 MiB, which is 4096 × 4096 pixels × 4 channels
 #: × 4 bytes, the largest picture that `MAX_SIDE` allows in 32 bits.
 MAX_BYTES = MAX_SIDE * MAX_SIDE * 4 * 4
+
+#: Bytes of an EXIF block that are looked at: the orientation stands near its beginning, a thumbnail follows.
+MAX_EXIF_BYTES = 2**14
 
 #: What a reader answers about a file whose end, or whose middle, is missing.
 CUT_SHORT = "the file is cut short or damaged. Copy or download it again, or export the slice once more."
@@ -54,19 +58,24 @@ def check_size(height: int, width: int) -> None:
         )
 
 
-def upright(pixels: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
-    """Turn (H, W, C) pixels as the orientation tag of TIFF and EXIF says, 2 to 8; else leave them."""
+def exif_orientation(exif: bytes) -> int:
+    """The orientation, 1 to 8, in an EXIF block; 1 where there is none or it cannot be read."""
+    block = Image.Exif()
+    try:
+        block.load(exif[:MAX_EXIF_BYTES])
+        orientation = block.get(ExifTags.Base.Orientation, 1)
+    except Exception:  # whatever Pillow raises about a damaged block
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def upright(picture: Picture, orientation: int) -> Picture:
+    """Turn a picture as the orientation tag of TIFF and EXIF says, 2 to 8; else leave it."""
+    pixels, spacing = picture.pixels, picture.spacing
     if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
+        pixels, spacing = pixels.transpose(1, 0, 2), spacing and (spacing[1], spacing[0])
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
-    return pixels
-
-
-def upright_spacing(spacing: tuple[float, float] | None, orientation: int) -> tuple[float, float] | None:
-    """Exchange row and column spacing where `upright` exchanges rows and columns."""
-    if spacing is not None and orientation in (5, 6, 7, 8):
-        return spacing[1], spacing[0]
-    return spacing
+    return replace(picture, pixels=pixels, spacing=spacing)

@@ -1,33 +1,49 @@
-"""TIFF: what its tags declare, checked, and then its strips or tiles, one at a time.
+"""TIFF: tifffile reads the tags and decodes the strips and tiles; what they declare is checked here.
 
-Why not tifffile: it follows the metadata of dozens of microscopes, logs what it dislikes, and pads or drops
-data that is missing. For a slice from a stranger the opposite is wanted: the few layouts that MRI tools
-write, and an error for all else.
+tifffile fills in data that is missing and logs what it dislikes. For a slice from a stranger the opposite is
+wanted: the few layouts that MRI tools write, complete, and an error for all else.
 """
 
+import io
 import json
+import logging
 import math
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from operator import index
 
 import numpy as np
 from numpy.typing import NDArray
+from tifffile import TiffFile, TiffPage
 
 from lgg.errors import SliceError
-from lgg.reading import tags
-from lgg.reading.picture import CUT_SHORT, MAX_BYTES, Picture, check_size, upright, upright_spacing
-from lgg.reading.segments import COMPRESSIONS, FLOATING, HORIZONTAL, NO_PREDICTOR, Layout, places, segment
+from lgg.reading.picture import CUT_SHORT, MAX_BYTES, MAX_SIDE, Picture, check_size, upright
 from lgg.reading.spacing import IMAGEJ_UNITS, MM_PER_INCH, believable, plausible
-from lgg.reading.tags import Directory, read_directories
+from lgg.reading.tags import STACK, walk_tags
 
-STACK = (
-    "the TIFF holds several images, and one slice is read here. Save one slice as its own file; "
-    "if they are the three sequences of one slice, save them as the three channels of one image."
+PHOTOMETRIC, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, COLOUR_MAP = (
+    262,
+    274,
+    282,
+    283,
+    296,
+    320,
+)
+#: Tags without which the same bytes would be other pixels; tifffile drops one that points out of the file.
+LAYOUT = frozenset(
+    (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339)
 )
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = range(4)
-UNSIGNED, SIGNED, FLOAT, UNDEFINED = range(1, 5)
-#: Values of the ExtraSamples tag that mean transparency.
-ALPHA = (1, 2)
+UNCOMPRESSED, LZW, DEFLATE, OLD_DEFLATE, PACKBITS, ZSTANDARD = 1, 5, 8, 32946, 32773, 50000
+UNSIGNED, UNDEFINED = 1, 4
+NO_PREDICTOR, HORIZONTAL, FLOATING = 1, 2, 3
 #: Bits of the SubfileType tag that mark a thumbnail and a transparency mask.
 NOT_A_PAGE = 0b101
+
+_reading: ContextVar[bool] = ContextVar("_reading", default=False)
+# Only what tifffile logs about our files is dropped, only in the thread that reads one.
+logging.getLogger("tifffile").addFilter(lambda _: not _reading.get())
 
 
 def decode_tiff(data: bytes) -> Picture:
@@ -40,185 +56,158 @@ def decode_tiff(data: bytes) -> Picture:
     Raises:
         SliceError: another layout (named), several pages, or missing data.
     """
-    page = _single_page(read_directories(data))
-    layout = _layout(page)
-    _refuse_stack(page, layout)
-    photometric = page.one(tags.PHOTOMETRIC, BLACK_IS_ZERO)
-    colours = _colour_table(page, layout.bits) if photometric == PALETTE else None
-    pixels = _assemble(data, layout, colours)
-    if photometric == WHITE_IS_ZERO:
-        # Integers without sign mirror within their range; other types within the values present.
-        with np.errstate(over="ignore", invalid="ignore"):
-            top = (
-                np.float32(2.0**layout.bits - 1) if layout.dtype.kind == "u" else pixels.max() + pixels.min()
-            )
-            pixels = np.subtract(top, pixels, out=pixels)
-    orientation = page.one(tags.ORIENTATION, 1)
-    spacing = upright_spacing(_spacing(page), orientation)
-    return Picture(upright(pixels, orientation), spacing, palette=colours is not None)
+    codes = walk_tags(data)
+    token = _reading.set(True)
+    try:
+        with io.BytesIO(data) as stream, TiffFile(stream, is_scanimage=False) as file:
+            page = _single_page(file, codes)
+            check_size(index(page.imagelength), index(page.imagewidth))
+            imagej = file.imagej_metadata or {}
+            _refuse_stack(page, imagej)
+            _check_samples(page)
+            channels = _channels(page)
+            _check_segments(page)
+            picture = _assemble(data, page, channels)
+            spacing = _spacing(page, imagej)
+            return upright(replace(picture, spacing=spacing), page.tags.valueof(ORIENTATION, 1))
+    finally:
+        _reading.reset(token)
 
 
-def _single_page(directories: list[Directory]) -> Directory:
+def _single_page(file: TiffFile, codes: list[frozenset[int]]) -> TiffPage:
     """The one page that is neither a thumbnail nor a mask of another."""
-    pages = [page for page in directories if not page.one(tags.SUBFILE_TYPE, 0) & NOT_A_PAGE]
-    if len(pages) > 1:
+    pages = []
+    for number, present in enumerate(codes):
+        page = file.pages[number]
+        if not isinstance(page, TiffPage) or any(code not in page.tags for code in present & LAYOUT):
+            raise SliceError(CUT_SHORT)
+        pages.append(page)
+    real = [page for page in pages if not page.subfiletype & NOT_A_PAGE] or pages[:1]
+    if len(real) > 1:
         raise SliceError(STACK)
-    if not directories:
+    if not real:
         raise SliceError(CUT_SHORT)
-    return (pages or directories)[0]
+    return real[0]
 
 
-def _layout(page: Directory) -> Layout:
-    """Read the layout from the tags and refuse what is not read here, before any memory is reserved."""
-    height, width = page.one(tags.HEIGHT, 0), page.one(tags.WIDTH, 0)
-    check_size(height, width)
-    if page.one(tags.DEPTH, 1) > 1:
+def _refuse_stack(page: TiffPage, imagej: dict[str, object]) -> None:
+    """Some programs put a whole stack behind one page and tell so in the description only."""
+    images = imagej.get("images", 1)
+    with suppress(ValueError, TypeError, KeyError, RecursionError):  # a text that only looks like a shape
+        if page.shaped_description:  # tifffile's own
+            images = math.prod(json.loads(page.shaped_description)["shape"]) // math.prod(page.shape)
+    if page.imagedepth > 1 or page.tiledepth > 1 or (isinstance(images, int | float) and images > 1):
         raise SliceError(STACK)
-    bits, dtype = _sample_type(page)
-    compression, predictor = _compression(page, bits, dtype)
-    samples, wanted = _channels(page)
-    planar = page.one(tags.PLANAR, 1) == 2
-    tiled = tags.TILE_OFFSETS in page.numbers
-    segment_height = (
-        page.one(tags.TILE_HEIGHT, 0) if tiled else min(page.one(tags.ROWS_PER_STRIP, height), height)
+
+
+def _check_samples(page: TiffPage) -> None:
+    """Refuse the numeric types, compressions and predictors that are not read here."""
+    bits, dtype = page.bitspersample, page.dtype
+    if not isinstance(bits, int):
+        raise SliceError("its channels have different numeric types. Save all of them with the same one.")
+    if page.sampleformat in (5, 6):
+        raise SliceError("its pixels are complex numbers. Save their magnitude.")
+    whole = dtype is not None and bits == 8 * dtype.itemsize
+    if dtype is None or not (whole or 1 <= bits < 16):
+        raise SliceError(
+            f"its values have {bits} bits, which is not read here. Save it with 8, 16 or 32 bits."
+        )
+    if page.compression not in (UNCOMPRESSED, LZW, DEFLATE, OLD_DEFLATE, PACKBITS, ZSTANDARD):
+        raise SliceError(
+            "its compression is not read here. Save the TIFF uncompressed, or with LZW or deflate."
+        )
+    predictable = whole and page.compression not in (UNCOMPRESSED, PACKBITS)
+    known = {HORIZONTAL: predictable, FLOATING: predictable and dtype.kind == "f", NO_PREDICTOR: True}
+    if not known.get(page.predictor):
+        raise SliceError("its compression predictor is not read here. Save the TIFF uncompressed.")
+
+
+def _channels(page: TiffPage) -> int:
+    """How many of the samples of a pixel are channels, 1 or 3; the rest is transparency."""
+    samples, photometric = page.samplesperpixel, page.tags.valueof(PHOTOMETRIC, BLACK_IS_ZERO)
+    possible = {WHITE_IS_ZERO: (1, 3), BLACK_IS_ZERO: (1, 3), RGB: (3,), PALETTE: (1,)}.get(photometric)
+    if possible is None:
+        raise SliceError(
+            "its colours are neither grey, RGB nor a palette (CMYK, perhaps). Save it as RGB or grey."
+        )
+    alpha = samples in (2, 4) and (
+        bool(set(page.extrasamples[-1:]) & {1, 2}) or (samples, photometric) == (4, RGB)
     )
-    segment_width = page.one(tags.TILE_WIDTH, 0) if tiled else width
-    layout = Layout(
-        height=height,
-        width=width,
-        wanted=wanted,
-        stored=1 if planar else samples,
-        planes=samples if planar else 1,
-        bits=bits,
-        dtype=dtype,
-        order=page.order,
-        compression=compression,
-        predictor=predictor,
-        reversed_bits=page.one(tags.FILL_ORDER, 1) == 2,
-        segment_height=segment_height,
-        segment_width=segment_width,
-        tiled=tiled,
-        offsets=page.numbers.get(tags.TILE_OFFSETS if tiled else tags.STRIP_OFFSETS, np.zeros(0, np.int64)),
-        byte_counts=page.numbers.get(tags.TILE_BYTES if tiled else tags.STRIP_BYTES, np.zeros(0, np.int64)),
-    )
-    if segment_height < 1 or segment_width < 1:
+    if samples - alpha not in possible:
+        raise SliceError(
+            f"it has {samples} channels. Save the slice with one (FLAIR) or three "
+            "(pre-contrast T1, FLAIR, post-contrast T1)."
+        )
+    return samples - alpha
+
+
+def _check_segments(page: TiffPage) -> None:
+    """Refuse strips or tiles that are too large, too few or longer than can be, before one is decoded."""
+    rows, columns = page.rowsperstrip, page.imagewidth
+    if page.is_tiled:
+        rows, columns = page.tilelength, page.tilewidth
+    if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE and page.planarconfig in (1, 2)):
         raise SliceError(CUT_SHORT)
-    if segment_height * layout.row_bytes > MAX_BYTES:  # of the picture as a whole, only float32 is kept
+    bits = rows * columns * page.bitspersample * (page.samplesperpixel if page.planarconfig == 1 else 1)
+    if bits > 8 * MAX_BYTES:  # of the picture as a whole, only float32 is kept
         raise SliceError(
             f"a strip or tile of it takes over {MAX_BYTES >> 20} MiB unpacked. "
             "Save the slice with 32 or 16 bits a value, or in smaller strips."
         )
-    return layout
-
-
-def _sample_type(page: Directory) -> tuple[int, np.dtype]:
-    """Bits of a sample, and the native dtype that holds it."""
-    sizes = set(page.all(tags.BITS)) or {1}
-    formats = set(page.all(tags.SAMPLE_FORMAT)) or {UNSIGNED}
-    if len(sizes) > 1 or len(formats) > 1:
-        raise SliceError("its channels have different numeric types. Save all of them with the same one.")
-    bits, form = sizes.pop(), formats.pop()
-    if form == FLOAT and bits in (16, 32, 64):
-        return bits, np.dtype(f"f{bits // 8}")
-    if form == SIGNED and bits in (8, 16, 32, 64):
-        return bits, np.dtype(f"i{bits // 8}")
-    if form in (UNSIGNED, UNDEFINED) and (1 <= bits <= 16 or bits in (32, 64)):
-        return bits, np.dtype(f"u{max(1, 2 ** math.ceil(math.log2(bits)) // 8)}")
-    if form in (5, 6):
-        raise SliceError("its pixels are complex numbers. Save their magnitude.")
-    raise SliceError(f"its values have {bits} bits, which is not read here. Save it with 8, 16 or 32 bits.")
-
-
-def _channels(page: Directory) -> tuple[int, int]:
-    """Samples stored for a pixel, and how many of them are channels: 1 or 3; the rest is transparency."""
-    samples = page.one(tags.SAMPLES, 1)
-    photometric = page.one(tags.PHOTOMETRIC, BLACK_IS_ZERO)
-    has_alpha = page.all(tags.EXTRA_SAMPLES)[-1:] in ([ALPHA[0]], [ALPHA[1]])
-    if photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE):
-        raise SliceError(
-            "its colours are neither grey, RGB nor a palette (CMYK, perhaps). Save it as RGB or grey."
-        )
-    if samples == 1 and photometric != RGB:
-        return 1, 1
-    if samples == 2 and photometric != RGB and has_alpha:
-        return 2, 1
-    if samples == 3 and photometric != PALETTE:
-        return 3, 3
-    if samples == 4 and (photometric == RGB or (photometric != PALETTE and has_alpha)):
-        return 4, 3
-    if samples < 2:
+    count = math.prod(page.chunked)
+    packed = page.databytecounts[:count]
+    if min(len(page.dataoffsets), len(packed)) < count or sum(packed) > count * bits / 4 + 2**16:
         raise SliceError(CUT_SHORT)
-    raise SliceError(
-        f"it has {samples} channels. Save the slice with one (FLAIR) or three "
-        "(pre-contrast T1, FLAIR, post-contrast T1)."
-    )
 
 
-def _compression(page: Directory, bits: int, dtype: np.dtype) -> tuple[int, int]:
-    compression, predictor = page.one(tags.COMPRESSION, 1), page.one(tags.PREDICTOR, NO_PREDICTOR)
-    if compression not in COMPRESSIONS:
-        raise SliceError(
-            "its compression is not read here. Save the TIFF uncompressed, or with LZW or deflate."
-        )
-    whole_bytes = bits == 8 * dtype.itemsize
-    if predictor not in (NO_PREDICTOR, HORIZONTAL, FLOATING) or (
-        (predictor == HORIZONTAL and not whole_bytes) or (predictor == FLOATING and dtype.kind != "f")
-    ):
-        raise SliceError("its compression predictor is not read here. Save the TIFF uncompressed.")
-    return compression, predictor
+def _colour_table(page: TiffPage) -> NDArray[np.float32]:
+    """(2 ** bits, 3) float32 colours, 0 to 65535."""
+    colours = np.asarray(page.tags.valueof(COLOUR_MAP))
+    if page.bitspersample > 16 or colours.shape != (3, 2**page.bitspersample):
+        raise SliceError("its colour table is missing or damaged. Save it as RGB or grey.")
+    return np.ascontiguousarray(colours.T, np.float32)
 
 
-def _refuse_stack(page: Directory, layout: Layout) -> None:
-    """Some programs put a whole stack behind one page and tell so in the description only."""
-    images = 1
-    if page.description.startswith("ImageJ="):
-        images = int(_imagej_header(page).get("images", "1"))
-    elif page.description.startswith('{"shape":'):  # tifffile
-        try:
-            shape = json.loads(page.description)["shape"]
-            images = math.prod(shape) // (layout.height * layout.width * layout.planes * layout.stored)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return  # a text that only looks like it
-    if images > 1:
-        raise SliceError(STACK)
+def _assemble(data: bytes, page: TiffPage, channels: int) -> Picture:
+    """Decode every strip or tile and put it in its place, as (H, W, C) float32; no pixel is left unset."""
+    height, width = page.imagelength, page.imagewidth
+    photometric = page.tags.valueof(PHOTOMETRIC, BLACK_IS_ZERO)
+    if photometric in (WHITE_IS_ZERO, PALETTE) and page.sampleformat not in (UNSIGNED, UNDEFINED):
+        raise SliceError("its colours are no plain grey, and its values are signed. Save it as RGB or grey.")
+    colours = _colour_table(page) if photometric == PALETTE else None
+    pixels = np.empty((height, width, channels if colours is None else 3), np.float32)
+    for number in range(math.prod(page.chunked)):
+        start, length = page.dataoffsets[number], page.databytecounts[number]
+        if start <= 0 or length <= 0 or start + length > len(data):
+            raise SliceError(CUT_SHORT)
+        samples, (plane, _, top, left, _), shape = page.decode(data[start : start + length], number)
+        if samples is None or samples.shape != shape:  # a short tile, which tifffile would fill up
+            raise SliceError(CUT_SHORT)
+        if plane >= channels:
+            break  # transparency, in planes of its own
+        samples = samples[0, : height - top, : width - left, :channels]
+        place = pixels[top : top + samples.shape[0], left : left + samples.shape[1]]
+        with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, which the caller refuses
+            if colours is not None:
+                place[:] = colours[samples[..., 0].astype(np.intp)]
+            else:
+                place[..., plane : plane + samples.shape[2]] = samples
+    if photometric == WHITE_IS_ZERO:
+        np.subtract(np.float32(2.0**page.bitspersample - 1), pixels, out=pixels)
+    return Picture(pixels, palette=colours is not None)
 
 
-def _imagej_header(page: Directory) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in page.description.splitlines() if "=" in line)
-
-
-def _spacing(page: Directory) -> tuple[float, float] | None:
-    row, column = page.real(tags.Y_RESOLUTION), page.real(tags.X_RESOLUTION)
-    if row is None or column is None:
-        return None
-    if page.description.startswith("ImageJ="):
-        unit = IMAGEJ_UNITS.get(_imagej_header(page).get("unit", "").strip())
+def _spacing(page: TiffPage, imagej: dict[str, object]) -> tuple[float, float] | None:
+    row, column = _density(page, Y_RESOLUTION), _density(page, X_RESOLUTION)
+    if imagej:
+        unit = IMAGEJ_UNITS.get(str(imagej.get("unit")))
         return plausible(row, column, unit) if unit else None
     # Without the tag the unit would be the inch by default, but then nobody has stated it.
-    unit = {2: MM_PER_INCH, 3: 10.0}.get(page.one(tags.RESOLUTION_UNIT, 1))
+    unit = {2: MM_PER_INCH, 3: 10.0}.get(page.tags.valueof(RESOLUTION_UNIT, 1))
     return believable(row, column, unit) if unit else None
 
 
-def _colour_table(page: Directory, bits: int) -> NDArray[np.float32]:
-    """(2 ** bits, 3) float32 colours, 0 to 65535."""
-    colours = page.numbers.get(tags.COLOUR_MAP)
-    if bits > 16 or colours is None or len(colours) != 3 * 2**bits:
-        raise SliceError("its colour table is missing or damaged. Save it as RGB or grey.")
-    return np.ascontiguousarray(colours.reshape(3, -1).T, np.float32)
-
-
-def _assemble(data: bytes, layout: Layout, colours: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Decode every segment and put it in its place in (H, W, C) float32; no pixel is left unset."""
-    pixels = np.empty((layout.height, layout.width, layout.wanted if colours is None else 3), np.float32)
-    for index, (plane, top, left) in enumerate(places(layout)):
-        if plane >= layout.wanted:
-            break  # transparency, in planes of its own
-        samples = segment(data, layout, index)[: layout.height - top, : layout.width - left]
-        channels = slice(plane, plane + 1) if layout.planes > 1 else slice(0, layout.wanted)
-        rows, columns = slice(top, top + samples.shape[0]), slice(left, left + samples.shape[1])
-        if colours is not None:
-            pixels[rows, columns] = colours[samples[..., 0]]
-            continue
-        with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, which the caller refuses
-            pixels[rows, columns, channels] = samples[..., : layout.wanted]
-    return pixels
+def _density(page: TiffPage, code: int) -> float:
+    """Pixels a unit; NaN where the tag is missing or no fraction."""
+    value = page.tags.valueof(code, ())
+    return value[0] / value[1] if len(value) == 2 and value[1] else math.nan

@@ -1,0 +1,216 @@
+"""The predictor: slices in, gate probabilities and tumour masks out, numpy on both sides."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lgg.errors import SliceError, WeightsError
+from lgg.gating import Gating, decide, gate_passes
+from lgg.models import GATE, SEGMENTERS
+from lgg.preprocess import Placement, StatisticsMode, measure, network_input, restore
+from lgg.slice import Slice
+from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, Thresholds, load_model
+
+DEFAULT_ARCHITECTURE = "unet-lite0"
+#: Slices that go through a network at once.
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the cascade says about one slice.
+
+    Attributes:
+        gate_probability: that the slice holds a glioma, 0 to 1.
+        passed: whether the gate let the segmenter decide; if not, the mask is empty.
+        probability: (H, W) float32, tumour probability of each pixel of the upload, 0 to 1; zeros where the
+            segmenter did not run.
+        mask: (H, W) bool at the upload's own size.
+        head: (H, W) bool, where the head was found.
+        thresholds: those that decided.
+        milliseconds: stage (`preprocess`, `gate`, `segment`) → its time, shared evenly in a batch.
+        spacing: (row, column) in millimetres if the file stated it.
+    """
+
+    gate_probability: float
+    passed: bool
+    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    head: NDArray[np.bool_]
+    thresholds: Thresholds
+    milliseconds: dict[str, float]
+    spacing: tuple[float, float] | None = None
+
+    @property
+    def area(self) -> int:
+        """Tumour pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Tumour area in square millimetres, only where the file states its spacing."""
+        return None if self.spacing is None else self.area * self.spacing[0] * self.spacing[1]
+
+    @property
+    def head_percent(self) -> float:
+        """Tumour area in percent of the head's; 0 where no head was found."""
+        head = np.count_nonzero(self.head)
+        return 100 * self.area / head if head else 0.0
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Both networks' raw answers for N slices, before any threshold.
+
+    gate: (N,) float32. probability: (N, H, W) float32, zeros where `segmented` (N,) bool is False.
+    heads: (N, H, W) bool. milliseconds: stage → time of the whole batch.
+    """
+
+    gate: NDArray[np.float32]
+    probability: NDArray[np.float32]
+    segmented: NDArray[np.bool_]
+    heads: NDArray[np.bool_]
+    milliseconds: dict[str, float]
+
+
+class Cascade:
+    """A gate and a segmenter with their weights on one device. Safe to share between threads.
+
+    >>> cascade = Cascade.from_pretrained(architecture="unet-mini")
+    >>> prediction = cascade.predict(read_slice("slice.tif"))
+    """
+
+    def __init__(
+        self,
+        gate: tuple[nn.Module, ModelConfig],
+        segmenter: tuple[nn.Module, ModelConfig],
+        device: torch.device | str | None = None,
+    ) -> None:
+        """Two networks in evaluation mode with their configs; the device is chosen here, not at import."""
+        self.device = torch.device(device) if device is not None else best_device()
+        self.gate_config, self.config = gate[1], segmenter[1]
+        self._gate, self._segmenter = gate[0].to(self.device).eval(), segmenter[0].to(self.device).eval()
+        #: The hard gate's threshold is the gate's own; all others come with the segmenter.
+        self.thresholds = replace(self.config.thresholds, gate=self.gate_config.thresholds.gate)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: Path | str = REPOSITORY_WEIGHTS,
+        architecture: str = DEFAULT_ARCHITECTURE,
+        device: torch.device | str | None = None,
+    ) -> "Cascade":
+        """Load gate and segmenter from a folder of weights, by default the repository's.
+
+        Raises:
+            WeightsError: `architecture` is no segmenter, or weights are missing, damaged or foreign.
+        """
+        if architecture not in SEGMENTERS:
+            raise WeightsError(f"'{architecture}' is no segmenter; choose one of {', '.join(SEGMENTERS)}.")
+        models = []
+        for name in (GATE, architecture):
+            model, config = load_model(Path(weights) / name)
+            if config.architecture != name:
+                raise WeightsError(f"The folder '{name}' holds weights for {config.architecture}.")
+            models.append((model, config))
+        return cls(models[0], models[1], device)
+
+    def predict(self, one: Slice, gating: Gating = "hard", always_segment: bool = False) -> Prediction:
+        """Examine a lone slice, by its own statistics.
+
+        Args:
+            one: the slice.
+            gating: what the gate may veto, see `lgg.gating`.
+            always_segment: run the segmenter even if the gate vetoes, so that `probability` is there; the
+                mask is empty all the same.
+        """
+        maps = self.maps(one.pixels[None], "slice", None if always_segment else gating)
+        return self._predictions(maps, [one], gating)[0]
+
+    def predict_series(
+        self, slices: Sequence[Slice], gating: Gating = "hard", always_segment: bool = False
+    ) -> list[Prediction]:
+        """Examine the slices of one patient, in their order, by the volume's statistics.
+
+        Raises:
+            SliceError: there are none, or their sizes differ.
+        """
+        if not slices:
+            raise SliceError("The series is empty. Upload at least one slice.")
+        if len({one.size for one in slices}) > 1:
+            raise SliceError("The slices differ in size, so they are not one series. Upload them one by one.")
+        maps = self.maps(
+            np.stack([one.pixels for one in slices]), "volume", None if always_segment else gating
+        )
+        return self._predictions(maps, slices, gating)
+
+    def maps(self, pixels: NDArray[np.float32], mode: StatisticsMode, gating: Gating | None = None) -> Maps:
+        """Run the networks.
+
+        Args:
+            pixels: (N, H, W, 3) float32.
+            mode: statistics of each slice, or of the volume.
+            gating: skip the segmenter where this gating would veto it anyway; None never skips.
+        """
+        clock = time.perf_counter()
+        heads, found = measure(pixels, mode)
+        gate_input = network_input(pixels, found, self.gate_config.input_size)
+        prepared = time.perf_counter()
+        gate = self._run(self._gate, gate_input)[:, 0].numpy()
+        gated = time.perf_counter()
+        segmented = np.array(
+            [gating is None or gate_passes(float(one), self.thresholds, gating) for one in gate]
+        )
+        probability = np.zeros(pixels.shape[:3], np.float32)
+        if segmented.any():
+            chosen = [one for one, wanted in zip(found, segmented, strict=True) if wanted]
+            inputs = network_input(pixels[segmented], chosen, self.config.input_size)
+            outputs = self._run(self._segmenter, inputs)[:, 0]
+            placement = Placement(pixels.shape[1], pixels.shape[2], self.config.input_size)
+            probability[segmented] = restore(outputs, placement)
+        stages = {
+            "preprocess": prepared - clock,
+            "gate": gated - prepared,
+            "segment": time.perf_counter() - gated,
+        }
+        return Maps(gate, probability, segmented, heads, {name: 1000 * s for name, s in stages.items()})
+
+    @torch.inference_mode()
+    def _run(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        """Probabilities on the CPU; the networks themselves return logits."""
+        outputs = [
+            model(batch.to(self.device, memory_format=torch.channels_last)).float().sigmoid().cpu()
+            for batch in inputs.split(BATCH)
+        ]
+        return torch.cat(outputs)
+
+    def _predictions(self, maps: Maps, slices: Sequence[Slice], gating: Gating) -> list[Prediction]:
+        share = {name: value / len(slices) for name, value in maps.milliseconds.items()}
+        return [
+            Prediction(
+                gate_probability=float(gate),
+                passed=gate_passes(float(gate), self.thresholds, gating),
+                probability=probability,
+                mask=decide(float(gate), probability, self.thresholds, gating),
+                head=head,
+                thresholds=self.thresholds,
+                milliseconds=share,
+                spacing=one.spacing,
+            )
+            for gate, probability, head, one in zip(
+                maps.gate, maps.probability, maps.heads, slices, strict=True
+            )
+        ]
+
+
+def best_device() -> torch.device:
+    """CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

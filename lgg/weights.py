@@ -1,0 +1,181 @@
+"""Weights on disk: a folder a model, `model.safetensors` beside a `config.json` that says what it is.
+
+Floats are stored as fp16, BatchNorm's running statistics as fp32 (their variances overflow and underflow
+fp16). Loading is strict and checks the file's sha256: weights that are not exactly those that were described
+never run. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+
+from lgg.errors import WeightsError
+from lgg.files import write_atomically
+from lgg.models import BUILDERS, build, parameters
+from lgg.slice import SEQUENCES
+
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+#: Raised when a config means something that older code would misread.
+FORMAT = 1
+#: The weights that ship with the repository.
+REPOSITORY_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Probabilities at which something is decided, each 0 to 1, chosen on validation patients.
+
+    gate: hard gate: slices at or above it are segmented. Stands in the gate's config.
+    mask: pixels at or above it are tumour.
+    low, high, keep: soft gate: below `low` empty, from `high` on segmented; between them the mask stays if
+        its mean probability is at least `keep`. They belong to a gate and a segmenter together and stand
+        in the segmenter's config, as `mask` does.
+    """
+
+    gate: float = 0.5
+    mask: float = 0.5
+    low: float = 0.1
+    high: float = 0.9
+    keep: float = 0.5
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is known about a model's weights; `config.json` is exactly this."""
+
+    architecture: str
+    """A name of `lgg.models.BUILDERS`."""
+    input_size: int
+    """Side of the square input in pixels."""
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    """Where its probabilities become decisions."""
+    channels: tuple[str, ...] = SEQUENCES
+    """Meaning of the input's channels."""
+    normalisation: str = "z-score of each channel inside the head, by the slice's or the volume's statistics"
+    """What `lgg.preprocess` does to the intensities."""
+    parameters: int = 0
+    """How many parameters the network has."""
+    data: str = ""
+    """What it was trained on."""
+    split: dict[str, Any] = field(default_factory=dict)
+    """Protocol, and the patients of its sides."""
+    recipe: list[dict[str, Any]] = field(default_factory=list)
+    """The recipe of each stage of its training."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """How the encoder began, epochs, minutes, hardware."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """What `python -m train evaluate --record` measured."""
+    sha256: str = ""
+    """Of `model.safetensors`, in hex."""
+    date: str = ""
+    """When training ended, as YYYY-MM-DD."""
+    format: int = FORMAT
+    """Version of this layout."""
+
+
+def save_model(folder: Path, model: nn.Module, config: ModelConfig) -> ModelConfig:
+    """Write a model's folder; its `README.md`, if any, stays.
+
+    Returns:
+        The config as written, with sha256 and parameter count filled in.
+    """
+    tensors = {name: _compact(name, value) for name, value in model.state_dict().items()}
+    # No metadata beyond one key: safetensors would write more in random order, and the hash would change.
+    write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(tensors, path, {"format": "pt"}))
+    digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    config = replace(config, sha256=digest, parameters=parameters(model))
+    save_config(folder, config)
+    return config
+
+
+def save_config(folder: Path, config: ModelConfig) -> None:
+    """Write `config.json` alone, for thresholds or metrics found later."""
+    text = json.dumps(asdict(config), indent=1) + "\n"
+    write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text))
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """Read and check `config.json`.
+
+    Raises:
+        WeightsError: it is missing, damaged, newer than this code, or of an unknown architecture.
+    """
+    try:
+        stored = json.loads((folder / CONFIG_FILE).read_text())
+    except FileNotFoundError:
+        raise WeightsError(
+            f"There are no weights '{folder.name}' here: {CONFIG_FILE} is missing. "
+            "Train or download them first."
+        ) from None
+    except (OSError, ValueError):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' cannot be read. Download it again.") from None
+    if not isinstance(stored, dict) or not isinstance(stored.get("format"), int):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' is not one of this project's.")
+    if stored["format"] > FORMAT:
+        raise WeightsError(f"The weights '{folder.name}' were made by newer code. Update this project.")
+    try:
+        stored["thresholds"] = Thresholds(**{k: float(v) for k, v in stored["thresholds"].items()})
+        stored["channels"] = tuple(stored["channels"])
+        config = ModelConfig(**{one.name: stored[one.name] for one in fields(ModelConfig)})
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' lacks or mistakes an entry.") from None
+    if config.architecture not in BUILDERS:
+        raise WeightsError(
+            f"The weights '{folder.name}' are for another network; known are {', '.join(BUILDERS)}."
+        )
+    if not isinstance(config.input_size, int) or not 32 <= config.input_size <= 1024:
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible input size.")
+    return config
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, ModelConfig]:
+    """A network with its weights, in float32 and evaluation mode, and its config.
+
+    Raises:
+        WeightsError: as `load_config`; or the weights are missing, truncated, altered, not finite, or do not
+            fit the architecture exactly.
+    """
+    config = load_config(folder)
+    try:
+        data = (folder / WEIGHTS_FILE).read_bytes()
+    except OSError:
+        raise WeightsError(f"{WEIGHTS_FILE} of '{folder.name}' is missing. Download it again.") from None
+    if hashlib.sha256(data).hexdigest() != config.sha256:
+        raise WeightsError(
+            f"{WEIGHTS_FILE} of '{folder.name}' is not the file that {CONFIG_FILE} describes: "
+            "truncated, altered, or of another version. Download both again."
+        )
+    try:
+        tensors = load(data)
+    except SafetensorError:
+        raise WeightsError(f"{WEIGHTS_FILE} of '{folder.name}' is not a safetensors file.") from None
+    model = build(config.architecture)
+    expected = model.state_dict()
+    if {n: v.shape for n, v in tensors.items()} != {n: v.shape for n, v in expected.items()}:
+        raise WeightsError(
+            f"The weights '{folder.name}' do not fit the architecture {config.architecture}: "
+            "other names or shapes of tensors."
+        )
+    if not all(value.isfinite().all() for value in tensors.values()):
+        raise WeightsError(f"The weights '{folder.name}' hold values that are not finite.")
+    model.load_state_dict(tensors)  # copies into float32
+    return model.to(device).to(memory_format=torch.channels_last).eval(), config
+
+
+def available(folder: Path = REPOSITORY_WEIGHTS) -> list[str]:
+    """Names of the architectures that have weights in `folder`, in the registry's order."""
+    return [name for name in BUILDERS if (folder / name / WEIGHTS_FILE).is_file()]
+
+
+def _compact(name: str, value: Tensor) -> Tensor:
+    """fp16, but for BatchNorm's statistics and its integer counter."""
+    running = name.endswith(("running_mean", "running_var"))
+    kept = value if running or not value.is_floating_point() else value.half()
+    return kept.detach().cpu().contiguous()

@@ -1,0 +1,154 @@
+"""Every registered network, one suite: size, shapes, logits, gradients, and the way to disk and back."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from lgg.models import BUILDERS, GATE, SEGMENTERS, TITLES, build, parameters
+from lgg.models.unet import UNet
+from lgg.weights import ModelConfig, load_model, save_model
+
+MILLIONS = {
+    "gate": "11.18",
+    "unet": "31.0",
+    "unet-mini": "1.80",
+    "unet-resnext50": "32.0",
+    "unet-lite0": "5.61",
+}
+
+
+@pytest.fixture(scope="module", params=BUILDERS)
+def trained(request):
+    """Name, network and gradients after one backward pass, so running statistics are not the initial ones."""
+    torch.manual_seed(0)
+    model = build(request.param)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 + 1
+    model.train()(images).square().mean().backward()
+    gradients = {name: one.grad for name, one in model.named_parameters()}
+    model.zero_grad(set_to_none=True)
+    # Channels last as `load_model` leaves a network, so that outputs can be compared bit for bit.
+    return request.param, model.eval().to(memory_format=torch.channels_last), gradients
+
+
+@torch.inference_mode()
+def answer(model, *shape, seed=0):
+    return model(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_every_network_has_a_title_and_an_expected_size():
+    assert set(TITLES) == set(BUILDERS) == set(MILLIONS)
+
+
+def test_parameter_count(trained):
+    name, model, _ = trained
+    digits = len(MILLIONS[name].split(".")[1])
+    assert f"{parameters(model) / 1e6:.{digits}f}" == MILLIONS[name]
+
+
+def test_output_shape(trained):
+    name, model, _ = trained
+    assert answer(model, 2, 3, 64, 64).shape == ((2, 1) if name == GATE else (2, 1, 64, 64))
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 75), (33, 47)])
+def test_odd_sizes(trained, height, width):
+    name, model, _ = trained
+    shape = answer(model, 1, 3, height, width).shape
+    assert shape == ((1, 1) if name == GATE else (1, 1, height, width))
+
+
+def test_answers_are_logits_not_probabilities(trained):
+    _, model, _ = trained
+    assert not any(isinstance(one, nn.Sigmoid | nn.Softmax | nn.LogSoftmax) for one in last_modules(model))
+    # A last bias of ±5 moves logits by ±5; a probability could not leave 0 to 1.
+    bias = [one for name, one in model.named_parameters() if name.endswith("bias")][-1]
+    with torch.no_grad():
+        before, kept = answer(model, 1, 3, 64, 64), bias.clone()
+        for shift in (5.0, -5.0):
+            bias.copy_(kept + shift)
+            torch.testing.assert_close(answer(model, 1, 3, 64, 64), before + shift, atol=1e-4, rtol=1e-4)
+        bias.copy_(kept)
+
+
+def last_modules(model):
+    """The modules without children that follow the last one with weights."""
+    leaves = [one for one in model.modules() if not list(one.children())]
+    weighted = [number for number, one in enumerate(leaves) if list(one.parameters())]
+    return leaves[weighted[-1] + 1 :]
+
+
+def test_gradients_reach_every_parameter_and_are_finite(trained):
+    _, _, gradients = trained
+    without = {name for name, one in gradients.items() if one is None}
+    # smp keeps the classifier's last convolution in the encoder, and nothing reads it.
+    assert {name.removeprefix("encoder.").split(".")[0] for name in without} <= {"conv_head", "bn2"}
+    gradients = {name: one for name, one in gradients.items() if name not in without}
+    assert [name for name, one in gradients.items() if not one.isfinite().all()] == []
+    assert all(one.any() for name, one in gradients.items() if name.endswith("conv.weight"))
+
+
+def test_a_slice_is_answered_the_same_alone_and_in_a_batch(trained):
+    _, model, _ = trained
+    batch = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(batch)[1:2], model(batch[1:2]), atol=1e-4, rtol=1e-4)
+
+
+def test_save_and_load_give_the_fp16_rounded_network_exactly(trained, tmp_path):
+    name, model, _ = trained
+    save_model(tmp_path, model, ModelConfig(name, 64))
+    loaded, _ = load_model(tmp_path)
+    source, target = model.state_dict(), loaded.state_dict()
+    assert list(source) == list(target)
+    statistics = [one for one in source if one.endswith(("running_mean", "running_var"))]
+    assert statistics
+    assert any(not torch.equal(source[one], source[one].half().float()) for one in statistics)
+    for one, value in source.items():
+        exact = one in statistics or not value.is_floating_point()
+        assert torch.equal(target[one], value if exact else value.half().float()), one
+        assert target[one].dtype == value.dtype
+    answers = answer(loaded, 2, 3, 64, 64)
+    with torch.no_grad():
+        kept = [one.clone() for one in model.parameters()]
+        for one in model.parameters():
+            one.copy_(one.half())
+        rounded = answer(model, 2, 3, 64, 64)
+        for one, old in zip(model.parameters(), kept, strict=True):
+            one.copy_(old)
+    assert torch.equal(answers, rounded)
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+def test_a_tiny_unet_of_either_kind_keeps_the_size(activation, upsampling):
+    model = UNet(widths=(4, 8, 8), activation=activation, upsampling=upsampling).eval()
+    assert answer(model, 2, 3, 33, 46).shape == (2, 1, 33, 46)
+
+
+def test_the_deepest_level_reaches_the_output():
+    model = UNet(widths=(4, 4, 4)).eval()
+    before = answer(model, 1, 3, 32, 32)
+    with torch.no_grad():
+        model.downs[-1][1][0].weight.zero_()
+    assert not torch.equal(answer(model, 1, 3, 32, 32), before)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(KeyError):
+        build("unet-huge")
+
+
+def test_the_gate_is_no_segmenter():
+    assert GATE not in SEGMENTERS
+    assert {GATE, *SEGMENTERS} == set(BUILDERS)
+
+
+def test_importing_the_registry_is_light():
+    slow = ("segmentation_models_pytorch", "timm", "torchvision")
+    code = f"import sys, lgg.models; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

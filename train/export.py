@@ -1,0 +1,101 @@
+"""From a finished run to a model's folder: weights, config, thresholds, card."""
+
+import platform
+from dataclasses import asdict, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lgg.cascade import Cascade
+from lgg.errors import WeightsError
+from lgg.models import GATE, TITLES, build
+from lgg.weights import ModelConfig, Thresholds, load_config, load_model, save_config, save_model
+from train.card import write_card
+from train.index import Volume
+from train.recipe import Recipe
+from train.thresholds import gate_threshold, segmenter_thresholds
+
+DATA = "LGG MRI segmentation (kaggle_3m), TCGA; CC BY-NC-SA 4.0 as far as is known"
+
+
+def export(
+    state: dict[str, Any], stages: list[Recipe], split: dict[str, Any], minutes: float, folder: Path
+) -> ModelConfig:
+    """Write the best epoch's weights and what is known of them into `folder`/<architecture>.
+
+    Args:
+        state: the last stage's final checkpoint.
+        stages: the recipes of all stages.
+        split: protocol and the patients (or number of slices) of each side.
+        minutes: training time of all stages.
+    """
+    architecture = state["architecture"]
+    model = build(architecture)
+    model.load_state_dict(state["best"])
+    config = ModelConfig(
+        architecture=architecture,
+        input_size=stages[-1].size,
+        thresholds=Thresholds(),
+        data=DATA,
+        split=split,
+        recipe=[asdict(one) for one in stages],
+        training={
+            "recipe": "cpu" if not torch.cuda.is_available() else "cuda",
+            "initialised": state["initialised"],
+            "epochs": [one.epochs for one in stages],
+            "best_epoch": state["best_epoch"],
+            "minutes": round(minutes, 1),
+            "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+            "torch": torch.__version__,
+        },
+        date=date.today().isoformat(),
+    )
+    config = save_model(folder / architecture, model, config)
+    write_card(folder / architecture, config)
+    return config
+
+
+def choose_thresholds(folder: Path, architecture: str, gates: Path, volumes: list[Volume]) -> Thresholds:
+    """Choose a model's thresholds on validation volumes and write them into its config and card.
+
+    Args:
+        folder: the folder of weights that holds the model.
+        gates: the folder of weights whose gate stands before a segmenter.
+    """
+    model, config = load_model(folder / architecture)
+    if architecture == GATE:
+        chosen = replace(config.thresholds, gate=gate_threshold(model, config, volumes))
+    else:
+        cascade = Cascade(load_model(gates / GATE), (model, config))
+        chosen = segmenter_thresholds(cascade, volumes)
+    config = replace(config, thresholds=chosen)
+    save_config(folder / architecture, config)
+    write_card(folder / architecture, config)
+    return chosen
+
+
+def record_metrics(folder: Path, architecture: str, metrics: dict[str, Any]) -> None:
+    """Write measured figures into a model's config and card."""
+    config = replace(load_config(folder / architecture), metrics=metrics)
+    save_config(folder / architecture, config)
+    write_card(folder / architecture, config)
+
+
+def gate_folder(*folders: Path) -> Path:
+    """The first folder of weights that holds a gate.
+
+    Raises:
+        WeightsError: none does.
+    """
+    for folder in folders:
+        if (folder / GATE).is_dir():
+            return folder
+    raise WeightsError(
+        f"No {TITLES[GATE]} found: train it first, its veto is part of a segmenter's thresholds."
+    )
+
+
+def _processor() -> str:
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
