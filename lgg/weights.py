@@ -126,7 +126,7 @@ def load_config(folder: Path) -> ModelConfig:
         config = ModelConfig(**{one.name: stored[one.name] for one in fields(ModelConfig)})
     except (KeyError, TypeError, ValueError, AttributeError):
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' lacks or mistakes an entry.") from None
-    if config.architecture not in BUILDERS:
+    if config.architecture not in list(BUILDERS):  # a list: JSON may hold what cannot be hashed
         raise WeightsError(
             f"The weights '{folder.name}' are for another network; known are {', '.join(BUILDERS)}."
         )

@@ -232,9 +232,8 @@ def test_imagej_labels_that_overlap_are_refused():
     """tifffile cuts a copy for each of them out of the same block."""
     block = b"IJIJ" + bytes(2**17)
     lengths = np.tile(np.array([2**17, -(2**17)], "i4"), 2**15).tobytes()
-    data = tiff(
-        noise(48, 40), extratags=[(50839, 1, len(block), block, True), (50838, 9, 2**16, lengths, True)]
-    )
+    tags = [(50839, 1, len(block), block, True), (50838, 9, 2**16, lengths, True)]
+    data = tiff(noise(48, 40), extratags=tags)
     with pytest.raises(SliceError, match="damaged"):
         read_slice(data)
 

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from lgg.models import GATE, build
@@ -72,8 +73,12 @@ def train(
     steps = math.ceil(recipe.slices_per_epoch / recipe.batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=steps * recipe.epochs)
+    # What is validated and kept: a running average of the weights where the recipe wants one, which is far
+    # steadier from epoch to epoch while the learning rate is high. BatchNorm's statistics are averaged too.
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
     model, optimizer = accelerator.prepare(model, optimizer)
     bare = accelerator.unwrap_model(model)
+    judged = average.module if recipe.ema else bare
 
     state: dict[str, Any] = {
         "epoch": 0,
@@ -88,6 +93,7 @@ def train(
         bare.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
+        average.load_state_dict(state["average"])
         log.info("Resumed after epoch %d of %d.", state["epoch"], recipe.epochs)
 
     for epoch in range(state["epoch"] + 1, recipe.epochs + 1):
@@ -118,20 +124,22 @@ def train(
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            if recipe.ema:
+                average.update_parameters(bare)
             total += loss.detach()
 
         with accelerator.autocast():
-            found = validate(bare, architecture, validation, recipe.loss, weight)
+            found = validate(judged, architecture, validation, recipe.loss, weight)
         seconds = time.monotonic() - began
         state["epoch"], state["seconds"] = epoch, state["seconds"] + seconds
         score = -found["loss"] if recipe.best_by == "loss" else found[recipe.best_by]
         if score > state["best_score"]:
-            state |= {"best": _on_cpu(bare), "best_epoch": epoch, "best_score": score}
+            state |= {"best": _on_cpu(judged), "best_epoch": epoch, "best_score": score}
         if accelerator.is_main_process:
             row = {"epoch": epoch, "train_loss": float(total) / len(batches), "seconds": round(seconds, 1)}
             row |= {f"val_{name}": round(value, 5) for name, value in found.items()}
             state |= {"model": _on_cpu(bare), "optimizer": optimizer.state_dict()}
-            state["schedule"] = schedule.state_dict()
+            state |= {"schedule": schedule.state_dict(), "average": average.state_dict()}
             save_checkpoint(run, state)
             append_log(run, row)
             draw_curves(run)

@@ -34,6 +34,8 @@ class Recipe:
     """Start of the encoder; `imagenet` falls back to scratch where there are no such weights, and says so."""
     best_by: Criterion = "dice"
     """What the best epoch is best at, on the validation side."""
+    ema: float = 0.99
+    """Share that a running average of the weights keeps in each step, which is then what counts; 0: none."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How far slices are bent."""
     seed: int = 0
@@ -62,6 +64,8 @@ class Changes:
     """Start of the encoder."""
     best_by: Criterion | None = None
     """What chooses the best epoch."""
+    ema: float | None = None
+    """Share that the running average of the weights keeps in each step; 0 switches it off."""
     seed: int | None = None
     """Seed of everything random."""
 
@@ -78,5 +82,5 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     "unet-mini": (Recipe(lr=3e-3),),
     "unet-resnext50": (Recipe(lr=1e-3, initialise="imagenet"),),
     # Half resolution teaches most in a third of the time; a short finish at full resolution adds the borders.
-    "unet-lite0": (Recipe(initialise="imagenet"), Recipe(epochs=5, size=256, lr=6e-4, initialise="imagenet")),
+    "unet-lite0": (Recipe(initialise="imagenet"), Recipe(epochs=5, size=256, lr=6e-4)),
 }

@@ -59,7 +59,7 @@ def examine(cascade: Cascade, volume: Volume, mode: Mode) -> Maps:
         return maps
     mirrored = cascade.maps(np.ascontiguousarray(pixels[:, :, ::-1]), "volume")
     return Maps(
-        (maps.gate + mirrored.gate) / 2,
+        ((maps.gate + mirrored.gate) / 2).astype(np.float32),
         ((maps.probability + mirrored.probability[:, :, ::-1]) / 2).astype(np.float32),
         maps.segmented,
         maps.heads,

@@ -46,9 +46,10 @@ def _without_metadata(data: bytes) -> tuple[bytes, bytes]:
         segment = SEGMENT.match(data, position)
         if not segment:
             break
+        start = segment.start(1) - 1  # without the padding
         marker, end = segment[1][0], segment.start(2) + int.from_bytes(segment[2], "big")
         if marker == SCAN and frames == 1 and data.count(b"\xff\xda", position) <= MAX_SCANS:
-            return b"".join((*lean, data[position:])), exif
+            return b"".join((*lean, data[start:])), exif
         content = data[segment.end() : end]
         if marker in FRAMES:
             frames += 1
@@ -56,7 +57,7 @@ def _without_metadata(data: bytes) -> tuple[bytes, bytes]:
         if marker == EXIF_SEGMENT and content.startswith(b"Exif\0\0"):
             exif = exif or content[6:]
         if marker not in METADATA:
-            lean.append(data[position:end])
+            lean.append(data[start:end])
         position = end
     raise SliceError(CUT_SHORT)
 

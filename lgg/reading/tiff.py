@@ -22,14 +22,8 @@ from lgg.reading.picture import CUT_SHORT, MAX_BYTES, MAX_SIDE, Picture, check_s
 from lgg.reading.spacing import IMAGEJ_UNITS, MM_PER_INCH, believable, plausible
 from lgg.reading.tags import STACK, walk_tags
 
-PHOTOMETRIC, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, COLOUR_MAP = (
-    262,
-    274,
-    282,
-    283,
-    296,
-    320,
-)
+PHOTOMETRIC, ORIENTATION, COLOUR_MAP = 262, 274, 320
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 #: Tags without which the same bytes would be other pixels; tifffile drops one that points out of the file.
 LAYOUT = frozenset(
     (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339)

@@ -1,0 +1,58 @@
+# make app runs the page, make test checks everything. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+
+.PHONY: help app test lint benchmark screenshots chromium
+
+help:
+	@echo "make app          run the page on http://127.0.0.1:7860"
+	@echo "make test         run every test, in a real browser too"
+	@echo "make lint         ruff and mypy"
+	@echo "make benchmark    measure speed and memory"
+	@echo "make screenshots  draw the README's pictures of the page"
+	@echo "PYTHON=python3.12 make app   with another Python, 3.11 or newer"
+
+# A stamp is newer than the requirements that it stands for, so the second run installs nothing.
+app: $(STAMPS)/app
+	$(BIN)/python app.py
+
+test: $(STAMPS)/test chromium
+	$(BIN)/python -m pytest
+
+lint: $(STAMPS)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(STAMPS)/app
+	$(BIN)/python -m lgg.benchmark
+
+screenshots: $(STAMPS)/test chromium
+	$(BIN)/python -m tests.screenshots
+
+# The page's tests and pictures drive the system's own Chromium.
+chromium:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update && apt-get install -y chromium; \
+	else \
+		echo "Chromium is needed: install it (Debian: sudo apt-get install chromium), then run this again." >&2; \
+		exit 1; \
+	fi
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, and '$(PYTHON)' is not. Say which: PYTHON=python3.12 make app" >&2; \
+		exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/app: requirements.txt $(STAMPS)/venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(STAMPS)/test: requirements-train.txt requirements-test.txt $(STAMPS)/app
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt -r requirements-test.txt
+	@touch $@

@@ -1,0 +1,276 @@
+"""The Gradio page: layout and events. What it says stands in `lgg.report`, what it knows in `lgg.cascade`."""
+
+import logging
+import os
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+try:  # On Spaces only, and before anything touches CUDA.
+    import spaces
+except ImportError:
+    spaces = None
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade, Prediction
+from lgg.errors import DataError, SliceError, WeightsError
+from lgg.gallery import Example, load_examples
+from lgg.models import TITLES
+from lgg.picture import Rgb, enlarge, flair_picture, overlay
+from lgg.reading import read_slice
+from lgg.report import (
+    FOOTER,
+    HEADER,
+    PRIVACY,
+    TITLE,
+    as_json,
+    empty_html,
+    error_html,
+    explain,
+    facts_html,
+    unavailable,
+    verdict_html,
+)
+from lgg.shelf import load_cascades
+from lgg.slice import Slice
+from lgg.weights import REPOSITORY_WEIGHTS
+
+CSS = Path(__file__).resolve().parent / "page.css"
+#: Far above any slice of a scanner; between this and `lgg.reading.MAX_BYTES` lie films and attacks.
+MAX_UPLOAD = "64mb"
+#: Every 10 minutes, uploads older than 50 are deleted: they are gone within the hour.
+DELETE_CACHE = (600, 3000)
+#: Longest side of a picture that is sent to a browser.
+SHOWN_SIDE = 1536
+#: What the result's two pictures share.
+PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen", "download"]}
+#: On a phone the result may lie outside the screen when a slice is picked.
+SCROLL_TO_RESULT = """() => {
+    const result = document.getElementById("result"), top = result.getBoundingClientRect().top;
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "auto" : "smooth"});
+}"""
+
+log = logging.getLogger("lgg.page")
+on_gpu: Callable[..., Any] = spaces.GPU(duration=20) if spaces else lambda function: function
+
+
+class Desk:
+    """Where slices are examined. It holds the models, and nothing of any visitor."""
+
+    def __init__(self, cascades: dict[str, Cascade]) -> None:
+        self.cascades = cascades
+        self._predict = on_gpu(self._run)
+
+    def examine(self, path: str, architecture: str | None) -> tuple[Slice, Prediction, Cascade]:
+        """Read a file and run a cascade on it.
+
+        Raises:
+            SliceError, WeightsError: the file, or the architecture, cannot be used.
+        """
+        if not Path(path).is_file():
+            raise SliceError("Uploads are deleted after a while, and this one is gone. Upload it once more.")
+        one = read_slice(path)
+        if architecture not in self.cascades:
+            raise WeightsError("There are no weights to run. Train or download them, then restart.")
+        return one, self._predict(one, architecture), self.cascades[architecture]
+
+    def _run(self, one: Slice, architecture: str) -> Prediction:
+        return self.cascades[architecture].predict(one)
+
+    def show(self, path: str, architecture: str | None) -> tuple[Any, ...]:
+        """Values for the page's result: verdict, pictures' row, outlined, FLAIR, facts, and an error or None.
+
+        A failure clears the last result. It is returned, not raised, so that its words can stay on the page.
+        """
+        try:
+            one, prediction, cascade = self.examine(path, architecture)
+        except Exception as error:
+            trouble = explain(error)
+            return error_html(*trouble), gr.Row(visible=False), None, None, "", trouble
+        picture = flair_picture(one, prediction.head)
+        name = TITLES[cascade.config.architecture]
+        label = f"Outlined by {name}" if prediction.area else "Nothing outlined"
+        return (
+            verdict_html(one, prediction),
+            gr.Row(visible=True),
+            gr.Image(shown(overlay(picture, prediction.mask)), label=label, alt_text=f"FLAIR. {label}."),
+            shown(enlarge(picture)),
+            facts_html(one, prediction, cascade),
+            None,
+        )
+
+    def segment(self, file: str | None, architecture: str) -> tuple[dict[str, Any], Rgb]:
+        """Gate and outline one axial brain MRI slice, a TIFF, PNG or JPEG file.
+
+        Returns what was found, and the FLAIR with the outline. Research only, not a medical device.
+        """
+        try:
+            if file is None:
+                raise SliceError("No file was sent. Send one slice as TIFF, PNG or JPEG.")
+            one, prediction, cascade = self.examine(file, architecture)
+            picture = shown(overlay(flair_picture(one, prediction.head), prediction.mask))
+            return as_json(one, prediction, cascade), picture
+        except Exception as error:
+            raise refusal(*explain(error)) from None
+
+
+def refusal(title: str, message: str) -> gr.Error:
+    """Gradio renders messages as HTML, and these hold the names of uploaded files."""
+    return gr.Error(escape(message, quote=False), title=title, print_exception=False)
+
+
+def tell(trouble: tuple[str, str] | None) -> None:
+    """Announce an error, in a step of its own: only there does Gradio show the title."""
+    if trouble is not None:
+        raise refusal(*trouble)
+
+
+def shown(picture: Rgb) -> Rgb:
+    """A picture small enough to send."""
+    image = Image.fromarray(picture)
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return np.asarray(image)
+
+
+def examples_or_none() -> list[Example]:
+    """The shipped examples; a damaged folder costs the gallery, not the page."""
+    try:
+        return load_examples()
+    except DataError as error:
+        log.error("No examples: %s", error)
+        return []
+
+
+def build_page(cascades: dict[str, Cascade], reasons: dict[str, str]) -> gr.Blocks:
+    """The whole page."""
+    desk, examples = Desk(cascades), examples_or_none()
+    choices = [(TITLES[name], name) for name in cascades]
+    preferred = DEFAULT_ARCHITECTURE if DEFAULT_ARCHITECTURE in cascades else next(iter(cascades), None)
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
+        # Of this visitor: the path of the slice (uploads live in Gradio's cache only), and the last error.
+        current, trouble = gr.State(None), gr.State(None)
+        gr.HTML(HEADER)
+        with gr.Row(elem_id="columns"):
+            with gr.Column(scale=2, min_width=280, elem_id="controls"):
+                gr.HTML("<h2>Pick an example</h2>", visible=bool(examples))
+                gallery = example_gallery(examples)
+                caption = gr.HTML(elem_id="caption")
+                gr.HTML("<h2>or upload a slice</h2>")
+                upload = gr.File(show_label=False, height=110, elem_id="upload")
+                gr.HTML(PRIVACY)
+                architecture = gr.Radio(
+                    choices,
+                    value=preferred,
+                    label="Architecture",
+                    visible=bool(cascades),
+                    elem_id="architecture",
+                )
+                gr.HTML(unavailable(reasons), visible=bool(reasons))
+            with gr.Column(scale=5, min_width=280, elem_id="result"):
+                said = gr.HTML(empty_html(bool(cascades)))
+                with gr.Row(visible=False, elem_id="pictures") as pictures:
+                    outlined = gr.Image(label="Outlined", elem_id="outlined", **PICTURE)
+                    flair = gr.Image(
+                        label="FLAIR as read", alt_text="FLAIR as read", elem_id="flair", **PICTURE
+                    )
+                facts = gr.HTML(elem_id="facts")
+        gr.HTML(FOOTER)
+
+        def on_upload(path: str, name: str | None) -> tuple[Any, ...]:
+            # The drop zone is emptied for the next file; no example is what is shown any more.
+            return *desk.show(path, name), path, None, gr.Gallery(selected_index=None), ""
+
+        def on_example(name: str | None, event: gr.SelectData) -> tuple[Any, ...]:
+            example = examples[event.index]
+            words = f'<p class="hint">{escape(example.caption)}</p>'
+            return *desk.show(str(example.image), name), str(example.image), words
+
+        def on_switch(path: str | None, name: str) -> tuple[Any, ...]:
+            return desk.show(path, name) if path else (gr.skip(),) * len(result)
+
+        result = [said, pictures, outlined, flair, facts, trouble]
+        run: dict[str, Any] = {
+            "concurrency_id": "model",
+            "api_visibility": "private",
+            "show_progress_on": [said],
+            "trigger_mode": "always_last",
+        }
+        ran = [
+            upload.upload(
+                on_upload, [upload, architecture], [*result, current, upload, gallery, caption], **run
+            ),
+            gallery.select(on_example, [architecture], [*result, current, caption], **run),
+            architecture.input(on_switch, [current, architecture], result, **run),
+        ]
+        for event in ran:
+            event.then(tell, trouble, api_visibility="private", js=SCROLL_TO_RESULT)
+
+        with gr.Row(visible=False):  # The API's own components, so that the page's stay free to change.
+            gr.Button().click(
+                desk.segment,
+                [gr.File(label="Slice"), gr.Radio(choices, value=preferred, label="Architecture")],
+                [gr.JSON(label="Report"), gr.Image(label="Overlay", format="png")],
+                api_name="segment",
+                concurrency_id="model",
+            )
+    return page
+
+
+def example_gallery(examples: list[Example]) -> gr.Gallery:
+    """The examples as thumbnails of what the reading makes of them."""
+    return gr.Gallery(
+        [(flair_picture(read_slice(one.image)), one.title) for one in examples],
+        show_label=False,
+        container=False,
+        columns=3,
+        allow_preview=False,
+        format="png",
+        interactive=False,
+        buttons=[],
+        visible=bool(examples),
+        elem_id="examples",
+    )
+
+
+def theme() -> gr.themes.Base:
+    """Slate and teal in the system's own fonts: nothing is fetched."""
+    own = gr.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="sm", font=["sans-serif"])
+    own.font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
+    return own.set(
+        body_background_fill="#f6f8fa",
+        body_background_fill_dark="#0b1220",
+        body_text_color="#0f1c2b",
+        body_text_color_subdued="#526173",
+        body_text_color_subdued_dark="#9fb0c3",
+        block_background_fill="#ffffff",
+        block_background_fill_dark="#151e2a",
+        border_color_primary="#d5dce4",
+        border_color_primary_dark="#2b3848",
+        block_border_color="*border_color_primary",
+        block_border_color_dark="*border_color_primary",
+        block_shadow="none",
+    )
+
+
+def main() -> None:
+    """Load the models and serve the page; Gradio's own environment variables say where."""
+    cascades, reasons = load_cascades(Path(os.environ.get("LGG_WEIGHTS", REPOSITORY_WEIGHTS)))
+    build_page(cascades, reasons).launch(
+        theme=theme(),
+        css_paths=CSS,
+        show_error=False,
+        max_file_size=MAX_UPLOAD,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

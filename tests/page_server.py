@@ -1,0 +1,106 @@
+"""Starts the page as its own process, as a visitor meets it, and the browser that visits it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from playwright.sync_api import Browser, sync_playwright
+
+from lgg.models import GATE, SEGMENTERS, build
+from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, save_model
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Seconds; a busy two-core machine needs many for the imports alone.
+PATIENCE = 240
+#: The browser talks to the page and to nobody else.
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+]
+
+
+def weights_for_tests(folder: Path) -> Path:
+    """The repository's weights, or untrained stand-ins in `folder` while there are none.
+
+    The stand-in gate passes every slice, at a probability of 0.73.
+    """
+    here = available(REPOSITORY_WEIGHTS)
+    if GATE in here and set(here) & set(SEGMENTERS):
+        return REPOSITORY_WEIGHTS
+    torch.manual_seed(0)
+    for name in (GATE, "unet-mini", "unet-lite0"):
+        model = build(name)
+        if name == GATE:
+            torch.nn.init.zeros_(model.fc.weight)
+            torch.nn.init.ones_(model.fc.bias)
+        save_model(folder / name, model, ModelConfig(architecture=name, input_size=64))
+    return folder
+
+
+@contextmanager
+def serve_page(weights: Path, scratch: Path) -> Iterator[str]:
+    """The page's address, while it runs on a free port with its uploads in `scratch`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    scratch.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {
+        "LGG_WEIGHTS": str(weights),
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(scratch / "uploads"),
+    }
+    log = scratch / "page.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/", process, log)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.send_signal(signal.SIGINT)  # as Ctrl-C does: Gradio then deletes its uploads
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        raise RuntimeError("The page's tests need Chromium; `make test` says how to install it.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        yield browser
+        browser.close()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"The page ended at its start:\n{log.read_text()}")
+        try:
+            with urllib.request.urlopen(url, timeout=10):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"The page did not come up:\n{log.read_text()}")

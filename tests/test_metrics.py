@@ -1,0 +1,206 @@
+"""Measures against MONAI, scikit-learn, SciPy, and values worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from monai.metrics import DiceMetric, compute_dice, compute_hausdorff_distance, compute_iou
+from scipy import ndimage
+from sklearn.metrics import roc_auc_score
+
+from lgg.metrics import (
+    EPSILON,
+    auroc,
+    bootstrap_interval,
+    calibration_error,
+    dice,
+    hd95,
+    iou,
+    slice_all,
+    slice_dices,
+)
+
+NOTHING = np.zeros((24, 30), bool)
+
+
+def box(rows, columns, shape=(24, 30)):
+    mask = np.zeros(shape, bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def random_pairs():
+    """Pairs of masks: speckle of several densities, smooth regions, touching the border, some empty."""
+    random = np.random.default_rng(0)
+    for number in range(56):
+        density = (0.002, 0.02, 0.1, 0.3, 0.6, 0.9, 1.0)[number % 7]
+        pair = random.uniform(size=(2, 24, 30)) < density
+        if number % 2:
+            fields = ndimage.gaussian_filter(random.normal(size=(2, 24, 30)), (0, 3, 3))
+            pair = fields > np.quantile(fields, 1 - density)
+        yield pair[0], pair[1]
+    full = box(slice(3, 9), slice(4, 12))
+    yield from [(NOTHING, NOTHING), (full, NOTHING), (NOTHING, full), (full, full), (~NOTHING, full)]
+
+
+PAIRS = list(random_pairs())
+
+
+def tensors(*masks):
+    return [torch.from_numpy(mask.astype(np.float32))[None, None] for mask in masks]
+
+
+class TestOverlap:
+    @pytest.mark.parametrize(("predicted", "truth"), PAIRS)
+    def test_dice_and_iou_are_monais(self, predicted, truth):
+        ours = tensors(predicted, truth)
+        assert dice(predicted, truth) == pytest.approx(
+            float(compute_dice(*ours, ignore_empty=False)), abs=1e-6
+        )
+        assert iou(predicted, truth) == pytest.approx(float(compute_iou(*ours, ignore_empty=False)), abs=1e-6)
+
+    def test_by_hand(self):
+        # 6 and 4 pixels, 3 in common.
+        predicted, truth = box(slice(0, 2), slice(0, 3)), box(slice(0, 1), slice(0, 4))
+        assert dice(predicted, truth) == pytest.approx(6 / 10, abs=1e-6)
+        assert iou(predicted, truth) == pytest.approx(3 / 7, abs=1e-6)
+
+    def test_the_constant_stands_in_numerator_and_denominator(self):
+        assert EPSILON == 1e-6
+        one = box(0, 0)
+        assert dice(one, NOTHING) == pytest.approx(1e-6 / (1 + 1e-6), rel=1e-9)
+        assert iou(one, NOTHING) == pytest.approx(1e-6 / (1 + 1e-6), rel=1e-9)
+        assert dice(NOTHING, NOTHING) == iou(NOTHING, NOTHING) == 1
+
+    def test_slice_dices_are_monais_in_their_order(self):
+        predicted, truth = (np.stack(masks) for masks in zip(*PAIRS, strict=True))
+        metric = DiceMetric(ignore_empty=False, reduction="none")
+        expected = metric(*(torch.from_numpy(one[:, None].astype(np.float32)) for one in (predicted, truth)))
+        assert slice_dices(predicted, truth) == pytest.approx(expected[:, 0].numpy(), abs=1e-6)
+
+    def test_a_volume_counts_voxels_not_slices(self):
+        predicted = np.stack([box(slice(0, 10), slice(0, 10)), box(0, 0)])
+        truth = np.stack([box(slice(0, 10), slice(0, 10)), box(0, 1)])
+        assert dice(predicted, truth) == pytest.approx(200 / 202, abs=1e-6)
+        assert slice_dices(predicted, truth) == pytest.approx([1, 0], abs=1e-6)
+
+
+class TestHausdorff:
+    @pytest.mark.parametrize(("predicted", "truth"), PAIRS)
+    def test_is_monais(self, predicted, truth):
+        expected = float(compute_hausdorff_distance(*tensors(predicted, truth), True, percentile=95))
+        if predicted.any() and truth.any():
+            assert hd95(predicted, truth) == pytest.approx(expected, abs=1e-4)
+        else:
+            assert math.isnan(hd95(predicted, truth))
+
+    def test_of_two_pixels_is_their_distance(self):
+        assert hd95(box(2, 3), box(5, 7)) == 5
+
+    def test_of_a_moved_square_is_the_way_it_moved(self):
+        assert hd95(box(slice(2, 9), slice(2, 9)), box(slice(2, 9), slice(6, 13))) == 4
+
+    def test_leaves_the_farthest_twentieth_out(self):
+        line, spike = box(0, slice(0, 30)), box(20, 0)
+        # 31 pixels, one of them 20 away: the 95th percentile lies among the zeros.
+        assert hd95(line | spike, line) == 0
+
+
+class TestSliceAll:
+    DICES, TUMOUR = [1.0, 1.0, 0.0, 0.5, 0.7], np.array([0, 0, 0, 1, 1], bool)
+
+    def test_is_the_mean_over_every_slice(self):
+        assert slice_all(self.DICES, self.TUMOUR) == pytest.approx(3.2 / 5)
+
+    def test_reweighted_to_the_references_share_of_empty_slices(self):
+        # Empty slices score 2/3 and tumour slices 0.6 on average.
+        expected = (268 * 2 / 3 + 125 * 0.6) / 393
+        assert slice_all(self.DICES, self.TUMOUR, 268 / 393) == pytest.approx(expected)
+
+    def test_reweighted_to_its_own_share_is_itself(self):
+        assert slice_all(self.DICES, self.TUMOUR, 3 / 5) == pytest.approx(slice_all(self.DICES, self.TUMOUR))
+
+    @pytest.mark.parametrize("tumour", [np.zeros(5, bool), np.ones(5, bool)])
+    def test_of_one_kind_only_cannot_be_reweighted(self, tumour):
+        assert slice_all(self.DICES, tumour, 268 / 393) == pytest.approx(3.2 / 5)
+
+    def test_of_an_all_empty_prediction_is_the_published_one(self):
+        tumour = np.arange(393) < 125
+        assert slice_all((~tumour).astype(float), tumour) == pytest.approx(0.682, abs=5e-4)
+
+
+class TestGate:
+    @pytest.mark.parametrize("decimals", [1, 2, 16])
+    @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+    def test_auroc_is_scikit_learns_ties_included(self, share, decimals):
+        random = np.random.default_rng(1)
+        positive = random.uniform(size=200) < share
+        probability = (random.uniform(size=200) * 0.7 + 0.3 * positive).round(decimals).astype(np.float32)
+        assert auroc(probability, positive) == pytest.approx(roc_auc_score(positive, probability), abs=1e-12)
+
+    def test_auroc_by_hand(self):
+        # Of the four pairs one is lost and one tied.
+        positive = np.array([1, 1, 0, 0], bool)
+        assert auroc(np.array([0.9, 0.4, 0.4, 0.6]), positive) == pytest.approx(2.5 / 4)
+
+    def test_auroc_of_one_class_is_not_defined(self):
+        assert math.isnan(auroc(np.array([0.1, 0.9]), np.array([True, True])))
+        assert math.isnan(auroc(np.array([0.1, 0.9]), np.array([False, False])))
+
+    def test_calibration_error_by_hand(self):
+        # Two bins of two: |1/2 − 0.15| and |1 − 0.85|, each for half of the slices.
+        probability = np.array([0.1, 0.2, 0.8, 0.9])
+        assert calibration_error(probability, np.array([0, 1, 1, 1], bool), bins=2) == pytest.approx(0.25)
+
+    def test_calibration_error_uses_fifteen_equal_bins(self):
+        probability = (np.arange(15) + 0.5) / 15
+        # Alone in its bin, each errs by its distance from the truth.
+        positive = np.arange(15) % 2 == 0
+        assert calibration_error(probability, positive) == pytest.approx(
+            np.abs(positive - probability).mean()
+        )
+
+    def test_calibration_error_of_certain_and_right_answers_is_zero(self):
+        positive = np.array([0, 1, 1], bool)
+        assert calibration_error(positive.astype(np.float32), positive) == 0
+
+    def test_calibration_error_weighs_bins_by_their_size(self):
+        probability = np.array([0.25] * 3 + [0.75])
+        positive = np.array([0, 0, 0, 1], bool)
+        assert calibration_error(probability, positive, bins=2) == pytest.approx(0.75 * 0.25 + 0.25 * 0.25)
+
+
+class TestBootstrap:
+    def test_of_a_mean_is_the_normal_interval(self):
+        values = np.random.default_rng(3).normal(5, 2, 80)
+        low, high = bootstrap_interval(np.mean, list(values), repeats=4000)
+        error = values.std() / math.sqrt(80)
+        assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+        assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+    def test_draws_whole_patients(self):
+        patients = [("a", 1), ("b", 2), ("c", 3)]
+        seen = []
+        bootstrap_interval(lambda drawn: seen.append(drawn) or 0.0, patients, repeats=20)
+        assert len(seen) == 20
+        assert all(len(drawn) == 3 and set(drawn) <= set(patients) for drawn in seen)
+        assert any(len(set(drawn)) < 3 for drawn in seen)
+
+    def test_repeats_itself(self):
+        values = [0.1, 0.5, 0.7, 0.95]
+        assert bootstrap_interval(np.mean, values) == bootstrap_interval(np.mean, values)
+        assert bootstrap_interval(np.mean, values, seed=1, repeats=50) != bootstrap_interval(
+            np.mean, values, seed=2, repeats=50
+        )
+
+    def test_of_one_patient_has_no_width(self):
+        assert bootstrap_interval(np.mean, [0.8]) == (0.8, 0.8)
+
+    def test_leaves_undefined_draws_out(self):
+        def mean_of_defined(drawn):
+            return float("nan") if min(drawn) < 0 else float(np.mean(drawn))
+
+        low, high = bootstrap_interval(mean_of_defined, [-1.0, 2.0, 2.0])
+        assert (low, high) == (2, 2)
+        assert all(map(math.isnan, bootstrap_interval(mean_of_defined, [-1.0])))

@@ -1,0 +1,126 @@
+"""The page's API, called as a program would: `segment` takes a file and says what is in it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from lgg.errors import WeightsError
+from lgg.gallery import SHIPPED
+from lgg.models import SEGMENTERS
+from lgg.shelf import load_cascades
+from lgg.reading import read_slice
+
+PHANTOM = SHIPPED / "large-lesion.tif"
+
+
+@pytest.fixture(scope="module")
+def client(page_url, tmp_path_factory):
+    return Client(page_url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+
+
+def architectures(client: Client) -> list[str]:
+    endpoint = client.view_api(return_format="dict")["named_endpoints"]["/segment"]
+    return endpoint["parameters"][1]["type"]["enum"]
+
+
+def test_segment_is_the_only_public_name(client):
+    listing = client.view_api(return_format="dict")
+    assert list(listing["named_endpoints"]) == ["/segment"]
+    assert not listing["unnamed_endpoints"]
+
+
+def test_a_slice_yields_a_report_and_an_overlay(client):
+    report, overlay = client.predict(handle_file(PHANTOM), architectures(client)[0], api_name="/segment")
+    assert 0 <= report["gate_probability"] <= 1
+    assert report["gate_passed"] == (report["gate_probability"] >= report["gate_threshold"])
+    assert (report["source"], report["height"], report["width"]) == (PHANTOM.name, 256, 256)
+    assert report["area_mm2"] is None, "the file states no spacing"
+    with Image.open(overlay) as picture:
+        assert (picture.format, picture.size) == ("PNG", (512, 512))
+        coloured = np.ptp(np.asarray(picture.convert("RGB")).astype(int), axis=2).any()
+    assert coloured == (report["area_pixels"] > 0)
+
+
+def test_every_architecture_on_offer_answers(client):
+    for name in architectures(client):
+        report, _ = client.predict(handle_file(PHANTOM), name, api_name="/segment")
+        assert report["architecture"] == name
+        assert report["parameters"] > 1e6
+
+
+def test_an_architecture_without_weights_is_refused(client):
+    missing = set(SEGMENTERS) - set(architectures(client))
+    for name in missing | {"../gate"}:
+        with pytest.raises(AppError):
+            client.predict(handle_file(PHANTOM), name, api_name="/segment")
+
+
+def test_junk_is_refused_in_words_and_without_a_path(client, tmp_path):
+    junk = tmp_path / "holiday.tif"
+    junk.write_bytes(b"not a picture at all " * 20)
+    with pytest.raises(AppError) as caught:
+        client.predict(handle_file(junk), architectures(client)[0], api_name="/segment")
+    assert "holiday.tif: this is not an image that can be read" in str(caught.value)
+    assert "/" not in str(caught.value)
+
+
+def test_eight_visitors_at_once_get_their_own_answers(page_url, tmp_path):
+    def visit(number: int) -> tuple[str, int]:
+        width = 96 + 8 * number
+        path = tmp_path / f"visitor-{number}.png"
+        noise = np.random.default_rng(number).integers(0, 255, (96, width), np.uint8)
+        Image.fromarray(noise).save(path)
+        one = Client(page_url, verbose=False, download_files=str(tmp_path / str(number)))
+        report, overlay = one.predict(handle_file(path), architectures(one)[0], api_name="/segment")
+        with Image.open(overlay) as picture:
+            assert picture.size[0] % width == 0
+        return report["source"], report["width"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(visit, range(8)))
+    assert answers == [(f"visitor-{number}.png", 96 + 8 * number) for number in range(8)]
+
+
+def test_a_message_cannot_smuggle_markup():
+    assert "<img" not in app.refusal("Cannot read this file", "<img src=x onerror=alert(1)>.tif").message
+
+
+def test_a_failure_clears_the_last_result():
+    steps = app.Desk({}).show("gone.tif", "unet")
+    said, pictures, outlined, flair, facts = next(steps)
+    assert "gone" in said
+    assert pictures.visible is False
+    assert (outlined, flair, facts) == (None, None, "")
+    with pytest.raises(gr.Error):
+        next(steps)
+
+
+def test_without_weights_the_page_comes_up_and_says_so(tmp_path):
+    cascades, reasons = load_cascades(tmp_path)
+    assert not cascades
+    assert set(reasons) == set(SEGMENTERS)
+    texts = str(app.build_page(cascades, reasons).config["components"])
+    assert "No model to run" in texts
+    assert "gate is missing" in texts
+    assert str(tmp_path) not in texts
+    with pytest.raises(WeightsError):
+        app.Desk(cascades).examine(str(PHANTOM), None)
+
+
+def test_a_large_picture_is_sent_small():
+    picture = np.zeros((1024, 4096, 3), np.uint8)
+    assert app.shown(picture).shape == (app.SHOWN_SIDE // 4, app.SHOWN_SIDE, 3)
+
+
+def test_thumbnails_show_what_the_reading_reads():
+    examples = app.examples_or_none()
+    assert len(examples) == 6
+    picture, title = app.thumbnail(examples[0])
+    assert picture.shape[:2] == read_slice(examples[0].image).size
+    assert title == examples[0].title

@@ -1,0 +1,114 @@
+"""The page as a visitor uses it, in a real browser, on a desktop and on a phone."""
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from lgg.gallery import SHIPPED
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PATIENCE_MS = 120_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def page(request, browser, page_url):
+    """An open page. Whatever a test does, nothing may appear in the console and no other host be asked."""
+    context = browser.new_context(viewport=request.param, reduced_motion="reduce")
+    one = context.new_page()
+    one.set_default_timeout(PATIENCE_MS)
+    complaints, hosts = [], set()
+    one.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    one.on("pageerror", lambda error: complaints.append(str(error)))
+    one.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
+    one.goto(page_url)
+    expect(one.locator("#examples button.thumbnail-item")).to_have_count(6)
+    yield one
+    width = one.evaluate("document.documentElement.scrollWidth")
+    context.close()
+    assert width <= request.param["width"], "no sideways scrolling"
+    assert complaints == []
+    assert hosts - {""} == {urlsplit(page_url).netloc}, "data: and blob: addresses have no host"
+
+
+def upload(page: Page, path) -> None:
+    page.locator("#upload input[type=file]").set_input_files(path)
+
+
+def pick(page: Page, title: str) -> None:
+    page.locator("#examples button.thumbnail-item", has_text=re.compile(f"^{title}$")).click()
+
+
+def expect_result(page: Page, source: str) -> None:
+    """The result of this file is there: verdict, probability, both pictures and the facts."""
+    expect(page.locator("#result .source")).to_have_text(source)
+    expect(page.locator("#result h2")).to_have_text(re.compile("^(Glioma likely|Unclear|No glioma found)$"))
+    expect(page.locator("#result .reading strong")).to_contain_text("%")
+    assert 0 <= float(page.get_by_role("meter").get_attribute("aria-valuenow")) <= 100
+    for picture in ("#outlined img", "#flair img"):
+        expect(page.locator(picture)).to_be_visible()
+        expect(page.locator(picture)).to_have_attribute("alt", re.compile("FLAIR"))
+        expect(page.locator(picture)).to_have_js_property("complete", True)
+        assert page.locator(picture).evaluate("image => image.naturalWidth") >= 256
+    expect(page.locator("#result .facts")).to_contain_text("ms on")
+
+
+def test_it_begins_with_an_invitation_and_a_warning(page):
+    expect(page.locator("#result")).to_contain_text("No slice yet")
+    expect(page.locator("header")).to_contain_text("not a medical device")
+    expect(page.locator("footer")).to_contain_text("CC BY-NC-SA 4.0")
+
+
+def test_an_upload_is_examined_at_once(page):
+    upload(page, SHIPPED / "small-lesion.tif")
+    expect_result(page, "small-lesion.tif")
+    # The drop zone is free again, and the same file may come twice.
+    upload(page, SHIPPED / "healthy.tif")
+    expect_result(page, "healthy.tif")
+
+
+def test_an_example_is_examined_at_once_and_explained(page):
+    pick(page, "Two lesions")
+    expect_result(page, "two-lesions.tif")
+    expect(page.locator("#caption")).to_contain_text("two separate lesions")
+    pick(page, "FLAIR only")
+    expect_result(page, "flair-only.tif")
+    expect(page.locator("#result .facts")).to_contain_text("taken as FLAIR")
+
+
+def test_an_example_can_be_picked_again_after_an_upload(page):
+    pick(page, "Healthy")
+    expect_result(page, "healthy.tif")
+    upload(page, SHIPPED / "small-lesion.tif")
+    expect_result(page, "small-lesion.tif")
+    expect(page.locator("#caption")).to_be_hidden()
+    pick(page, "Healthy")
+    expect_result(page, "healthy.tif")
+
+
+def test_junk_is_refused_and_the_next_file_works(page, tmp_path):
+    junk = tmp_path / "holiday.tif"
+    junk.write_bytes(b"not a picture at all " * 20)
+    pick(page, "Large lesion")
+    expect_result(page, "large-lesion.tif")
+    upload(page, junk)
+    expect(page.get_by_role("alert").first).to_contain_text("Cannot read this file")
+    expect(page.locator("#result .verdict.error")).to_contain_text("not an image that can be read")
+    expect(page.locator("#outlined img")).to_have_count(0)
+    expect(page.locator("#result .facts")).to_have_count(0)
+    upload(page, SHIPPED / "small-lesion.tif")
+    expect_result(page, "small-lesion.tif")
+
+
+def test_another_architecture_examines_the_same_slice(page):
+    upload(page, SHIPPED / "small-lesion.tif")
+    expect_result(page, "small-lesion.tif")
+    others = page.locator("#architecture label:not(.selected)")
+    if others.count() == 0:
+        pytest.skip("one architecture has weights")
+    name = others.first.inner_text().strip()
+    others.first.click()
+    expect(page.locator("#result .facts")).to_contain_text(name)
+    expect_result(page, "small-lesion.tif")

@@ -1,0 +1,45 @@
+"""The README says what is true."""
+
+import ast
+import re
+from pathlib import Path
+
+from lgg.models import BUILDERS
+from train.readme import BLOCK, README, results
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = README.read_text()
+
+
+def test_results_in_the_readme_are_those_of_the_configs():
+    block = BLOCK.search(TEXT)
+    assert block
+    assert block[0] == results(), "run `python -m train.readme`"
+
+
+def test_readme_opens_as_a_space_and_shows_the_two_commands_on_its_first_screen():
+    assert TEXT.startswith("---\ntitle: ")
+    front, body = TEXT.split("---\n", 2)[1:]
+    assert {"sdk: gradio", "app_file: app.py", "license: mit"} <= set(front.splitlines())
+    first_screen = "\n".join(body.splitlines()[:20])
+    assert "make app" in first_screen
+    assert "make test" in first_screen
+
+
+def test_every_picture_and_file_that_the_readme_links_exists():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_nothing_is_imported_that_the_layers_forbid():
+    """`lgg` knows neither the page nor training."""
+    for path in (ROOT / "lgg").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & {"gradio", "spaces", "train"}, path.name
+
+
+def test_every_command_of_the_readme_names_a_known_model():
+    assert set(re.findall(r"--model (\S+)", TEXT)) <= set(BUILDERS)

@@ -1,0 +1,63 @@
+"""What ships: the weights against the phantoms and, where the data is present, against their own figures."""
+
+from pathlib import Path
+
+import pytest
+
+from lgg.cascade import Cascade
+from lgg.gallery import load_examples
+from lgg.metrics import dice
+from lgg.models import GATE
+from lgg.reading import read_mask, read_slice
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_config, load_model
+from train.card import card_text
+from train.evaluate import headline_volumes
+from train.index import index_folder, load_volume
+from train.splits import fixed
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+SEGMENTERS = [name for name in available() if name != GATE]
+
+
+def test_a_gate_and_two_segmenters_ship():
+    assert {GATE, "unet-mini", "unet-lite0"} <= set(available())
+
+
+@pytest.mark.parametrize("name", available())
+def test_shipped_weights_load_and_their_card_says_what_the_config_says(name):
+    model, config = load_model(REPOSITORY_WEIGHTS / name)
+    assert not model.training
+    assert config.architecture == name
+    assert (REPOSITORY_WEIGHTS / name / "README.md").read_text() == card_text(config)
+
+
+@pytest.mark.parametrize("name", available())
+def test_shipped_weights_were_measured_on_patients_they_never_saw(name):
+    config = load_config(REPOSITORY_WEIGHTS / name)
+    assert config.split["protocol"] == "patient"
+    seen = set(config.split["train"]) | set(config.split["validation"])
+    assert config.metrics["patients"]
+    assert not seen & set(config.metrics["patients"])
+
+
+@pytest.mark.parametrize("example", load_examples(), ids=lambda one: one.name)
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_segmenter_outlines_each_phantom_lesion_and_leaves_the_healthy_ones_empty(name, example):
+    prediction = Cascade.from_pretrained(architecture=name, device="cpu").predict(read_slice(example.image))
+    truth = read_mask(example.mask)
+    assert prediction.passed == truth.any()
+    if truth.any():
+        assert dice(prediction.mask, truth) >= 0.6
+    else:
+        assert prediction.area == 0
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data set is not here")
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_regression_patients_score_what_the_config_says(name):
+    patients = index_folder(DATA)
+    volumes = [load_volume(patients[one]) for one in fixed()["regression"]]
+    recorded = load_config(REPOSITORY_WEIGHTS / name).metrics["patients"]
+    found = headline_volumes(Cascade.from_pretrained(architecture=name, device="cpu"), volumes)
+    for patient, value in found.items():
+        assert value == pytest.approx(recorded[patient], abs=0.005), patient

@@ -1,0 +1,311 @@
+"""What training learns from: the index, the splits, the sampling, the losses, the augmentation."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from lgg.errors import DataError
+from lgg.preprocess import normalise
+from lgg.slice import FLAIR, POST, PRE
+from train.augment import PLAIN, Augmentation, augment, drop_sequences
+from train.dataset import Slices, load_slices
+from train.index import index_folder, load_volume, only
+from train.losses import bce, dice_loss, loss_of
+from train.sampling import draw_epoch, pixel_weight, slice_weight
+from train.splits import fixed, select
+
+A, B = "TCGA_AA_0001_20000101", "TCGA_BB_0002_20000101"
+
+
+def write(home, number, side=32, mask_side=None, value=90):
+    """One slice whose FLAIR and mask hold a square, as `kaggle_3m` names its files."""
+    home.mkdir(parents=True, exist_ok=True)
+    image, mask = np.full((side, side, 3), 20, np.uint8), np.zeros((mask_side or side,) * 2, np.uint8)
+    image[8:24, 8:24], mask[10:14, 10:18] = value, 255
+    Image.fromarray(image).save(home / f"{home.name}_{number}.tif")
+    Image.fromarray(mask).save(home / f"{home.name}_{number}_mask.tif")
+
+
+@pytest.fixture
+def data(tmp_path):
+    root = tmp_path / "archive" / "kaggle_3m"
+    for number in (1, 2, 9, 10, 11):
+        write(root / A, number, value=90 + number)
+    write(root / B, 3)
+    (root / "data.csv").write_text("Patient\n")
+    return tmp_path / "archive"
+
+
+class TestIndex:
+    @pytest.mark.parametrize("inner", [".", "kaggle_3m"])
+    def test_finds_patients_from_the_archive_or_the_folder(self, data, inner):
+        found = index_folder(data / inner)
+        assert {name: len(slices) for name, slices in found.items()} == {A: 5, B: 1}
+
+    @pytest.mark.parametrize("copy", ["lgg-mri-segmentation/kaggle_3m", "kaggle_3m/kaggle_3m"])
+    @pytest.mark.parametrize("inner", [".", "kaggle_3m"])
+    def test_counts_the_archives_second_copy_once(self, data, copy, inner):
+        shutil.copytree(data / "kaggle_3m", data / "copy")
+        shutil.move(data / "copy", data / copy)
+        found = index_folder(data / inner)
+        assert {name: len(slices) for name, slices in found.items()} == {A: 5, B: 1}
+
+    def test_sorts_slices_by_number(self, data):
+        slices = index_folder(data)[A]
+        assert [one.number for one in slices] == [1, 2, 9, 10, 11]
+        assert [one.image.name for one in slices[-2:]] == [f"{A}_10.tif", f"{A}_11.tif"]
+        assert all(one.mask.name == f"{one.key}_mask.tif" for one in slices)
+        assert load_volume(slices).pixels[:, 16, 16, FLAIR].tolist() == [91, 92, 99, 100, 101]
+
+    def test_names_every_missing_and_every_orphan_mask(self, data):
+        (data / "kaggle_3m" / A / f"{A}_9_mask.tif").unlink()
+        (data / "kaggle_3m" / B / f"{B}_3.tif").unlink()
+        with pytest.raises(DataError) as caught:
+            index_folder(data)
+        assert f"{A}_9.tif has no mask" in str(caught.value)
+        assert f"{B}_3_mask.tif has no image" in str(caught.value)
+        assert str(data) not in str(caught.value)
+
+    def test_names_a_file_without_a_number(self, data):
+        (data / "kaggle_3m" / B / f"{B}_3.tif").rename(data / "kaggle_3m" / B / "overview.tif")
+        with pytest.raises(DataError, match=r"overview\.tif has no slice number"):
+            index_folder(data)
+
+    def test_of_an_empty_or_missing_folder_says_what_was_expected(self, tmp_path):
+        for folder in (tmp_path, tmp_path / "nowhere"):
+            with pytest.raises(DataError, match="No patient") as caught:
+                index_folder(folder)
+            assert str(tmp_path) not in str(caught.value)
+
+
+class TestVolume:
+    def test_with_a_mask_of_another_size_names_it(self, data):
+        write(data / "kaggle_3m" / A, 10, side=32, mask_side=40)
+        with pytest.raises(DataError, match=rf"{A}_10_mask\.tif is 40×40, its image is 32×32"):
+            load_volume(index_folder(data)[A])
+
+    def test_with_a_slice_of_another_size_names_it(self, data):
+        write(data / "kaggle_3m" / A, 10, side=48)
+        with pytest.raises(DataError, match=rf"{A}_10\.tif is 48×48"):
+            load_volume(index_folder(data)[A])
+
+    def test_with_a_damaged_file_names_it_without_its_folder(self, data):
+        (data / "kaggle_3m" / A / f"{A}_9.tif").write_bytes(b"junk")
+        with pytest.raises(DataError, match=f"{A}_9") as caught:
+            load_volume(index_folder(data)[A])
+        assert str(data) not in str(caught.value)
+
+    def test_only_keeps_the_slices_named(self, data):
+        volume = load_volume(index_folder(data)[A])
+        assert only(volume, [f"{A}_10", f"{A}_1", f"{B}_3"]).numbers == (1, 10)
+        assert only(volume, [A]) is volume
+        nothing = only(volume, [B])
+        assert nothing.numbers == ()
+        assert nothing.tumour.dtype == bool
+
+    def test_statistics_stay_the_volumes_where_slices_are_left_out(self, data):
+        index = index_folder(data)
+        kept = load_slices(index, 32, keep=[f"{A}_2", f"{A}_10"], quiet=True)
+        whole = load_slices(index, 32, quiet=True)
+        assert kept.patient.tolist() == [0, 0]
+        assert whole.patient.tolist() == [0] * 5 + [1]
+        for name in ("fitted", "masks", "mean", "std", "tumour"):
+            assert torch.equal(getattr(kept, name), getattr(whole, name)[[1, 3]])
+
+
+class TestSplits:
+    @pytest.mark.parametrize("protocol", ["patient", "slice"])
+    def test_fixed_sides_are_disjoint(self, protocol):
+        names = [name for side in fixed()[protocol].values() for name in side]
+        assert len(names) == len(set(names)) == {"patient": 100, "slice": 3574}[protocol]
+
+    def test_fixed_folds_hold_every_patient_once(self):
+        names = [name for fold in fixed()["folds"] for name in fold]
+        assert len(fixed()["folds"]) == 5
+        assert len(names) == len(set(names))
+        assert set(names) == {name for side in fixed()["patient"].values() for name in side}
+        assert set(fixed()["regression"]) <= set(fixed()["patient"]["test"])
+
+    def test_known_names_stay_on_their_fixed_side(self):
+        sides = fixed()["patient"]
+        chosen = sides["test"][:2] + sides["train"][5:7] + sides["validation"][-1:]
+        found = select(chosen, "patient")
+        assert found == {"train": chosen[2:4], "validation": chosen[4:], "test": chosen[:2]}
+
+    @pytest.mark.parametrize("protocol", ["patient", "slice"])
+    @pytest.mark.parametrize("count", [3, 9, 10, 37, 200])
+    def test_other_data_is_shared_out_once_and_always_alike(self, protocol, count):
+        keys = [f"CASE_{number}_{number % 3}" for number in range(count)]
+        found = select(keys, protocol)
+        assert sorted(name for side in found.values() for name in side) == sorted(keys)
+        assert all(found.values())
+        assert len(found["test"]) == pytest.approx(count / 10, abs=1)
+        assert len(found["validation"]) == pytest.approx(count / 10, abs=1)
+        assert select(keys[::-1], protocol) == found
+
+    def test_other_patients_are_stratified_by_site_and_tumour_volume(self):
+        volumes = {f"TCGA_{site}_{n:02d}_x": n for site in ("AA", "BB") for n in range(20)}
+        found = select(list(volumes), "patient", volumes)
+        for side in ("validation", "test"):
+            assert [name[5:7] for name in found[side]] == ["AA", "AA", "BB", "BB"]
+            assert sorted(volumes[name] >= 10 for name in found[side]) == [False, False, True, True]
+
+    @pytest.mark.parametrize("protocol", ["patient", "slice"])
+    def test_two_data_sets_may_not_be_mixed(self, protocol):
+        with pytest.raises(DataError, match="CASE_1"):
+            select([fixed()[protocol]["train"][0], "CASE_1"], protocol)
+
+
+class TestSampling:
+    TUMOUR = torch.arange(1000) < 100
+
+    def drawn(self, count, seed=0, weight=4):
+        return draw_epoch(self.TUMOUR, count, weight, torch.Generator().manual_seed(seed))
+
+    @pytest.mark.parametrize("weight", [1, 4])
+    def test_draws_tumour_so_many_times_as_often(self, weight):
+        drawn = torch.cat([self.drawn(50, seed, weight) for seed in range(100)])
+        share = self.TUMOUR[drawn].float().mean().item()
+        assert share == pytest.approx(weight * 0.1 / (weight * 0.1 + 0.9), rel=0.15)
+
+    def test_shows_no_slice_twice_while_there_are_others(self):
+        assert len(self.drawn(1000).unique()) == 1000
+        assert len(self.drawn(400).unique()) == 400
+
+    def test_repeats_slices_where_an_epoch_is_longer_than_the_set(self):
+        drawn = self.drawn(5000)
+        assert len(drawn) == 5000
+        assert self.TUMOUR[drawn].float().mean().item() == pytest.approx(4 / 13, rel=0.1)
+
+    def test_repeats_itself_by_its_generator(self):
+        assert torch.equal(self.drawn(50, seed=3), self.drawn(50, seed=3))
+        assert not torch.equal(self.drawn(50, seed=3), self.drawn(50, seed=4))
+
+    def test_positive_weights_by_hand(self):
+        masks = torch.zeros(2, 1, 4, 4)
+        masks[0, 0, 0] = 1  # 4 of 32 pixels
+        assert pixel_weight(masks).item() == pytest.approx(7)
+        assert slice_weight(torch.tensor([True, False, False, True, False])).item() == pytest.approx(1.5)
+        assert pixel_weight(torch.zeros(2, 1, 4, 4)).isfinite()
+        assert slice_weight(torch.zeros(4, dtype=torch.bool)).isfinite()
+
+
+class TestLosses:
+    LOGITS, TARGET = torch.tensor([[[[0.0, 0.0]]]]), torch.tensor([[[[1.0, 0.0]]]])
+
+    def test_bce_is_torchs_with_its_weight(self):
+        logits, target, weight = torch.randn(3, 1, 8, 8), torch.rand(3, 1, 8, 8).round(), torch.tensor(7.0)
+        expected = torch.nn.BCEWithLogitsLoss(pos_weight=weight)(logits, target)
+        assert torch.equal(loss_of("bce", logits, target, weight), expected)
+        by_hand = (7 + 1) * math.log(2) / 2  # one positive, one negative, both at 0.5
+        assert bce(self.LOGITS, self.TARGET, weight).item() == pytest.approx(by_hand)
+
+    def test_dice_by_hand(self):
+        # Overlap 0.5 of 1 + 1, with 1 above and below: 1 − 2/3.
+        assert dice_loss(self.LOGITS, self.TARGET).item() == pytest.approx(1 / 3)
+
+    def test_dice_of_right_answers_is_zero_on_tumour_and_on_none(self):
+        target = torch.zeros(2, 1, 8, 8)
+        assert dice_loss(target - 60, target).item() == pytest.approx(0, abs=1e-6)
+        target[0, 0, :4] = 1
+        assert dice_loss(120 * target - 60, target).item() == pytest.approx(0, abs=1e-6)
+        assert dice_loss(60 - 120 * target, target).item() > 0.98
+
+    def test_dice_spans_the_batch(self):
+        logits, target = torch.randn(4, 1, 8, 8), torch.rand(4, 1, 8, 8).round()
+        as_one = [one.reshape(1, 1, 32, 8) for one in (logits, target)]
+        assert dice_loss(logits, target).item() == pytest.approx(dice_loss(*as_one).item())
+
+    def test_dice_bce_leaves_the_weight_out(self):
+        both = dice_loss(self.LOGITS, self.TARGET) + bce(self.LOGITS, self.TARGET)
+        assert torch.equal(loss_of("dice_bce", self.LOGITS, self.TARGET, torch.tensor(9.0)), both)
+
+    @pytest.mark.parametrize("name", ["bce", "dice_bce"])
+    @pytest.mark.parametrize("value", [0.0, 1.0])
+    def test_gradients_stay_finite(self, name, value):
+        logits = torch.tensor([[[[-80.0, 0, 80]]]], requires_grad=True)
+        loss_of(name, logits, torch.full_like(logits, value), torch.tensor(50.0)).backward()
+        assert logits.grad.isfinite().all()
+
+
+def batch(count=8, side=48):
+    """Slices with noise, and a rectangle off the middle that mask and FLAIR share."""
+    masks = torch.zeros(count, 1, side, side)
+    masks[..., 14:22, 18:36] = 1
+    fitted = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0)) * 50
+    fitted[:, FLAIR] = masks[:, 0]
+    mean, std = torch.zeros(count, 2, 3), torch.ones(count, 2, 3)
+    mean[:, 0], std[:, 1] = 5, 3
+    return Slices(fitted, masks, masks.flatten(1).any(1), mean, std, torch.zeros(count, dtype=torch.long))
+
+
+def bent(how, seed=0):
+    return augment(batch(), how, torch.Generator().manual_seed(seed))
+
+
+class TestAugmentation:
+    OFF = dict.fromkeys(("flip", "rotate", "scale", "shift", "gain", "bias", "gamma", "noise", "drop"), 0)
+
+    def test_plain_changes_nothing_but_the_units_of_the_volume(self):
+        inputs, masks = bent(PLAIN)
+        assert torch.equal(inputs, normalise(batch().fitted, batch().mean[:, 1], batch().std[:, 1]))
+        assert torch.equal(masks, batch().masks)
+
+    @pytest.mark.parametrize(
+        "how", [{"flip": 1}, {"rotate": 40}, {"scale": 0.3}, {"shift": 0.15}, {"flip": 0.5, "rotate": 15}]
+    )
+    def test_image_and_mask_move_together(self, how):
+        inputs, masks = bent(Augmentation(**self.OFF | how, slice_statistics=0))
+        assert torch.equal((inputs[:, FLAIR] * 3 >= 0.499).float(), (masks[:, 0] > 0).float())
+        assert (masks != batch().masks).flatten(1).any(1).sum() >= 3
+        areas = masks.flatten(1).sum(1) / 144
+        assert areas.max() < (1 / 0.7**2 if "scale" in how else 1) * 1.1
+        assert areas.min() > (1 / 1.3**2 if "scale" in how else 1) * 0.9
+
+    def test_flip_mirrors_left_and_right(self):
+        inputs, masks = bent(Augmentation(**self.OFF | {"flip": 1}, slice_statistics=0))
+        assert torch.equal(masks, batch().masks.flip(-1))
+        torch.testing.assert_close(inputs, bent(PLAIN)[0].flip(-1), atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize("name", ["gain", "bias", "gamma", "noise"])
+    def test_intensities_change_and_the_mask_does_not(self, name):
+        inputs, masks = bent(Augmentation(**self.OFF | {name: 0.3}, slice_statistics=0))
+        assert torch.equal(masks, batch().masks)
+        assert inputs.isfinite().all()
+        assert not torch.allclose(inputs, bent(PLAIN)[0], atol=0.05)
+
+    def test_statistics_are_the_slices_for_their_share_of_slices(self):
+        inputs, _ = bent(Augmentation(**self.OFF, slice_statistics=0.5))
+        own, shared = (normalise(batch().fitted, batch().mean[:, n], batch().std[:, n]) for n in (0, 1))
+        kinds = [
+            (torch.equal(one, a), torch.equal(one, b)) for one, a, b in zip(inputs, own, shared, strict=True)
+        ]
+        assert set(kinds) == {(True, False), (False, True)}
+
+    def test_dropped_sequences_become_flair(self):
+        inputs, _ = bent(Augmentation(drop=1))
+        assert torch.equal(inputs[:, PRE], inputs[:, FLAIR])
+        assert torch.equal(inputs[:, POST], inputs[:, FLAIR])
+
+    def test_each_sequence_is_dropped_alone(self):
+        images = torch.rand(2, 3, 4, 4)
+        dropped = drop_sequences(images, torch.tensor([True, False]), torch.tensor([False, True]))
+        assert torch.equal(dropped[0], images[0, [FLAIR, FLAIR, POST]])
+        assert torch.equal(dropped[1], images[1, [PRE, FLAIR, FLAIR]])
+
+    def test_repeats_itself_by_its_generator(self):
+        for one, other in zip(bent(Augmentation(), 5), bent(Augmentation(), 5), strict=True):
+            assert torch.equal(one, other)
+        assert not torch.equal(bent(Augmentation(), 5)[0], bent(Augmentation(), 6)[0])
+
+    def test_masks_stay_binary(self):
+        soft = batch()
+        soft.masks.copy_(F.avg_pool2d(soft.masks, 3, 1, 1))
+        for how in (PLAIN, Augmentation()):
+            masks = augment(soft, how, torch.Generator())[1]
+            assert set(masks.unique().tolist()) == {0, 1}

