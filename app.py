@@ -16,25 +16,13 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from lgg import report
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade, Prediction
 from lgg.errors import DataError, SliceError, WeightsError
 from lgg.gallery import Example, load_examples
 from lgg.models import TITLES
 from lgg.picture import Rgb, enlarge, flair_picture, overlay
 from lgg.reading import read_slice
-from lgg.report import (
-    FOOTER,
-    HEADER,
-    PRIVACY,
-    TITLE,
-    as_json,
-    empty_html,
-    error_html,
-    explain,
-    facts_html,
-    unavailable,
-    verdict_html,
-)
 from lgg.shelf import load_cascades
 from lgg.slice import Slice
 from lgg.weights import REPOSITORY_WEIGHTS
@@ -54,8 +42,6 @@ SCROLL_TO_RESULT = """() => {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "auto" : "smooth"});
 }"""
-
-log = logging.getLogger("lgg.page")
 on_gpu: Callable[..., Any] = spaces.GPU(duration=20) if spaces else lambda function: function
 
 
@@ -80,6 +66,7 @@ class Desk:
         return one, self._predict(one, architecture), self.cascades[architecture]
 
     def _run(self, one: Slice, architecture: str) -> Prediction:
+        # By name: ZeroGPU sends arguments to another process, and the cascade is there already.
         return self.cascades[architecture].predict(one)
 
     def show(self, path: str, architecture: str | None) -> tuple[Any, ...]:
@@ -90,17 +77,16 @@ class Desk:
         try:
             one, prediction, cascade = self.examine(path, architecture)
         except Exception as error:
-            trouble = explain(error)
-            return error_html(*trouble), gr.Row(visible=False), None, None, "", trouble
+            trouble = report.explain(error)
+            return report.error_html(*trouble), gr.Row(visible=False), None, None, "", trouble
         picture = flair_picture(one, prediction.head)
-        name = TITLES[cascade.config.architecture]
-        label = f"Outlined by {name}" if prediction.area else "Nothing outlined"
+        label = f"Outlined by {report.model(cascade)}" if prediction.area else "Nothing outlined"
         return (
-            verdict_html(one, prediction),
+            report.verdict_html(one, prediction),
             gr.Row(visible=True),
             gr.Image(shown(overlay(picture, prediction.mask)), label=label, alt_text=f"FLAIR. {label}."),
             shown(enlarge(picture)),
-            facts_html(one, prediction, cascade),
+            report.facts_html(one, prediction, cascade),
             None,
         )
 
@@ -114,9 +100,9 @@ class Desk:
                 raise SliceError("No file was sent. Send one slice as TIFF, PNG or JPEG.")
             one, prediction, cascade = self.examine(file, architecture)
             picture = shown(overlay(flair_picture(one, prediction.head), prediction.mask))
-            return as_json(one, prediction, cascade), picture
+            return report.as_json(one, prediction, cascade), picture
         except Exception as error:
-            raise refusal(*explain(error)) from None
+            raise refusal(*report.explain(error)) from None
 
 
 def refusal(title: str, message: str) -> gr.Error:
@@ -125,7 +111,7 @@ def refusal(title: str, message: str) -> gr.Error:
 
 
 def tell(trouble: tuple[str, str] | None) -> None:
-    """Announce an error, in a step of its own: only there does Gradio show the title."""
+    """Announce an error, in a step without outputs: Gradio would mark them as failed."""
     if trouble is not None:
         raise refusal(*trouble)
 
@@ -142,7 +128,7 @@ def examples_or_none() -> list[Example]:
     try:
         return load_examples()
     except DataError as error:
-        log.error("No examples: %s", error)
+        logging.getLogger("lgg.page").error("No examples: %s", error)
         return []
 
 
@@ -152,18 +138,18 @@ def build_page(cascades: dict[str, Cascade], reasons: dict[str, str]) -> gr.Bloc
     choices = [(TITLES[name], name) for name in cascades]
     preferred = DEFAULT_ARCHITECTURE if DEFAULT_ARCHITECTURE in cascades else next(iter(cascades), None)
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
+    with gr.Blocks(title=report.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         # Of this visitor: the path of the slice (uploads live in Gradio's cache only), and the last error.
         current, trouble = gr.State(None), gr.State(None)
-        gr.HTML(HEADER)
+        gr.HTML(report.HEADER)
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=280, elem_id="controls"):
                 gr.HTML("<h2>Pick an example</h2>", visible=bool(examples))
                 gallery = example_gallery(examples)
                 caption = gr.HTML(elem_id="caption")
                 gr.HTML("<h2>or upload a slice</h2>")
-                upload = gr.File(show_label=False, height=110, elem_id="upload")
-                gr.HTML(PRIVACY)
+                upload = gr.File(show_label=False, height=88, elem_id="upload")
+                gr.HTML(report.PRIVACY)
                 architecture = gr.Radio(
                     choices,
                     value=preferred,
@@ -171,16 +157,14 @@ def build_page(cascades: dict[str, Cascade], reasons: dict[str, str]) -> gr.Bloc
                     visible=bool(cascades),
                     elem_id="architecture",
                 )
-                gr.HTML(unavailable(reasons), visible=bool(reasons))
+                gr.HTML(report.unavailable(reasons), visible=bool(reasons))
             with gr.Column(scale=5, min_width=280, elem_id="result"):
-                said = gr.HTML(empty_html(bool(cascades)))
+                said = gr.HTML(report.empty_html(bool(cascades)))
                 with gr.Row(visible=False, elem_id="pictures") as pictures:
                     outlined = gr.Image(label="Outlined", elem_id="outlined", **PICTURE)
-                    flair = gr.Image(
-                        label="FLAIR as read", alt_text="FLAIR as read", elem_id="flair", **PICTURE
-                    )
+                    flair = gr.Image(label="FLAIR as read", alt_text="FLAIR", elem_id="flair", **PICTURE)
                 facts = gr.HTML(elem_id="facts")
-        gr.HTML(FOOTER)
+        gr.HTML(report.FOOTER)
 
         def on_upload(path: str, name: str | None) -> tuple[Any, ...]:
             # The drop zone is emptied for the next file; no example is what is shown any more.
@@ -209,7 +193,7 @@ def build_page(cascades: dict[str, Cascade], reasons: dict[str, str]) -> gr.Bloc
             architecture.input(on_switch, [current, architecture], result, **run),
         ]
         for event in ran:
-            event.then(tell, trouble, api_visibility="private", js=SCROLL_TO_RESULT)
+            event.then(None, js=SCROLL_TO_RESULT).then(tell, trouble, api_visibility="private")
 
         with gr.Row(visible=False):  # The API's own components, so that the page's stay free to change.
             gr.Button().click(
@@ -242,20 +226,8 @@ def theme() -> gr.themes.Base:
     """Slate and teal in the system's own fonts: nothing is fetched."""
     own = gr.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="sm", font=["sans-serif"])
     own.font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
-    return own.set(
-        body_background_fill="#f6f8fa",
-        body_background_fill_dark="#0b1220",
-        body_text_color="#0f1c2b",
-        body_text_color_subdued="#526173",
-        body_text_color_subdued_dark="#9fb0c3",
-        block_background_fill="#ffffff",
-        block_background_fill_dark="#151e2a",
-        border_color_primary="#d5dce4",
-        border_color_primary_dark="#2b3848",
-        block_border_color="*border_color_primary",
-        block_border_color_dark="*border_color_primary",
-        block_shadow="none",
-    )
+    # Slate 400, Gradio's choice for small print, is too faint on white.
+    return own.set(body_background_fill="*neutral_50", body_text_color_subdued="*neutral_500")
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def window(values: NDArray[np.float32], head: NDArray[np.bool_] | None = None) -
     inside = values[head] if head is not None and head.any() else values
     low, high = np.percentile(values, 1), np.percentile(inside, 99.5)
     if high <= low:
-        low, high = float(values.min()), float(values.max())
+        low, high = values.min(), values.max()
     grey = np.clip((values - low) / ((high - low) or 1), 0, 1) ** 0.8
     return np.repeat((grey * 255).round().astype(np.uint8)[..., None], 3, axis=2)
 

@@ -67,6 +67,11 @@ def millions(parameters: int) -> str:
     return f"{parameters / 1e6:.2f}\u00a0M parameters"
 
 
+def model(cascade: Cascade) -> str:
+    """The segmenter's name for people."""
+    return TITLES[cascade.config.architecture]
+
+
 def device_name(cascade: Cascade) -> str:
     """`CPU`, `CUDA` or `MPS`."""
     return cascade.device.type.upper()
@@ -131,14 +136,14 @@ def facts_html(one: Slice, prediction: Prediction, cascade: Cascade) -> str:
         _slice(one),
         (
             "Architecture",
-            TITLES[cascade.config.architecture],
+            model(cascade),
             f"{millions(cascade.config.parameters)}, after the {TITLES[GATE]} "
             f"({millions(cascade.gate_config.parameters)})",
         ),
         (
             "Time",
             f"{sum(prediction.milliseconds.values()):,.0f}\u00a0ms on {device_name(cascade)}",
-            ", ".join(f"{stage} {ms:.0f}" for stage, ms in prediction.milliseconds.items()),
+            _stages(prediction),
         ),
     )
     cells = (
@@ -188,7 +193,7 @@ def unavailable(reasons: dict[str, str]) -> str:
 
 def _area(prediction: Prediction) -> tuple[str, str, str]:
     if prediction.area == 0:
-        return "Outlined area", "none", "0\u00a0px"
+        return "Outlined area", "0\u00a0px", "nothing outlined"
     pixels = f"{prediction.area:,}\u00a0px"
     share = f"{percent(prediction.head_percent / 100)} of the head"
     if prediction.area_mm2 is None:
@@ -202,3 +207,9 @@ def _slice(one: Slice) -> tuple[str, str, str]:
         "one channel, taken as FLAIR" if one.flair_only else "pre-contrast T1, FLAIR, post-contrast T1"
     )
     return "Slice", f"{width} × {height}\u00a0px", sequences
+
+
+def _stages(prediction: Prediction) -> str:
+    """The time of each stage that ran, in whole milliseconds."""
+    ran = (stage for stage in prediction.milliseconds if prediction.passed or stage != "segment")
+    return ", ".join(f"{stage} {prediction.milliseconds[stage]:.0f}" for stage in ran)

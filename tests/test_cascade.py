@@ -1,6 +1,6 @@
 """The predictor, with networks whose answers are known."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -112,9 +112,6 @@ class TestDecide:
         assert mask.dtype == bool
         assert np.array_equal(mask, self.FULL if kept else np.zeros_like(self.FULL))
 
-    def test_keeps_an_empty_mask_empty(self):
-        assert not decide(0.5, np.zeros((2, 2), np.float32), SOFT, "soft").any()
-
     def test_takes_pixels_at_the_mask_threshold(self):
         assert np.count_nonzero(decide(1, self.MAP, replace(HARD, mask=0.25), "none")) == 3
 
@@ -122,8 +119,7 @@ class TestDecide:
         ("gating", "passes"), [("none", (1, 1, 1, 1)), ("hard", (0, 0, 1, 1)), ("soft", (0, 1, 1, 1))]
     )
     def test_the_segmenter_runs_where_it_could_matter(self, gating, passes):
-        found = [gate_passes(gate, SOFT, gating) for gate in (0.1, 0.3, 0.6, 0.9)]
-        assert found == list(map(bool, passes))
+        assert [gate_passes(gate, SOFT, gating) for gate in (0.1, 0.3, 0.6, 0.9)] == list(map(bool, passes))
 
 
 class TestGating:
@@ -132,8 +128,7 @@ class TestGating:
         prediction = cascade(0.4, segmenter).predict(head_with_lesion()[0])
         assert segmenter.seen == 0
         assert not prediction.passed
-        assert not prediction.mask.any()
-        assert not prediction.probability.any()
+        assert not prediction.mask.any() | prediction.probability.any()
         assert prediction.gate_probability == pytest.approx(0.4, abs=1e-6)
 
     def test_always_segment_runs_it_and_keeps_the_veto(self):
@@ -171,9 +166,8 @@ class TestGating:
     def test_in_a_series_only_slices_that_pass_are_segmented(self):
         one, _ = head_with_lesion()
         dim = replace(one, pixels=one.pixels * np.float32(0.1))
-        slices, segmenter = [one, dim, one, dim, dim], Bright()
-        made = cascade(Level(0.5), segmenter)
-        predictions = made.predict_series(slices)
+        segmenter = Bright()
+        predictions = cascade(Level(0.5), segmenter).predict_series([one, dim, one, dim, dim])
         assert [one.passed for one in predictions] == [True, False, True, False, False]
         assert [one.mask.any() for one in predictions] == [True, False, True, False, False]
         assert segmenter.seen == 2
@@ -188,10 +182,6 @@ class TestPlace:
         assert (prediction.mask & lesion).sum() / (prediction.mask | lesion).sum() > 0.9
         assert prediction.probability.dtype == np.float32
         assert 0 <= prediction.probability.min() <= prediction.probability.max() <= 1.0001
-
-    def test_probability_and_mask_agree(self):
-        prediction = cascade(0.9, Bright(), replace(HARD, mask=0.7)).predict(head_with_lesion(57, 99)[0])
-        assert np.array_equal(prediction.mask, prediction.probability >= 0.7)
 
     def test_the_head_is_found(self):
         prediction = cascade(0.9, Bright()).predict(head_with_lesion()[0])
@@ -254,14 +244,13 @@ class TestSeries:
 class TestRuns:
     def test_times_have_three_stages(self):
         times = cascade(0.9, Bright()).predict(head_with_lesion()[0]).milliseconds
-        assert set(times) == {"preprocess", "gate", "segment"}
+        assert list(times) == ["preprocess", "gate", "segment"]
         assert all(0 <= one < 60_000 for one in times.values())
 
     def test_networks_are_put_in_evaluation_mode(self):
         gate, segmenter = Gate(0.9).train(), Bright().train()
         cascade(gate, segmenter)
-        assert not gate.training
-        assert not segmenter.training
+        assert (gate.training, segmenter.training) == (False, False)
 
     def test_threads_share_a_cascade_and_get_the_same_answers(self):
         torch.manual_seed(0)
@@ -269,20 +258,9 @@ class TestRuns:
         uploads = [head_with_lesion(bright=bright, width=width)[0] for bright, width in ((1, 64), (2, 80))]
         expected = [made.predict(one).probability for one in uploads]
         assert len(np.unique(expected[0])) > 100
-        wrong = []
-
-        def work(number):
-            for _ in range(10):
-                found = made.predict(uploads[number]).probability
-                if not np.array_equal(found, expected[number]):
-                    wrong.append(number)
-
-        threads = [threading.Thread(target=work, args=(number % 2,)) for number in range(4)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
-        assert wrong == []
+        with ThreadPoolExecutor(4) as pool:
+            found = pool.map(lambda number: made.predict(uploads[number]).probability, [0, 1] * 20)
+            assert all(map(np.array_equal, found, expected * 20))
 
 
 class TestFromPretrained:

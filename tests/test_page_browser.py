@@ -38,7 +38,8 @@ def upload(page: Page, path) -> None:
 
 
 def pick(page: Page, title: str) -> None:
-    page.locator("#examples button.thumbnail-item", has_text=re.compile(f"^{title}$")).click()
+    picture = page.get_by_alt_text(title, exact=True)
+    page.locator("#examples button.thumbnail-item", has=picture).click()
 
 
 def expect_result(page: Page, source: str) -> None:

@@ -16,6 +16,7 @@ from lgg.models import BUILDERS, build
 from lgg.models.unet import UNet
 from train.augment import PLAIN
 from train.checkpoint import append_log, load_checkpoint, read_log, runs_folder
+from train.curves import draw_curves
 from train.dataset import volume_slices
 from train.index import Volume
 from train.initialise import initialise_encoder
@@ -26,20 +27,15 @@ RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, s
 
 class TinyGate(nn.Sequential):
     def __init__(self):
-        super().__init__(
-            nn.Conv2d(3, 4, 3),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.AdaptiveMaxPool2d(1),
-            nn.Flatten(),
-            nn.Linear(4, 1),
-        )
+        super().__init__(nn.Conv2d(3, 4, 3), nn.ELU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 1))
 
 
 @pytest.fixture(autouse=True)
 def _tiny_networks(monkeypatch):
     monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
     monkeypatch.setitem(BUILDERS, "gate", TinyGate)
+    # Drawing takes longer than a tiny epoch; the test of the curves draws them itself.
+    monkeypatch.setattr(train.loop, "draw_curves", lambda folder: None)
 
 
 def slices(count, seed):
@@ -68,7 +64,8 @@ def same(one, other):
 
 
 class TestRun:
-    def test_leaves_a_checkpoint_a_log_and_curves(self, tmp_path):
+    def test_leaves_a_checkpoint_a_log_and_curves(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(train.loop, "draw_curves", draw_curves)
         state = run(tmp_path / "run")
         assert sorted(one.name for one in (tmp_path / "run").iterdir()) == [
             "checkpoint.pt",
@@ -97,12 +94,26 @@ class TestRun:
         [("unet-mini", "dice_bce", "dice"), ("unet-mini", "bce", "loss"), ("gate", "bce", "auroc")],
     )
     def test_learns_an_easy_task(self, tmp_path, architecture, loss, best_by):
-        recipe = replace(RECIPE, epochs=10, loss=loss, best_by=best_by, augmentation=PLAIN, lr=3e-2)
-        run(tmp_path / "run", architecture, recipe)
+        recipe = replace(RECIPE, epochs=10, slices_per_epoch=48, lr=3e-2, ema=0, augmentation=PLAIN)
+        run(tmp_path / "run", architecture, replace(recipe, loss=loss, best_by=best_by))
         rows = read_log(tmp_path / "run")
         assert rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
         assert rows[-1]["val_loss"] < rows[0]["val_loss"]
         assert rows[-1]["val_auroc" if architecture == "gate" else "val_dice"] > 0.8
+
+    def test_averages_the_weights_of_its_steps(self, monkeypatch, tmp_path):
+        steps = []
+        monkeypatch.setattr(train.loop, "save_checkpoint", lambda folder, state: steps.append(dict(state)))
+        run(tmp_path / "run", recipe=replace(RECIPE, slices_per_epoch=8, ema=0.25))
+        first, second = (one["model"]["head.weight"] for one in steps)
+        average = steps[-1]["average"]["module.head.weight"]
+        assert not torch.equal(first, second)
+        torch.testing.assert_close(average, 0.25 * first + 0.75 * second)
+
+    @pytest.mark.parametrize("ema", [0, 0.5])
+    def test_keeps_the_average_or_without_one_the_weights(self, tmp_path, ema):
+        state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=1, ema=ema))
+        assert torch.equal(state["best"]["head.weight"], state["model"]["head.weight"]) == (ema == 0)
 
     def test_repeats_itself_by_its_seed(self, tmp_path):
         same(run(tmp_path / "one")["model"], run(tmp_path / "two")["model"])
@@ -122,6 +133,9 @@ class TestRun:
 
 
 class TestResume:
+    # By the loss, each epoch is better than the one before, so `best` changes after the resume.
+    RECIPE = replace(RECIPE, epochs=3, best_by="loss")
+
     def interrupt(self, monkeypatch, folder, call, epoch):
         """Run until `call` of train.loop, in this epoch, dies before it has done anything."""
         calls, kept = [], getattr(train.loop, call)
@@ -130,22 +144,22 @@ class TestResume:
             calls.append(1)
             if len(calls) == epoch:
                 raise KeyboardInterrupt
-            kept(*arguments)
+            return kept(*arguments)
 
         with monkeypatch.context() as patch:
             patch.setattr(train.loop, call, dying)
             with pytest.raises(KeyboardInterrupt):
-                run(folder, recipe=replace(RECIPE, epochs=3))
+                run(folder, recipe=self.RECIPE)
 
     @pytest.mark.parametrize("call", ["validate", "save_checkpoint", "append_log", "draw_curves"])
     def test_gives_what_an_uninterrupted_run_gives(self, monkeypatch, tmp_path, call):
-        recipe = replace(RECIPE, epochs=3)
-        whole = run(tmp_path / "whole", recipe=recipe)
+        whole = run(tmp_path / "whole", recipe=self.RECIPE)
         self.interrupt(monkeypatch, tmp_path / "cut", call, epoch=2)
-        resumed = run(tmp_path / "cut", recipe=recipe, resume=True)
+        resumed = run(tmp_path / "cut", recipe=self.RECIPE, resume=True)
         same(resumed["model"], whole["model"])
         same(resumed["best"], whole["best"])
-        assert (resumed["best_epoch"], resumed["epoch"]) == (whole["best_epoch"], 3)
+        same(resumed["average"], whole["average"])
+        assert resumed["best_epoch"] == whole["best_epoch"] == resumed["epoch"] == 3
         logs = [
             [
                 {name: value for name, value in row.items() if name != "seconds"}

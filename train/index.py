@@ -49,7 +49,7 @@ class Volume:
     @property
     def tumour(self) -> NDArray[np.bool_]:
         """(N,) bool, whether each slice holds tumour."""
-        return np.array([one.any() for one in self.masks])
+        return np.array([one.any() for one in self.masks], bool)
 
 
 def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:

@@ -140,8 +140,8 @@ def train(
             row |= {f"val_{name}": round(value, 5) for name, value in found.items()}
             state |= {"model": _on_cpu(bare), "optimizer": optimizer.state_dict()}
             state |= {"schedule": schedule.state_dict(), "average": average.state_dict()}
+            append_log(run, row)  # before the checkpoint: a resume repeats, and replaces, what has none yet
             save_checkpoint(run, state)
-            append_log(run, row)
             draw_curves(run)
             left = (recipe.epochs - epoch) * seconds / 60
             tqdm.write(f"{row}  ({left:.0f} minutes to go)")
