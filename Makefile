@@ -26,8 +26,8 @@ lint: $(STAMPS)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(STAMPS)/app
-	$(BIN)/python -m lgg.benchmark
+benchmark: $(STAMPS)/test
+	$(BIN)/python -m train.benchmark
 
 screenshots: $(STAMPS)/test chromium
 	$(BIN)/python -m tests.screenshots
@@ -50,9 +50,9 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/app: requirements.txt $(STAMPS)/venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(STAMPS)/test: requirements-train.txt requirements-test.txt $(STAMPS)/app
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-train.txt -r requirements-test.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-train.txt -r requirements-test.txt
 	@touch $@

@@ -83,10 +83,15 @@ class ModelConfig:
 def save_model(folder: Path, model: nn.Module, config: ModelConfig) -> ModelConfig:
     """Write a model's folder; its `README.md`, if any, stays.
 
+    Raises:
+        WeightsError: a weight is not finite in fp16; nothing is written then.
+
     Returns:
         The config as written, with sha256 and parameter count filled in.
     """
     tensors = {name: _compact(name, value) for name, value in model.state_dict().items()}
+    if not all(value.isfinite().all() for value in tensors.values()):
+        raise WeightsError("The weights are not finite, or too large for fp16: they are not worth keeping.")
     # No metadata beyond one key: safetensors would write more in random order, and the hash would change.
     write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(tensors, path, {"format": "pt"}))
     digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
@@ -130,6 +135,8 @@ def load_config(folder: Path) -> ModelConfig:
         raise WeightsError(
             f"The weights '{folder.name}' are for another network; known are {', '.join(BUILDERS)}."
         )
+    if not all(0 <= value <= 1 for value in asdict(config.thresholds).values()):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' has a threshold that is no probability.")
     if not isinstance(config.input_size, int) or not 32 <= config.input_size <= 1024:
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible input size.")
     return config

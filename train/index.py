@@ -55,19 +55,21 @@ class Volume:
 def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:
     """Every patient's slices, both in order.
 
-    The copy of the whole data set that the Kaggle archive carries inside itself is ignored: patients are the
-    folders right below `folder` (or below its `kaggle_3m`).
+    Patients are the folders right below `folder`, or else below its `kaggle_3m`: the copy of the whole data
+    set that the Kaggle archive carries inside itself is ignored.
 
     Raises:
         DataError: no patient is there, or images and masks do not pair up (all of them named).
     """
-    root = folder / "kaggle_3m" if (folder / "kaggle_3m").is_dir() else folder
     patients: dict[str, list[SliceFiles]] = {}
     problems: list[str] = []
-    for home in sorted(one for one in root.glob("*") if one.is_dir()):
-        slices = _slices(home, problems)
-        if slices:
-            patients[home.name] = sorted(slices, key=lambda one: one.number)
+    for root in (folder, folder / "kaggle_3m"):
+        for home in sorted(one for one in root.glob("*") if one.is_dir()):
+            slices = sorted(_slices(home, problems), key=lambda one: one.number)
+            if slices:
+                patients[home.name] = slices
+        if patients or problems:
+            break
     if problems:
         raise DataError("Images and masks do not pair up: " + "; ".join(problems) + ".")
     if not patients:
@@ -81,7 +83,7 @@ def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:
 def _slices(home: Path, problems: list[str]) -> list[SliceFiles]:
     found = {path.name: path for path in home.iterdir() if path.suffix.lower() in (".tif", ".tiff")}
     masks = {name for name in found if Path(name).stem.endswith("_mask")}
-    slices = []
+    slices: list[SliceFiles] = []
     for name in sorted(set(found) - masks):
         match = SLICE_NAME.match(name)
         if not match:
@@ -93,6 +95,9 @@ def _slices(home: Path, problems: list[str]) -> list[SliceFiles]:
             problems.append(f"{home.name}/{name} has no mask")
             continue
         masks.remove(mask)
+        if int(match["number"]) in {one.number for one in slices}:
+            problems.append(f"{home.name}/{name} repeats a slice number")
+            continue
         slices.append(SliceFiles(home.name, int(match["number"]), path, found[mask]))
     problems += [f"{home.name}/{name} has no image" for name in sorted(masks)]
     return slices

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from lgg.errors import DataError
 from lgg.models import GATE, build
 from train.augment import augment
 from train.checkpoint import append_log, load_checkpoint, save_checkpoint
@@ -53,9 +54,15 @@ def train(
         start: weights to begin with (a finish at full resolution begins with those of half); else fresh.
         resume: go on from the run's checkpoint.
 
+    Raises:
+        DataError: the recipe's `best_by` is not measured for this network, or resuming is not possible.
+
     Returns:
         The final checkpoint: `best` (state dict on the CPU, float32), `best_epoch`, `initialised`, `seconds`.
     """
+    wrong = "dice" if architecture == GATE else "auroc"
+    if recipe.best_by == wrong:
+        raise DataError(f"--best-by {wrong} does not fit {architecture}: its validation does not measure it.")
     accelerator = make_accelerator()
     device = accelerator.device
     set_seed(recipe.seed)
@@ -133,8 +140,10 @@ def train(
         seconds = time.monotonic() - began
         state["epoch"], state["seconds"] = epoch, state["seconds"] + seconds
         score = -found["loss"] if recipe.best_by == "loss" else found[recipe.best_by]
-        if score > state["best_score"]:
-            state |= {"best": _on_cpu(judged), "best_epoch": epoch, "best_score": score}
+        # A side of one class alone has no AUROC (NaN): then the latest epoch is as good as any.
+        if math.isnan(score) or score > state["best_score"]:
+            state |= {"best": _on_cpu(judged), "best_epoch": epoch}
+            state["best_score"] = -math.inf if math.isnan(score) else score
         if accelerator.is_main_process:
             row = {"epoch": epoch, "train_loss": float(total) / len(batches), "seconds": round(seconds, 1)}
             row |= {f"val_{name}": round(value, 5) for name, value in found.items()}
