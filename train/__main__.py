@@ -68,7 +68,7 @@ def _train(architecture: str, options: Run, changes: Changes) -> None:
     sides = _sides(patients, options.split, options.patients)
     name = architecture if options.split == "patient" else f"{architecture}-{options.split}"
     home = runs_folder() / (options.run or name)
-    start, minutes = None, 0.0
+    start, began_from, minutes = None, "", 0.0
     state: dict[str, Any] = {}
     for number, recipe in enumerate(stages, 1):
         folder = home / f"stage{number}"
@@ -79,13 +79,14 @@ def _train(architecture: str, options: Run, changes: Changes) -> None:
             slices = (_load(patients, sides["train"], recipe), _load(patients, sides["validation"], recipe))
             state = train(architecture, recipe, slices, folder, start=start, resume=going_on)
         start = state["best"]
+        began_from = began_from or state["initialised"]
         minutes += state["seconds"] / 60
     if not make_accelerator().is_main_process:
         return
     target = options.out or home / "weights"
     split: dict[str, Any] = {"protocol": options.split}
     split |= {str(side): _names(keys, options.split) for side, keys in sides.items()}
-    export(state, stages, split, minutes, target)
+    export(state | {"initialised": began_from}, stages, split, minutes, target)
     gates = target if architecture == GATE else gate_folder(target, REPOSITORY_WEIGHTS)
     chosen = _choose(architecture, patients, sides["validation"], target, gates)
     print(f"{architecture} in {target}: {chosen}")
