@@ -107,7 +107,7 @@ class Desk:
 
 def refusal(title: str, message: str) -> gr.Error:
     """Gradio renders messages as HTML, and these hold the names of uploaded files."""
-    return gr.Error(escape(message, quote=False), title=title, print_exception=False)
+    return gr.Error(escape(message, quote=False), title=title, duration=5, print_exception=False)
 
 
 def tell(trouble: tuple[str, str] | None) -> None:
@@ -168,7 +168,8 @@ def build_page(cascades: dict[str, Cascade], reasons: dict[str, str]) -> gr.Bloc
 
         def on_upload(path: str, name: str | None) -> tuple[Any, ...]:
             # The drop zone is emptied for the next file; no example is what is shown any more.
-            return *desk.show(path, name), path, None, gr.Gallery(selected_index=None), ""
+            *values, failed = desk.show(path, name)
+            return *values, failed, None if failed else path, None, gr.Gallery(selected_index=None), ""
 
         def on_example(name: str | None, event: gr.SelectData) -> tuple[Any, ...]:
             example = examples[event.index]

@@ -59,9 +59,9 @@ class Prediction:
 
     @property
     def head_percent(self) -> float:
-        """Tumour area in percent of the head's; 0 where no head was found."""
+        """How much of the head is tumour, in percent; 0 where no head was found."""
         head = np.count_nonzero(self.head)
-        return 100 * self.area / head if head else 0.0
+        return 100 * float(np.count_nonzero(self.mask & self.head)) / head if head else 0.0
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """Draws the README's two pictures of the page: `python -m tests.screenshots`.
 
-With the repository's weights and the shipped phantoms only; nobody's scan is in them.
+With the repository's weights (or `$LGG_WEIGHTS`) and the shipped phantoms only; nobody's scan is in them.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from lgg.weights import REPOSITORY_WEIGHTS
+from lgg.cascade import DEFAULT_ARCHITECTURE
+from lgg.models import GATE
+from lgg.weights import REPOSITORY_WEIGHTS, available
 from tests.page_server import ROOT, chromium, serve_page
 
 PICTURES = {
@@ -36,10 +39,13 @@ def draw(browser: Browser, url: str, path: Path, viewport: dict[str, int]) -> No
 
 def main() -> None:
     """Both pictures, into `docs`."""
+    weights = Path(os.environ.get("LGG_WEIGHTS", REPOSITORY_WEIGHTS))
+    if not {GATE, DEFAULT_ARCHITECTURE} <= set(available(weights)):
+        raise SystemExit(f"The pictures need weights: {GATE} and {DEFAULT_ARCHITECTURE}. Train them first.")
     folder = ROOT / "docs"
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        with serve_page(REPOSITORY_WEIGHTS, Path(scratch)) as url, chromium() as browser:
+        with serve_page(weights, Path(scratch)) as url, chromium() as browser:
             for name, viewport in PICTURES.items():
                 draw(browser, url, folder / name, viewport)
     print(f"Drawn: {', '.join(PICTURES)}, in docs.")
