@@ -57,6 +57,7 @@ def time_slice(architecture: str, repeats: int) -> dict[str, float]:
 
 def time_page() -> tuple[float, float | None]:
     """Start the page, upload a slice, and return seconds to the answer and the page's memory."""
+    import httpx  # comes with gradio_client
     from gradio_client import Client, handle_file
 
     with socket.socket() as free:
@@ -72,7 +73,7 @@ def time_page() -> tuple[float, float | None]:
             try:
                 client = Client(f"http://127.0.0.1:{port}", verbose=False)
                 break
-            except (OSError, ValueError):  # not listening yet
+            except (OSError, ValueError, httpx.HTTPError):  # not listening yet
                 if page.poll() is not None or time.monotonic() - began > PATIENCE:
                     raise RuntimeError("The page did not come up: run `python app.py` to see why.") from None
                 time.sleep(0.1)
