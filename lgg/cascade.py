@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +96,8 @@ class Cascade:
         self.device = torch.device(device) if device is not None else best_device()
         self.gate_config, self.config = gate[1], segmenter[1]
         self._gate, self._segmenter = gate[0].to(self.device).eval(), segmenter[0].to(self.device).eval()
-        #: The hard gate's threshold is the gate's own; all others come with the segmenter.
-        self.thresholds = replace(self.config.thresholds, gate=self.gate_config.thresholds.gate)
+        #: All come with the segmenter: they were chosen for this gate before this segmenter.
+        self.thresholds = self.config.thresholds
 
     @classmethod
     def from_pretrained(
@@ -162,7 +162,7 @@ class Cascade:
         heads, found = measure(pixels, mode)
         gate_input = network_input(pixels, found, self.gate_config.input_size)
         prepared = time.perf_counter()
-        gate = self._run(self._gate, gate_input)[:, 0].numpy()
+        gate = self._run(self._gate, gate_input, self.gate_config.temperature)[:, 0].numpy()
         gated = time.perf_counter()
         segmented = np.array(
             [gating is None or gate_passes(float(one), self.thresholds, gating) for one in gate]
@@ -182,10 +182,12 @@ class Cascade:
         return Maps(gate, probability, segmented, heads, {name: 1000 * s for name, s in stages.items()})
 
     @torch.inference_mode()
-    def _run(self, model: nn.Module, inputs: Tensor) -> Tensor:
+    def _run(self, model: nn.Module, inputs: Tensor, temperature: float = 1.0) -> Tensor:
         """Probabilities on the CPU; the networks themselves return logits."""
         outputs = [
-            model(batch.to(self.device, memory_format=torch.channels_last)).float().sigmoid().cpu()
+            (model(batch.to(self.device, memory_format=torch.channels_last)).float() / temperature)
+            .sigmoid()
+            .cpu()
             for batch in inputs.split(BATCH)
         ]
         return torch.cat(outputs)

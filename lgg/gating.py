@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lgg.weights import Thresholds
 
@@ -35,10 +36,26 @@ def decide(
     Returns:
         (H, W) bool.
     """
-    mask = probability >= thresholds.mask
+    mask = drop_small(probability >= thresholds.mask, thresholds.smallest)
     if not gate_passes(gate, thresholds, gating):
         return np.zeros_like(mask)
     unsure = gating == "soft" and gate < thresholds.high
     if unsure and mask.any() and probability[mask].mean() < thresholds.keep:
         return np.zeros_like(mask)
     return mask
+
+
+def drop_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
+    """The mask without its components below a size; pixels that touch at a corner belong together.
+
+    Args:
+        mask: (H, W) bool.
+        smallest: share of the square over the picture's longer side.
+    """
+    pixels = smallest * max(mask.shape) ** 2
+    if pixels <= 1 or not mask.any():
+        return mask
+    components, _ = ndimage.label(mask, np.ones((3, 3)))
+    large = np.bincount(components.ravel()) >= pixels
+    large[0] = False  # what is no component
+    return large[components]

@@ -3,9 +3,10 @@
 Training, evaluation, the library and the page all call `fit` and `normalise`: what a network sees when it
 serves is, tensor for tensor, what it saw when it learned.
 
-A slice is shifted and scaled by the mean and standard deviation of each channel *inside the head*, so the
-input does not change when an image is multiplied by a positive constant. The statistics are those of the
-slice (a lone upload) or of the whole volume (a series); the networks are trained with both.
+A slice is shifted and scaled by the mean and standard deviation of each channel *inside the head*, scalp
+and skull left out, so the input does not change when an image is multiplied by a positive constant. The
+statistics are those of the slice (a lone upload) or of the whole volume (a series); the networks are trained
+with both.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ HEAD_SMOOTHING = 1 / 128
 #: would reach ten thousands, and a single such slice spoils BatchNorm's statistics for good. Tissue stays
 #: below it: in volumes of the data set, 3 pixels in 100,000 do not.
 LARGEST_Z = 6.0
+#: How far inside the head's rim the statistics begin, as a share of the side of a square of the head's area:
+#: past scalp and skull. Where scalp is bright, it squeezes the z-scores of the whole brain together: with it,
+#: tumour and brain of 31 patients lie 1.6 of their spreads between patients apart, without it 2.3.
+RIM = 0.08
 #: A "head" below this share of the picture is noise; statistics then come from the whole picture.
 SMALLEST_HEAD = 0.01
 
@@ -92,6 +97,24 @@ def head_mask(flair: NDArray[np.floating]) -> NDArray[np.bool_]:
     return np.stack([ndimage.binary_fill_holes(one) for one in largest])
 
 
+def inner_head(head: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The head without its rim of scalp and skull, slice by slice.
+
+    Args:
+        head: (H, W) or (N, H, W) bool with some True; a volume's largest slice says how wide the rim is.
+
+    Returns:
+        bool of the same shape; the head itself where the rim would take all of it.
+    """
+    slices = head[None] if head.ndim == 2 else head
+    rim = RIM * float(np.sqrt(slices.sum((1, 2)).max()))
+    # Beyond the picture there is no head either: a cropped one has a rim there too.
+    padded = np.pad(slices, ((0, 0), (1, 1), (1, 1)))
+    deep = np.stack([ndimage.distance_transform_edt(one)[1:-1, 1:-1] > rim for one in padded])
+    inner = deep & slices
+    return (inner if inner.any() else slices).reshape(head.shape)
+
+
 def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statistics:
     """Mean and standard deviation of each channel inside the head.
 
@@ -99,7 +122,9 @@ def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statisti
         pixels: (..., H, W, 3), a slice or a volume.
         head: (..., H, W) bool. Where it covers too little to be one, the whole picture counts.
     """
-    inside = pixels[head] if head.mean() >= SMALLEST_HEAD else pixels.reshape(-1, pixels.shape[-1])
+    inside = (
+        pixels[inner_head(head)] if head.mean() >= SMALLEST_HEAD else pixels.reshape(-1, pixels.shape[-1])
+    )
     mean, std = inside.mean(0, dtype=np.float64), inside.std(0, dtype=np.float64)
     # A channel without contrast (black, say) carries no scale of its own: it becomes zeros.
     flat = std <= 1e-6 * np.abs(inside).max(0)

@@ -17,13 +17,13 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from lgg.errors import WeightsError
-from lgg.files import write_atomically
+from lgg.files import write_atomically, write_text
 from lgg.models import BUILDERS, build, parameters
 from lgg.slice import SEQUENCES
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 #: Raised when a config means something that older code would misread.
-FORMAT = 1
+FORMAT = 2
 #: The weights that ship with the repository.
 REPOSITORY_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
@@ -32,11 +32,13 @@ REPOSITORY_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 class Thresholds:
     """Probabilities at which something is decided, each 0 to 1, chosen on validation patients.
 
-    gate: hard gate: slices at or above it are segmented. Stands in the gate's config.
+    gate: slices at or above it hold a glioma. In the gate's config, where it tells slices apart best; in
+        a segmenter's, where both together do best: that one is the cascade's hard gate.
     mask: pixels at or above it are tumour.
     low, high, keep: soft gate: below `low` empty, from `high` on segmented; between them the mask stays if
         its mean probability is at least `keep`. They belong to a gate and a segmenter together and stand
         in the segmenter's config, as `mask` does.
+    smallest: components below this share of the square over the picture's longer side are dropped.
     """
 
     gate: float = 0.5
@@ -44,6 +46,7 @@ class Thresholds:
     low: float = 0.1
     high: float = 0.9
     keep: float = 0.5
+    smallest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,13 @@ class ModelConfig:
     """Side of the square input in pixels."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     """Where its probabilities become decisions."""
+    temperature: float = 1.0
+    """The gate's logits are divided by it, so that its probabilities mean what they say (Guo, 2017)."""
     channels: tuple[str, ...] = SEQUENCES
     """Meaning of the input's channels."""
-    normalisation: str = "z-score of each channel inside the head, by the slice's or the volume's statistics"
+    normalisation: str = (
+        "z-score of each channel inside the head without its rim, by the slice's or the volume's statistics"
+    )
     """What `lgg.preprocess` does to the intensities."""
     parameters: int = 0
     """How many parameters the network has."""
@@ -103,7 +110,7 @@ def save_model(folder: Path, model: nn.Module, config: ModelConfig) -> ModelConf
 def save_config(folder: Path, config: ModelConfig) -> None:
     """Write `config.json` alone, for thresholds or metrics found later."""
     text = json.dumps(asdict(config), indent=1) + "\n"
-    write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text))
+    write_text(folder / CONFIG_FILE, text)
 
 
 def load_config(folder: Path) -> ModelConfig:
@@ -125,6 +132,10 @@ def load_config(folder: Path) -> ModelConfig:
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' is not one of this project's.")
     if stored["format"] > FORMAT:
         raise WeightsError(f"The weights '{folder.name}' were made by newer code. Update this project.")
+    if stored["format"] < FORMAT:
+        raise WeightsError(
+            f"The weights '{folder.name}' expect an older preprocessing. Download or train them anew."
+        )
     try:
         stored["thresholds"] = Thresholds(**{k: float(v) for k, v in stored["thresholds"].items()})
         stored["channels"] = tuple(stored["channels"])
@@ -137,6 +148,8 @@ def load_config(folder: Path) -> ModelConfig:
         )
     if not all(0 <= value <= 1 for value in asdict(config.thresholds).values()):
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' has a threshold that is no probability.")
+    if not isinstance(config.temperature, (int, float)) or not 0 < config.temperature < float("inf"):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible temperature.")
     if not isinstance(config.input_size, int) or not 32 <= config.input_size <= 1024:
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible input size.")
     return config

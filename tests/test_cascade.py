@@ -63,14 +63,15 @@ class Bright(Gate):
         return x[:, 1:2] * 20 - 40
 
 
-def cascade(gate, segmenter, thresholds=HARD, size=64):
+def cascade(gate, segmenter, thresholds=HARD, size=64, temperature=1.0):
     if not isinstance(gate, nn.Module):
         gate = Gate(gate)
-    # The gate's config has a say in the gate's threshold only, so its other thresholds are nonsense.
-    own = Thresholds(gate=thresholds.gate, mask=0, low=1, high=0, keep=1)
-    theirs = replace(thresholds, gate=0.99)
+    # All thresholds are the segmenter's, so the gate's own are nonsense.
+    own = Thresholds(gate=0.99, mask=0, low=1, high=0, keep=1, smallest=1)
     return Cascade(
-        (gate, ModelConfig("gate", 32, own)), (segmenter, ModelConfig("unet", size, theirs)), device="cpu"
+        (gate, ModelConfig("gate", 32, own, temperature=temperature)),
+        (segmenter, ModelConfig("unet", size, thresholds)),
+        device="cpu",
     )
 
 
@@ -157,8 +158,13 @@ class TestGating:
         assert prediction.mask.all() == prediction.mask.any() == bool(kept)
         assert segmenter.seen == seen
 
-    def test_the_hard_threshold_is_the_gates_and_the_others_the_segmenters(self):
-        thresholds = Thresholds(gate=0.3, mask=0.4, low=0.1, high=0.6, keep=0.2)
+    def test_the_gates_logit_is_divided_by_its_temperature(self):
+        prediction = cascade(0.9, Constant(0.9), temperature=2.0).predict(head_with_lesion()[0])
+        assert prediction.gate_probability == pytest.approx(3 / 4, abs=1e-6)  # odds of 9 become odds of 3
+        assert prediction.probability.max() == pytest.approx(0.9, abs=1e-6), "the segmenter's are as they are"
+
+    def test_all_thresholds_are_the_segmenters(self):
+        thresholds = Thresholds(gate=0.3, mask=0.4, low=0.1, high=0.6, keep=0.2, smallest=0.01)
         prediction = cascade(0.31, Constant(0.41), thresholds).predict(head_with_lesion()[0])
         assert prediction.thresholds == thresholds
         assert prediction.mask.all()

@@ -9,11 +9,10 @@ from lgg.cascade import Cascade, Maps
 from lgg.errors import DataError
 from lgg.weights import ModelConfig, Thresholds
 from tests.tiny_data import write_folder
-from train.evaluate import choose_patients, evaluate, headline, protocol_of, summary
+from train.evaluate import choose_patients, evaluate, headline, missing_sequences, protocol_of
 from train.index import Volume, index_folder
 from train.score import GATE_MEASURES, SEGMENTATION, examine, score
 from train.splits import fixed
-from train.thresholds import best, gate_threshold, segmenter_thresholds
 
 
 class BrightPart(nn.Module):
@@ -48,7 +47,7 @@ def scored(probability: np.ndarray, truth: np.ndarray, gate: tuple[float, ...], 
     maps = Maps(
         np.array(gate, np.float32), probability.astype(np.float32), np.ones(len(gate), bool), truth, {}
     )
-    return score(volume_of(truth), maps, Thresholds(gate=0.5, mask=0.5), gating)
+    return score(volume_of(truth), maps, Thresholds(gate=0.5, mask=0.5), gating, 0.5)
 
 
 def test_measures_of_one_patient_worked_by_hand():
@@ -93,7 +92,7 @@ def test_every_mode_finds_the_bright_tumours_of_made_up_patients(tmp_path, mode)
     values = {(row.cascade, row.measure): row.value for row in rows if row.model == "unet-mini"}
     assert values["none", "slice_tumour"] > 0.9
     assert all(row.protocol == "external" for row in rows)
-    assert len(scores) == (2 if mode == "volume" else 0), "patients are summed up in the headline mode only"
+    assert [one.scores["hard", mode].patient for one in scores] == list(patients)
 
 
 def test_flair_mode_hides_the_other_sequences():
@@ -112,15 +111,42 @@ def test_mirroring_leaves_a_mirror_symmetric_network_as_it_is(tmp_path):
     np.testing.assert_allclose(plain.probability, mirrored.probability, atol=1e-5)
 
 
-def test_headline_is_the_hard_gate_with_volume_statistics_and_goes_into_the_summary(tmp_path):
+def test_headline_is_the_hard_gate_with_volume_statistics(tmp_path):
     patients = index_folder(write_folder(tmp_path, 3))
-    rows, scores = evaluate(bright_cascade(), patients)
-    own = [row for row in rows if row.model == "unet-mini"]
-    kept = summary(own, scores)
-    assert {(row.cascade, row.mode) for row in headline(own)} == {("hard", "volume")}
-    assert set(kept["patients"]) == set(patients)
-    low, value, high = (kept["measures"]["volume_mean"][name] for name in ("low", "value", "high"))
-    assert low <= value <= high
+    rows, _ = evaluate(bright_cascade(), patients)
+    own = headline([row for row in rows if row.model == "unet-mini"])
+    assert {(row.cascade, row.mode) for row in own} == {("hard", "volume")}
+    volume = next(row for row in own if row.measure == "volume_mean")
+    assert volume.low <= volume.value <= volume.high
+    assert volume.n == 3
+
+
+def test_only_the_slices_asked_for_are_scored(tmp_path):
+    patients = index_folder(write_folder(tmp_path, 2))
+    keys = ["CASE_00_2", "CASE_00_3", "CASE_01_5"]
+    rows, results = evaluate(bright_cascade(), patients, ["volume"], keys)
+    assert [len(one.scores["none", "volume"].dice) for one in results] == [2, 1]
+    assert {row.n for row in rows if row.measure == "slice_all"} == {3}
+
+
+def test_every_pixel_is_counted_once_by_its_probability(tmp_path):
+    patients = index_folder(write_folder(tmp_path, 1, slices=4))
+    _, results = evaluate(bright_cascade(), patients, ["volume"])
+    assert results[0].pixels.sum() == 4 * 48 * 48
+    assert results[0].pixels[1].sum() == results[0].scores["none", "volume"].tumour_pixels
+    assert results[0].pixels[1, 50:].sum() > 0.9 * results[0].pixels[1].sum()
+
+
+def test_a_missing_sequence_is_one_that_flair_stands_in_for():
+    volume = volume_of(np.zeros((2, 8, 8), bool))
+    volume.pixels[:] = np.random.default_rng(0).normal(5, 1, volume.pixels.shape)
+    assert missing_sequences(volume) == "none"
+    volume.pixels[..., 2] = volume.pixels[..., 1]
+    assert missing_sequences(volume) == "post"
+    volume.pixels[0, ..., 0] = volume.pixels[0, ..., 1]
+    assert missing_sequences(volume) == "post", "one slice of it is not a missing sequence"
+    volume.pixels[..., 0] = volume.pixels[..., 1]
+    assert missing_sequences(volume) == "pre and post"
 
 
 def test_patients_are_chosen_by_side_fold_or_name():
@@ -138,23 +164,3 @@ def test_protocol_tells_strangers_and_leaky_weights_apart():
     assert protocol_of(ModelConfig("unet", 128), known) == "patient"
     assert protocol_of(ModelConfig("unet", 128, split={"protocol": "slice"}), known) == "slice"
     assert protocol_of(ModelConfig("unet", 128), ["CASE_00"]) == "external"
-
-
-def test_of_equally_good_thresholds_the_middle_one_is_taken():
-    assert best([1, 2, 3, 4, 5], [0, 1, 1, 1, 0]) == 3
-
-
-def test_thresholds_found_on_volumes_separate_them(tmp_path):
-    from train.index import load_volume
-
-    volumes = [load_volume(slices) for slices in index_folder(write_folder(tmp_path, 2)).values()]
-    threshold = gate_threshold(BrightPart(gate=True), ModelConfig("gate", 48), volumes)
-    cascade = bright_cascade(gate=threshold)
-    chosen = segmenter_thresholds(cascade, volumes)
-    for volume in volumes:
-        maps = examine(cascade, volume, "volume")
-        assert ((maps.gate >= threshold) == volume.tumour).all()
-        for gating in ("hard", "soft"):
-            result = score(volume, maps, chosen, gating)
-            assert result.kept_empty[~volume.tumour].all()
-            assert result.dice[volume.tumour].min() > 0.9

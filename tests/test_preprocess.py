@@ -1,5 +1,7 @@
 """Preprocessing: the head, the network's input, the way back, and that training and serving agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,7 +10,7 @@ import torch
 from lgg.preprocess import Placement, fit, head_mask, measure, network_input, restore
 from lgg.reading import read_slice
 from lgg.slice import FLAIR, POST, PRE
-from train.augment import PLAIN, Augmentation, augment
+from train.augment import PLAIN, augment
 from train.dataset import load_slices
 from train.index import index_folder
 
@@ -242,6 +244,6 @@ class TestTrainingAndServing:
         assert torch.equal(self.trained(patient, PLAIN), served(pixels, "volume"))
 
     def test_agree_on_lone_slices(self, patient):
-        own = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, slice_statistics=1)
+        own = replace(PLAIN, slice_statistics=1)
         alone = [served(one, "slice") for one in self.uploads(patient)]
         assert torch.equal(self.trained(patient, own), torch.cat(alone))

@@ -5,16 +5,36 @@ import re
 from pathlib import Path
 
 from lgg.models import BUILDERS
-from train.readme import BLOCK, README, results
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
+from train.report import BLOCK, PAGE, README, results_block, results_page
+from train.results import load_results, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = README.read_text()
 
 
-def test_results_in_the_readme_are_those_of_the_configs():
+RESULTS = load_results()
+
+
+def test_results_in_the_readme_are_those_of_the_results_file():
     block = BLOCK.search(TEXT)
     assert block
-    assert block[0] == results(), "run `python -m train.readme`"
+    assert block[0] == results_block(RESULTS), "run `python -m train report`"
+
+
+def test_the_results_page_is_that_of_the_results_file():
+    figures = [path.stem for path in (REPOSITORY_WEIGHTS / "figures").glob("*.png")]
+    assert set(re.findall(r"figures/(\w+)\.png", PAGE.read_text())) == set(figures)
+    shown = re.findall(r"figures/(\w+)\.png", PAGE.read_text())
+    assert PAGE.read_text() == results_page(RESULTS, REPOSITORY_WEIGHTS, shown), (
+        "run `python -m train report`"
+    )
+
+
+def test_metrics_in_the_configs_are_those_of_the_results_file():
+    for name in available():
+        config = load_config(REPOSITORY_WEIGHTS / name)
+        assert config.metrics == summary(RESULTS, name, "patient", config.training["recipe"]), name
 
 
 def test_readme_opens_as_a_space_and_shows_the_two_commands_on_its_first_screen():

@@ -11,7 +11,7 @@ import pytest
 from tests.tiny_data import write_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = ["--epochs", "1", "--slices-per-epoch", "16", "--batch-size", "8", "--size", "32"]
+QUICK = ["--recipe", "cpu", "--epochs", "1", "--slices-per-epoch", "16", "--batch-size", "8", "--size", "32"]
 
 
 def train(runs: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -37,6 +37,7 @@ def test_training_leaves_weights_config_card_log_and_curves(trained):
         assert {path.name for path in (weights / name).iterdir()} == {
             "model.safetensors",
             "config.json",
+            "training.jsonl",
             "README.md",
         }
         stage = runs / name / "stage1"
@@ -45,20 +46,38 @@ def test_training_leaves_weights_config_card_log_and_curves(trained):
     config = json.loads((weights / "unet-mini" / "config.json").read_text())
     assert config["split"]["protocol"] == "patient"
     assert not set(config["split"]["train"]) & set(config["split"]["test"])
+    assert config["training"]["recipe"] == "cpu"
+    log = [json.loads(line) for line in (weights / "unet-mini" / "training.jsonl").read_text().splitlines()]
+    assert [(row["stage"], row["epoch"]) for row in log] == [(1, 1), (2, 1)]
+    assert all(0 <= row["waiting"] < 1 for row in log)
 
 
-def test_evaluation_writes_rows_and_records_the_headline(trained, tmp_path):
+def test_the_report_measures_and_writes_results_configs_cards_and_figures_and_changes_nothing_twice(trained):
+    data, runs, weights = trained
+    done = train(runs, "report", "--data", data, "--weights", weights)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((weights / "results.json").read_text())
+    own = [row for row in stored["rows"] if row["model"] == "unet-mini"]
+    assert {row["cascade"] for row in own} == {"none", "hard", "soft"}
+    assert {row["mode"] for row in own} == {"volume", "slice", "flair", "tta"}
+    config = json.loads((weights / "unet-mini" / "config.json").read_text())
+    assert set(config["metrics"]["patients"]) == {row["patient"] for row in stored["patients"]}
+    assert "volume" in (weights / "unet-mini" / "README.md").read_text()
+    figures = {path.name for path in (weights / "figures").iterdir()}
+    assert figures == {"training.png", "gate.png", "patients.png", "threshold.png"}
+    written = {path: path.read_bytes() for path in weights.rglob("*") if path.is_file()}
+    assert train(runs, "report", "--weights", weights).returncode == 0
+    assert {path: path.read_bytes() for path in weights.rglob("*") if path.is_file()} == written
+
+
+def test_evaluation_works_on_any_patients_and_says_how_fast_it_was(trained, tmp_path):
     data, runs, weights = trained
     out = tmp_path / "rows.json"
     arguments = ["--data", data, "--patients", "CASE_00,CASE_01", "--weights", weights, "--out", out]
-    done = train(runs, "evaluate", *arguments, "--record")
+    done = train(runs, "evaluate", *arguments)
     assert done.returncode == 0, done.stderr
-    rows = json.loads(out.read_text())
-    assert {row["cascade"] for row in rows} == {"none", "hard", "soft"}
-    assert {row["mode"] for row in rows} == {"volume", "slice", "flair", "tta"}
-    config = json.loads((weights / "unet-mini" / "config.json").read_text())
-    assert set(config["metrics"]["patients"]) == {"CASE_00", "CASE_01"}
-    assert "volume" in (weights / "unet-mini" / "README.md").read_text()
+    assert {row["patient"] for row in json.loads(out.read_text())["patients"]} == {"CASE_00", "CASE_01"}
+    assert "ms_per_slice_cpu" in done.stdout
 
 
 def test_resuming_a_finished_run_trains_nothing_more(trained):
@@ -82,3 +101,37 @@ def test_a_folder_without_patients_says_what_was_expected(tmp_path):
     assert done.returncode != 0
     assert "kaggle_3m" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_pupil_learns_from_a_teacher_of_the_same_patients_only(trained, tmp_path):
+    data, runs, weights = trained
+    pupil = ["segment", "--model", "unet-mini", "--out", tmp_path, *QUICK, "--teacher", weights / "unet-mini"]
+    done = train(runs, *pupil, "--data", data, "--name", "pupil")
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "unet-mini" / "config.json").read_text())
+    assert config["training"]["teacher"] == "unet-mini"
+    done = train(runs, *pupil, "--data", data, "--name", "fewer", "--patients", "2")
+    assert done.returncode != 0
+    assert "would leak" in done.stderr
+
+
+def test_folds_judge_every_patient_by_strangers_and_repeat_nothing(trained):
+    data, runs, weights = trained
+    command = ["folds", "--models", "unet-mini", "--data", data, "--name", "folds", *QUICK]
+    done = train(runs, *command, "--only", "0", "1")
+    assert done.returncode == 0, done.stderr
+    assert "not done yet: 2, 3, 4" in done.stdout
+    kept = (runs / "folds" / "fold0" / "gate" / "stage1" / "checkpoint.pt").stat().st_mtime_ns
+    done = train(runs, *command)
+    assert done.returncode == 0, done.stderr
+    assert (runs / "folds" / "fold0" / "gate" / "stage1" / "checkpoint.pt").stat().st_mtime_ns == kept
+    found = json.loads((runs / "folds" / "results.json").read_text())
+    assert sorted(row["patient"] for row in found["patients"]) == [f"CASE_{n:02d}" for n in range(12)]
+    assert {row["protocol"] for row in found["rows"]} == {"fold"}
+    for number in range(5):
+        weights = runs / "folds" / f"fold{number}" / "weights" / "unet-mini" / "config.json"
+        split = json.loads(weights.read_text())["split"]
+        assert not set(split["test"]) & {*split["train"], *split["validation"]}
+    done = train(runs, *command, "--lr", "0.5")
+    assert done.returncode != 0
+    assert "another recipe" in done.stderr

@@ -53,8 +53,14 @@ def slices(count, seed):
 SIDES = slices(24, 0), slices(8, 1)
 
 
-def run(folder, architecture="unet-mini", recipe=RECIPE, **options):
-    return train.loop.train(architecture, recipe, SIDES, folder, **options)
+def run(folder, architecture="unet-mini", recipe=RECIPE, sides=SIDES, **options):
+    """Train, and give the end with what the last checkpoint alone holds: `learner` and `average`."""
+    state = train.loop.train(architecture, recipe, sides, folder, **options)
+    return torch.load(folder / "checkpoint.pt", weights_only=True) | state
+
+
+def weights(state):
+    return {name.removeprefix("network."): value for name, value in state["learner"].items()}
 
 
 def same(one, other):
@@ -104,8 +110,8 @@ class TestRun:
     def test_averages_the_weights_of_its_steps(self, monkeypatch, tmp_path):
         steps = []
         monkeypatch.setattr(train.loop, "save_checkpoint", lambda folder, state: steps.append(dict(state)))
-        run(tmp_path / "run", recipe=replace(RECIPE, slices_per_epoch=8, ema=0.25))
-        first, second = (one["model"]["head.weight"] for one in steps)
+        train.loop.train("unet-mini", replace(RECIPE, slices_per_epoch=8, ema=0.25), SIDES, tmp_path / "run")
+        first, second = (weights(one)["head.weight"] for one in steps)
         average = steps[-1]["average"]["module.head.weight"]
         assert not torch.equal(first, second)
         torch.testing.assert_close(average, 0.25 * first + 0.75 * second)
@@ -113,19 +119,19 @@ class TestRun:
     @pytest.mark.parametrize("ema", [0, 0.5])
     def test_keeps_the_average_or_without_one_the_weights(self, tmp_path, ema):
         state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=1, ema=ema))
-        assert torch.equal(state["best"]["head.weight"], state["model"]["head.weight"]) == (ema == 0)
+        assert torch.equal(state["best"]["head.weight"], weights(state)["head.weight"]) == (ema == 0)
 
     def test_repeats_itself_by_its_seed(self, tmp_path):
-        same(run(tmp_path / "one")["model"], run(tmp_path / "two")["model"])
-        other = run(tmp_path / "three", recipe=replace(RECIPE, seed=4))["model"]
-        assert not torch.equal(other["head.weight"], run(tmp_path / "four")["model"]["head.weight"])
+        same(run(tmp_path / "one")["learner"], run(tmp_path / "two")["learner"])
+        other = weights(run(tmp_path / "three", recipe=replace(RECIPE, seed=4)))
+        assert not torch.equal(other["head.weight"], weights(run(tmp_path / "four"))["head.weight"])
 
     def test_begins_with_the_weights_given(self, tmp_path):
         start = build("unet-mini").state_dict()
         frozen = replace(RECIPE, epochs=1, lr=1e-12, weight_decay=0)
         state = run(tmp_path / "run", recipe=frozen, start={k: v.clone() for k, v in start.items()})
         assert state["initialised"] == "weights"
-        torch.testing.assert_close(state["model"]["head.weight"], start["head.weight"], atol=1e-6, rtol=0)
+        torch.testing.assert_close(weights(state)["head.weight"], start["head.weight"], atol=1e-6, rtol=0)
 
     def test_says_that_it_began_from_scratch(self, tmp_path):
         recipe = replace(RECIPE, epochs=1, initialise="imagenet")
@@ -156,13 +162,13 @@ class TestResume:
         whole = run(tmp_path / "whole", recipe=self.RECIPE)
         self.interrupt(monkeypatch, tmp_path / "cut", call, epoch=2)
         resumed = run(tmp_path / "cut", recipe=self.RECIPE, resume=True)
-        same(resumed["model"], whole["model"])
+        same(resumed["learner"], whole["learner"])
         same(resumed["best"], whole["best"])
         same(resumed["average"], whole["average"])
         assert resumed["best_epoch"] == whole["best_epoch"] == resumed["epoch"] == 3
         logs = [
             [
-                {name: value for name, value in row.items() if name != "seconds"}
+                {name: value for name, value in row.items() if name not in ("seconds", "waiting")}
                 for row in read_log(tmp_path / name)
             ]
             for name in ("whole", "cut")
@@ -171,7 +177,7 @@ class TestResume:
 
     def test_of_a_finished_run_trains_no_more(self, tmp_path):
         done = run(tmp_path / "run")
-        same(run(tmp_path / "run", resume=True)["model"], done["model"])
+        same(run(tmp_path / "run", resume=True)["learner"], done["learner"])
 
     def test_without_a_checkpoint_is_refused(self, tmp_path):
         with pytest.raises(DataError, match="No checkpoint") as caught:
@@ -196,7 +202,9 @@ class TestResume:
     def test_a_checkpoint_needs_no_pickled_code(self, tmp_path):
         run(tmp_path / "run")
         state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-        assert state["epoch"] == load_checkpoint(tmp_path / "run", "unet-mini", RECIPE)["epoch"] == 2
+        assert (
+            state["epoch"] == load_checkpoint(tmp_path / "run", {"architecture": "unet-mini"})["epoch"] == 2
+        )
 
 
 class TestLog:

@@ -1,4 +1,4 @@
-"""The command line: `python -m train gate|segment|thresholds|evaluate --help`."""
+"""The command line: `python -m train gate|segment|thresholds|evaluate|folds|report|speed --help`."""
 
 import json
 import logging
@@ -8,93 +8,113 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import tyro
+from accelerate import PartialState
 from tyro.conf import OmitArgPrefixes
 
 from lgg.cascade import Cascade
 from lgg.errors import LggError
-from lgg.files import write_atomically
+from lgg.files import write_text
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, available
 from train import evaluate as evaluation
-from train.checkpoint import load_checkpoint, runs_folder
-from train.dataset import Slices, load_slices
-from train.export import choose_thresholds, export, gate_folder, record_metrics
-from train.index import SliceFiles, index_folder, load_volume, only
-from train.loop import make_accelerator, train
-from train.recipe import RECIPES, Changes, Recipe
-from train.splits import Protocol, Side, fixed, select
+from train import report as reporting
+from train import speed as speeds
+from train.checkpoint import runs_folder
+from train.feed import Memory
+from train.folds import fold_done, judge_folds, train_fold
+from train.index import index_folder, load_volume
+from train.job import Job, Patients, choose_on, default_home, run_job
+from train.recipe import Changes
+from train.recipes import RecipeName
+from train.results import Results, collect, load_results, save_results
+from train.splits import FOLDS, Protocol, Side, draw_folds, fixed, select
+from train.stop import Stopped
+from train.track import tracking
 
-log = logging.getLogger(__name__)
 Segmenter = Literal["unet", "unet-mini", "unet-resnext50", "unet-lite0"]
 Model = Literal["gate", "unet", "unet-mini", "unet-resnext50", "unet-lite0"]
+#: What a shell reports of a program that SIGTERM ended.
+TERMINATED = 128 + 15
 
 
 @dataclass(frozen=True)
 class Run:
-    """Data and destination."""
+    """Data, recipe and destination."""
 
     data: Path
     """Folder of the data set (kaggle_3m, or the folder that holds it)."""
+    recipe: RecipeName | None = None
+    """cpu (two cores, half resolution first), gpu (full resolution) or reference (as the published network
+    was trained); by default gpu where there is one."""
     split: Protocol = "patient"
     """patient (honest) or slice (as the reference did, leaky)."""
-    run: str = ""
+    name: str = ""
     """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name."""
     out: Path | None = None
     """Folder of weights that gets the model, as OUT/<model>; by default `weights` in the run's folder."""
     resume: bool = False
-    """Go on from the run's last whole epoch."""
+    """Go on where the run stopped."""
+    restart: bool = False
+    """Throw away what a run of this name has done, and begin again."""
+    stages: int | None = None
+    """Only the first so many stages of the recipe: 1 of cpu leaves the finish at full resolution out."""
     patients: int | None = None
     """Only the first so many patients of each side, for a trial."""
+    teacher: Path | None = None
+    """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks."""
+    memory: Memory = "auto"
+    """Keep the data set on the device (resident), or stream it; auto streams only what does not fit."""
+    track: bool = False
+    """Send each epoch's figures to trackio (pip install trackio; trackio show)."""
 
 
-def gate(run: OmitArgPrefixes[Run], recipe: OmitArgPrefixes[Changes]) -> None:
+def gate(run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Changes]) -> None:
     """Train the gate: is there a glioma in this slice?"""
-    _train(GATE, run, recipe)
+    _train(GATE, run, changes)
 
 
-def segment(model: Segmenter, run: OmitArgPrefixes[Run], recipe: OmitArgPrefixes[Changes]) -> None:
+def segment(model: Segmenter, run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Changes]) -> None:
     """Train a segmenter: which pixels are tumour?
 
     Args:
         model: Which network.
     """
-    _train(model, run, recipe)
+    _train(model, run, changes)
 
 
-def _train(architecture: str, options: Run, changes: Changes) -> None:
-    stages = [changes.apply(one) for one in RECIPES[architecture]]
-    patients = index_folder(options.data)
-    sides = _sides(patients, options.split, options.patients)
-    name = architecture if options.split == "patient" else f"{architecture}-{options.split}"
-    home = runs_folder() / (options.run or name)
-    start, began_from, minutes = None, "", 0.0
-    state: dict[str, Any] = {}
-    for number, recipe in enumerate(stages, 1):
-        folder = home / f"stage{number}"
-        going_on = options.resume and (folder / "checkpoint.pt").exists()
-        state = load_checkpoint(folder, architecture, recipe) if going_on else {"epoch": 0}
-        if state["epoch"] < recipe.epochs:
-            log.info("%s, stage %d of %d, in the run '%s'", architecture, number, len(stages), home.name)
-            slices = (_load(patients, sides["train"], recipe), _load(patients, sides["validation"], recipe))
-            state = train(architecture, recipe, slices, folder, start=start, resume=going_on)
-        start = state["best"]
-        began_from = began_from or state["initialised"]
-        minutes += state["seconds"] / 60
-    if not make_accelerator().is_main_process:
-        return
-    target = options.out or home / "weights"
-    split: dict[str, Any] = {"protocol": options.split}
-    split |= {str(side): _names(keys, options.split) for side, keys in sides.items()}
-    export(state | {"initialised": began_from}, stages, split, minutes, target)
-    gates = target if architecture == GATE else gate_folder(target, REPOSITORY_WEIGHTS)
-    chosen = _choose(architecture, patients, sides["validation"], target, gates)
-    print(f"{architecture} in {target}: {chosen}")
+def _train(architecture: str, run: Run, changes: Changes) -> None:
+    patients = index_folder(run.data)
+    job = Job(
+        architecture=architecture,
+        recipe=run.recipe or _usual_recipe(),
+        changes=changes,
+        patients=patients,
+        sides=_sides(patients, run.split, run.patients),
+        protocol=run.split,
+        home=default_home(architecture, run.split, run.name),
+        out=run.out,
+        teacher=run.teacher,
+        memory=run.memory,
+        stage_limit=run.stages,
+    )
+    shown = {
+        "architecture": architecture,
+        "recipe": job.recipe,
+        "stages": [asdict(one) for one in job.stages],
+    }
+    with tracking(job.home.name, shown, run.track) as watch:
+        made = run_job(job, run.resume, run.restart, watch)
+    if made:
+        print(made)
 
 
-def _sides(
-    patients: dict[str, list[SliceFiles]], protocol: Protocol, limit: int | None
-) -> dict[Side, list[str]]:
+def _usual_recipe() -> RecipeName:
+    return "gpu" if torch.cuda.is_available() else "cpu"
+
+
+def _sides(patients: Patients, protocol: Protocol, limit: int | None) -> dict[Side, list[str]]:
     """The keys of each side: patients, or slices."""
     if protocol == "slice":
         keys = [one.key for slices in patients.values() for one in slices]
@@ -103,34 +123,11 @@ def _sides(
     return {side: names[:limit] for side, names in sides.items()}
 
 
-def _tumour_volumes(patients: dict[str, list[SliceFiles]]) -> dict[str, int]:
+def _tumour_volumes(patients: Patients) -> dict[str, int]:
     """Tumour pixels a patient, read only where the fixed split does not already decide."""
     known = {name for names in fixed()["patient"].values() for name in names}
     strangers = {name: slices for name, slices in patients.items() if name not in known}
     return {name: int(load_volume(slices).masks.sum()) for name, slices in strangers.items()}
-
-
-def _names(keys: list[str], protocol: Protocol) -> list[str] | int:
-    """Patients by name; thousands of slices by their number."""
-    return keys if protocol == "patient" else len(keys)
-
-
-def _load(patients: dict[str, list[SliceFiles]], keys: list[str], recipe: Recipe) -> Slices:
-    chosen = set(keys)
-    if chosen & set(patients):
-        return load_slices({name: patients[name] for name in keys}, recipe.size)
-    return load_slices(patients, recipe.size, keep=keys)
-
-
-def _choose(
-    architecture: str, patients: dict[str, list[SliceFiles]], keys: list[str], folder: Path, gates: Path
-) -> str:
-    names = [name for name in patients if name in set(keys)]
-    if not names:  # the slice split: whole patients of its validation side do not exist
-        names = sorted({key.rpartition("_")[0] for key in keys})
-    volumes = [only(load_volume(patients[name]), keys) for name in names]
-    chosen = choose_thresholds(folder, architecture, gates, volumes)
-    return ", ".join(f"{name} {value:g}" for name, value in asdict(chosen).items())
 
 
 def thresholds(
@@ -148,7 +145,7 @@ def thresholds(
     patients = index_folder(data)
     validation = select(list(patients), "patient", _tumour_volumes(patients))["validation"]
     for name in models or available(weights):
-        print(f"{name}: {_choose(name, patients, validation, weights, weights)}")
+        print(f"{name}: {choose_on(name, patients, validation, weights, weights)}")
 
 
 def evaluate(
@@ -156,35 +153,124 @@ def evaluate(
     patients: str = "test",
     models: tuple[Segmenter, ...] = (),
     weights: Path = REPOSITORY_WEIGHTS,
+    split: Protocol = "patient",
     out: Path | None = None,
-    record: bool = False,
+    record: Path | None = None,
 ) -> None:
-    """Measure weights on whole patients and print the headline figures.
+    """Measure weights and print the headline figures.
 
     Args:
         data: Any folder of the data set's shape.
         patients: all, train, validation, test, regression, fold0 to fold4, or names separated by commas.
         models: Which segmenters; by default all in the folder of weights.
         weights: Folder of weights.
-        out: JSON file for all rows.
-        record: Write the headline figures into each model's config.json and card.
+        split: slice: on the test slices of the slice split, whichever their patients (leaky).
+        out: JSON file for everything that was measured.
+        record: Results file that takes it in beside what it holds, such as weights/results.json, from which
+            `report` writes README, cards and figures.
     """
-    chosen = evaluation.choose_patients(index_folder(data), patients)
-    rows: list[evaluation.Row] = []
+    index = index_folder(data)
+    keys = None
+    if split == "slice":
+        keys = _sides(index, "slice", None)["test"]
+        patients = ",".join(sorted({key.rpartition("_")[0] for key in keys}))
+    chosen = evaluation.choose_patients(index, patients)
+    found, times = Results(), []
     for name in models or [one for one in available(weights) if one != GATE]:
-        found, scores = evaluation.evaluate(Cascade.from_pretrained(weights, name), chosen)
-        own = [row for row in found if row.model == name]
-        gates = [row for row in found if row.model == GATE]
-        # The gate's rows are the same behind every segmenter: keep them once.
-        rows += found if not any(row.model == GATE for row in rows) else own
-        if record:
-            record_metrics(weights, name, evaluation.summary(own, scores))
-            record_metrics(weights, GATE, evaluation.summary(gates, scores))
-    for row in evaluation.headline(rows):
-        print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  [{row.low:.4f}, {row.high:.4f}]  n={row.n}")
+        cascade = Cascade.from_pretrained(weights, name)
+        rows, results = evaluation.evaluate(cascade, chosen, keys=keys)
+        protocol = evaluation.protocol_of(cascade.config, chosen)
+        found = found.merged(collect((cascade.gate_config, cascade.config), rows, results, protocol))
+        times += [one for one in rows if one.measure.startswith("ms_")]
+    _announce(found, times)
+    if out and PartialState().is_main_process:
+        save_results(found, out)
+    _record(found, record)
+
+
+def folds(
+    models: tuple[Segmenter, ...],
+    run: OmitArgPrefixes[Run],
+    changes: OmitArgPrefixes[Changes],
+    only: tuple[int, ...] = (),
+    record: Path | None = None,
+) -> None:
+    """Cross-validate: every patient judged by networks that never saw it. What is done is not repeated.
+
+    Args:
+        models: Which segmenters; the gate is trained with them.
+        only: Train these folds (0 to 4) alone; the results come once all five are done.
+        record: Results file that takes them in, such as weights/results.json.
+    """
+    patients = index_folder(run.data)
+    names = draw_folds(list(patients), _tumour_volumes(patients))
+    names = [one[: run.patients] for one in names]
+    home = runs_folder() / (run.name or "folds")
+    recipe = run.recipe or _usual_recipe()
+    job = Job(GATE, recipe, changes, patients, {}, "patient", home, memory=run.memory, stage_limit=run.stages)
+    for number in only or range(FOLDS):
+        train_fold(job, models, names, number)
+    missing = [number for number in range(FOLDS) if not fold_done(home, models, number)]
+    if missing:
+        print(f"Folds that are not done yet: {', '.join(map(str, missing))}.")
+        return
+    found = judge_folds(home, models, names, patients)
+    _announce(found)
+    if PartialState().is_main_process:
+        save_results(found, home / "results.json")
+    _record(found, record)
+
+
+def _announce(found: Results, times: list[evaluation.Row] | None = None) -> None:
+    if not PartialState().is_main_process:
+        return
+    for row in [*evaluation.headline(found.rows), *(times or [])]:
+        bounds = "" if row.low is None else f"[{row.low:.4f}, {row.high:.4f}]"
+        print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  {bounds:20} n={row.n}")
+
+
+def _record(found: Results, path: Path | None) -> None:
+    if path and PartialState().is_main_process:
+        save_results(load_results(path).merged(found), path)
+
+
+def report(data: Path | None = None, weights: Path = REPOSITORY_WEIGHTS) -> None:
+    """Write weights/results.json, README's and the cards' tables, docs/results.md and the figures.
+
+    Args:
+        data: Folder of the data set: measures the weights in the repository on the test patients first.
+            Without it, what was recorded before is written out again.
+        weights: Folder of weights; of another than the repository's, README and pages stay as they are.
+    """
+    if data is not None:
+        evaluate(data, weights=weights, record=weights / "results.json")
+    if PartialState().is_main_process:
+        reporting.write_report(weights, pages=weights == REPOSITORY_WEIGHTS)
+
+
+def speed(
+    models: tuple[Model, ...] = (),
+    size: int = 256,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    compile: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Time a training step of each network, beside what the hardware's bf16 matrix products reach.
+
+    Args:
+        models: Which networks; by default all.
+        size: Side of the input in pixels.
+        batch_size: Slices in a step; by default 32 on a GPU, 4 on a CPU.
+        steps: Steps to time, after some to warm up; by default 20 on a GPU, 2 on a CPU.
+        compile: With torch.compile.
+        out: JSON file for the figures.
+    """
+    found = speeds.measure(models, size, batch_size, steps, compile)
+    print(speeds.table(found))
     if out:
-        text = json.dumps(evaluation.as_records(rows), indent=1) + "\n"
-        write_atomically(out, lambda path: path.write_text(text))
+        text = json.dumps([asdict(one) for one in found], indent=1) + "\n"
+        write_text(out, text)
 
 
 def main() -> None:
@@ -195,9 +281,15 @@ def main() -> None:
         "segment": segment,
         "thresholds": thresholds,
         "evaluate": evaluate,
+        "folds": folds,
+        "report": report,
+        "speed": speed,
     }
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="python -m train", description=__doc__)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(TERMINATED)
     except LggError as error:
         sys.exit(f"{error}")
 

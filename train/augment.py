@@ -25,6 +25,7 @@ class Augmentation:
     rotate: largest rotation in degrees.
     scale: largest relative change of size.
     shift: largest displacement as a share of the side.
+    elastic: standard deviation of a smooth field of displacements, as a share of the side.
     gain: standard deviation of each channel's factor and offset, in z-score units.
     bias: standard deviation of the smooth field that multiplies the raw image (coil sensitivity).
     gamma: standard deviation of the logarithm of the contrast curve's exponent.
@@ -37,7 +38,8 @@ class Augmentation:
     rotate: float = 15
     scale: float = 0.15
     shift: float = 0.06
-    gain: float = 0.1
+    elastic: float = 0.015
+    gain: float = 0.15
     bias: float = 0.1
     gamma: float = 0.15
     noise: float = 0.1
@@ -46,7 +48,7 @@ class Augmentation:
 
 
 #: What evaluation during training sees: the slice as it is, by its volume's statistics.
-PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def augment(batch: Slices, how: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -78,8 +80,12 @@ def augment(batch: Slices, how: Augmentation, generator: torch.Generator) -> tup
     rows = torch.arange(count, device=images.device)
     images = normalise(images, batch.mean[rows, which], batch.std[rows, which])
 
-    if how.rotate or how.scale or how.shift or how.flip:
+    if how.rotate or how.scale or how.shift or how.flip or how.elastic:
         grid = _grid(how, uniform(count), uniform(count), uniform(count, 2), uniform(count), masks)
+        if how.elastic:
+            # Six control points a side: bends as wide as a gyrus, not a ripple that would tear thin borders.
+            bend = F.interpolate(normal(count, 2, 6, 6) * how.elastic, images.shape[-2:], mode="bicubic")
+            grid = grid + 2 * bend.permute(0, 2, 3, 1)  # the grid runs from -1 to 1
         images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
         masks = F.grid_sample(masks, grid, padding_mode="zeros", align_corners=False)
     if how.gamma:

@@ -19,7 +19,7 @@ import torch
 import tyro
 
 from lgg.cascade import Cascade, best_device
-from lgg.files import write_atomically
+from lgg.files import write_text
 from lgg.gallery import load_examples
 from lgg.models import GATE, TITLES
 from lgg.reading import read_slice
@@ -114,7 +114,7 @@ def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
     )
     print(table(result))
     text = json.dumps(asdict(result), indent=1) + "\n"
-    write_atomically(out, lambda path: path.write_text(text))
+    write_text(out, text)
 
 
 def table(result: Benchmark) -> str:

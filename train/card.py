@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lgg.files import write_atomically
+from lgg.files import write_text
 from lgg.models import GATE, TITLES
 from lgg.weights import ModelConfig
 
@@ -34,7 +34,7 @@ tags: [medical, mri, brain, glioma, {tag}]
 def write_card(folder: Path, config: ModelConfig) -> None:
     """Write the card; the same config gives the same bytes."""
     text = card_text(config)
-    write_atomically(folder / "README.md", lambda path: path.write_text(text))
+    write_text(folder / "README.md", text)
 
 
 def card_text(config: ModelConfig) -> str:

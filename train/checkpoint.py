@@ -1,20 +1,20 @@
-"""A run's folder outside the checkout: one checkpoint an epoch, the log of its epochs, its curves.
+"""A run's folder outside the checkout: its last checkpoint, the log of its epochs, its curves.
 
 `$LGG_RUNS` (by default `~/lgg-runs`) holds a folder a run. Every write is atomic, so a run that dies at any
-moment resumes from the last whole epoch.
+moment, of whatever, resumes from its last checkpoint.
 """
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lgg.errors import DataError
-from lgg.files import write_atomically
-from train.recipe import Recipe
+from lgg.files import write_atomically, write_text
+
+CHECKPOINT = "checkpoint.pt"
 
 
 def runs_folder() -> Path:
@@ -23,35 +23,83 @@ def runs_folder() -> Path:
 
 
 def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
-    """Replace the run's checkpoint: tensors and plain values only, so that loading needs no pickled code."""
-    write_atomically(run / "checkpoint.pt", lambda path: torch.save(state, path))
-
-
-def load_checkpoint(run: Path, architecture: str, recipe: Recipe) -> dict[str, Any]:
-    """The run's last whole epoch.
+    """Replace the run's checkpoint: tensors and plain values only, so that loading needs no pickled code.
 
     Raises:
-        DataError: there is none, or it is of another network or recipe.
+        DataError: it cannot be written (a full disk, say); the one before is untouched.
     """
-    path = run / "checkpoint.pt"
+    try:
+        write_atomically(run / CHECKPOINT, lambda path: _save(state, path))
+    except OSError as error:
+        kept = "The one before is kept" if (run / CHECKPOINT).exists() else "There is none before it"
+        raise DataError(
+            f"{CHECKPOINT} of the run '{run.name}' cannot be written ({error.strerror}). {kept}. "
+            "Make room, or set LGG_RUNS to another disk, then go on with --resume."
+        ) from error
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    # To memory first: torch's own file writer hides a full disk behind a RuntimeError without its reason.
+    with path.open("wb") as file:
+        file.write(_bytes(state))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _bytes(state: dict[str, Any]) -> bytes:
+    from io import BytesIO
+
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def load_checkpoint(run: Path, expected: dict[str, Any]) -> dict[str, Any]:
+    """The run's last checkpoint.
+
+    Args:
+        expected: what must be as it was: `architecture`, `recipe`, `data` …
+
+    Raises:
+        DataError: there is none, it cannot be read, or something expected is another.
+    """
+    path = run / CHECKPOINT
     if not path.exists():
         raise DataError(f"No checkpoint in the run '{run.name}': start it without --resume.")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    expected = {"architecture": architecture, "recipe": asdict(recipe)}
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is none of its own
+        raise DataError(
+            f"{CHECKPOINT} of the run '{run.name}' cannot be read: it is damaged, or of another program. "
+            "Start again with --restart."
+        ) from error
     for what, value in expected.items():
-        if state[what] != value:
+        if state.get(what) != value:
             raise DataError(
                 f"The checkpoint of the run '{run.name}' has another {what}. "
-                "Resume with what it began with, or choose another --run."
+                "Resume with what it began with, or choose another --name."
             )
     return state
+
+
+def refuse_to_overwrite(run: Path) -> None:
+    """Keep a run from being lost to a second one of its name.
+
+    Raises:
+        DataError: the run has a checkpoint.
+    """
+    if (run / CHECKPOINT).exists():
+        raise DataError(
+            f"The run '{run.parent.name}' has been started before ({run.name}). Go on with --resume, "
+            "give this one another name with --name, or throw the old one away with --restart."
+        )
 
 
 def append_log(run: Path, row: dict[str, Any]) -> None:
     """One JSON line an epoch in `log.jsonl`; a line of the same epoch from before a resume is replaced."""
     rows = [old for old in read_log(run) if old["epoch"] < row["epoch"]]
     text = "".join(json.dumps(one) + "\n" for one in [*rows, row])
-    write_atomically(run / "log.jsonl", lambda path: path.write_text(text))
+    write_text(run / "log.jsonl", text)
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ Kept as the library's `fit` leaves them, in raw units, beside both kinds of stat
 slice and volume statistics by the library's own `normalise`.
 """
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -39,9 +40,26 @@ class Slices:
     def __len__(self) -> int:
         return len(self.fitted)
 
-    def to(self, device: torch.device) -> "Slices":
+    @property
+    def bytes(self) -> int:
+        """Memory that the slices take."""
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Slices":
         """The same on another device."""
-        return Slices(*(getattr(self, field.name).to(device) for field in fields(self)))
+        moved = (getattr(self, field.name).to(device, non_blocking=non_blocking) for field in fields(self))
+        return Slices(*moved)
+
+    def pin_memory(self) -> "Slices":
+        """The same in page-locked memory, from which CUDA copies while it computes."""
+        return Slices(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+
+    def fingerprint(self) -> str:
+        """A hash of the slices' statistics and masks: other data has another, other paths have not."""
+        digest = hashlib.sha256()
+        for one in (self.mean, self.std, self.tumour, self.masks.sum((1, 2, 3))):
+            digest.update(one.cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def __getitem__(self, index: Tensor) -> "Slices":
         return Slices(*(getattr(self, field.name)[index] for field in fields(self)))

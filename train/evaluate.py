@@ -1,18 +1,23 @@
 """Evaluation: every measure, cascade and mode as rows of data, with intervals over patients."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lgg.cascade import Cascade
+from lgg.cascade import Cascade, Maps
 from lgg.errors import DataError
 from lgg.gating import Gating
 from lgg.metrics import bootstrap_interval
 from lgg.models import GATE
+from lgg.slice import FLAIR, POST, PRE
 from lgg.weights import ModelConfig
 from train.index import SliceFiles, Volume, load_volume
 from train.score import GATE_MEASURES, SEGMENTATION, Measure, Mode, PatientScores, examine, joined, score
@@ -21,6 +26,8 @@ from train.splits import fixed
 Protocol = Literal["patient", "slice", "fold", "external"]
 #: The figures that everything quotes: hard gate, volume statistics, no TTA.
 HEADLINE: tuple[Gating, Mode] = ("hard", "volume")
+#: Bins of the pixels' probabilities, for precision and recall over the threshold.
+BINS = 100
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,22 @@ class Row:
     high: float | None
     n: int
     recipe: str
+
+
+@dataclass(frozen=True)
+class PatientResult:
+    """One patient in every cascade and mode.
+
+    Attributes:
+        scores: (cascade, mode) → scores.
+        missing: sequences that FLAIR stands in for: `none`, `pre`, `post` or `pre and post`.
+        pixels: (2, BINS) int64, how many pixels without and with tumour have each probability; volume
+            statistics, no gate.
+    """
+
+    scores: dict[tuple[Gating, Mode], PatientScores]
+    missing: str
+    pixels: NDArray[np.int64]
 
 
 def choose_patients(patients: dict[str, list[SliceFiles]], wanted: str) -> dict[str, list[SliceFiles]]:
@@ -63,7 +86,7 @@ def choose_patients(patients: dict[str, list[SliceFiles]], wanted: str) -> dict[
     return chosen
 
 
-def protocol_of(config: ModelConfig, patients: Sequence[str]) -> Protocol:
+def protocol_of(config: ModelConfig, patients: Iterable[str]) -> Protocol:
     """Which promise the figures keep: they are `external` for patients that are not of `kaggle_3m`."""
     known = {name for names in fixed()["patient"].values() for name in names}
     if not known & set(patients):
@@ -71,32 +94,116 @@ def protocol_of(config: ModelConfig, patients: Sequence[str]) -> Protocol:
     return "slice" if config.split.get("protocol") == "slice" else "patient"
 
 
+def examine_patients(
+    cascade: Cascade,
+    patients: dict[str, list[SliceFiles]],
+    modes: Sequence[Mode] = get_args(Mode),
+    keys: Sequence[str] | None = None,
+) -> list[PatientResult]:
+    """Run the cascade over whole patients, shared out to the processes there are; all get all results.
+
+    Args:
+        keys: slices to score, as `<patient>_<number>`; all by default. Statistics are the whole volume's.
+    """
+    state = PartialState()
+    mine = list(patients.items())[state.process_index :: state.num_processes]
+    bar = tqdm(mine, cascade.config.architecture, unit="patient", disable=not state.is_main_process)
+    results = [_examine(cascade, load_volume(slices), modes, keys) for _, slices in bar]
+    gathered = gather_object(results) if state.num_processes > 1 else results
+    place = {name: number for number, name in enumerate(patients)}
+    return sorted(gathered, key=lambda one: place[one.scores["none", modes[0]].patient])
+
+
+def _examine(
+    cascade: Cascade, volume: Volume, modes: Sequence[Mode], keys: Sequence[str] | None
+) -> PatientResult:
+    scores: dict[tuple[Gating, Mode], PatientScores] = {}
+    pixels = np.zeros((2, BINS), np.int64)
+    gate_threshold = cascade.gate_config.thresholds.gate
+    wanted = None if keys is None else set(keys)
+    rows = [
+        n for n, one in enumerate(volume.numbers) if wanted is None or f"{volume.patient}_{one}" in wanted
+    ]
+    scored = Volume(
+        volume.patient, volume.pixels[rows], volume.masks[rows], tuple(volume.numbers[n] for n in rows)
+    )
+    for mode in modes:
+        maps = _only(examine(cascade, volume, mode), rows)
+        for gating in get_args(Gating):
+            scores[gating, mode] = score(scored, maps, cascade.thresholds, gating, gate_threshold)
+        if mode == "volume":
+            bins = np.minimum((maps.probability * BINS).astype(int), BINS - 1)
+            pixels = np.stack(
+                [np.bincount(bins[scored.masks == side], minlength=BINS) for side in (False, True)]
+            )
+    return PatientResult(scores, missing_sequences(volume), pixels)
+
+
+def _only(maps: Maps, rows: Sequence[int]) -> Maps:
+    kept = (getattr(maps, name)[rows] for name in ("gate", "probability", "segmented", "heads"))
+    share = len(rows) / len(maps.gate)
+    gate, probability, segmented, heads = kept
+    return Maps(
+        gate,
+        probability,
+        segmented,
+        heads,
+        {name: value * share for name, value in maps.milliseconds.items()},
+    )
+
+
+def missing_sequences(volume: Volume) -> str:
+    """Which sequences are nothing but FLAIR in every slice, as the data set fills what is missing."""
+    flair = volume.pixels[..., FLAIR]
+    names = {PRE: "pre", POST: "post"}
+    missing = [name for channel, name in names.items() if np.array_equal(volume.pixels[..., channel], flair)]
+    return " and ".join(missing) or "none"
+
+
+def rows_of(
+    configs: tuple[ModelConfig, ModelConfig], results: Sequence[PatientResult], protocol: Protocol
+) -> list[Row]:
+    """Every measure in every cascade and mode.
+
+    Args:
+        configs: of the gate and of the segmenter.
+        results: of the patients; those without a slice to score are left out.
+    """
+    gate_config, config = configs
+    rows: list[Row] = []
+    filled = [one for one in results if len(one.scores["none", next(iter(one.scores))[1]].dice)]
+    # Of single slices there is no volume.
+    measures = {
+        name: measure
+        for name, measure in SEGMENTATION.items()
+        if protocol != "slice" or not name.startswith("volume")
+    }
+    for gating, mode in filled[0].scores:
+        found = [one.scores[gating, mode] for one in filled]
+        rows += _rows(config, protocol, gating, mode, found, measures)
+        if gating == "none":
+            rows += _rows(gate_config, protocol, gating, mode, found, GATE_MEASURES)
+    return rows
+
+
 def evaluate(
-    cascade: Cascade, patients: dict[str, list[SliceFiles]], modes: Sequence[Mode] = get_args(Mode)
-) -> tuple[list[Row], list[PatientScores]]:
-    """Evaluate gate and segmenter on whole patients.
+    cascade: Cascade,
+    patients: dict[str, list[SliceFiles]],
+    modes: Sequence[Mode] = get_args(Mode),
+    keys: Sequence[str] | None = None,
+) -> tuple[list[Row], list[PatientResult]]:
+    """Evaluate gate and segmenter on patients, or on those of their slices that `keys` names.
 
     Returns:
-        The rows of the segmenter and of the gate, and each patient's headline scores.
+        The rows of the segmenter and of the gate, milliseconds included, and each patient's results.
     """
-    pairs: list[tuple[Gating, Mode]] = [(gating, mode) for mode in modes for gating in get_args(Gating)]
-    scores: dict[tuple[Gating, Mode], list[PatientScores]] = {pair: [] for pair in pairs}
-    for slices in tqdm(patients.values(), cascade.config.architecture, unit="patient"):
-        volume = load_volume(slices)
-        for mode in modes:
-            maps = examine(cascade, volume, mode)
-            for gating in get_args(Gating):
-                scores[gating, mode].append(score(volume, maps, cascade.thresholds, gating))
-    rows: list[Row] = []
-    for (gating, mode), found in scores.items():
-        rows += _rows(cascade.config, gating, mode, found, SEGMENTATION)
-        if gating == "none":
-            rows += _rows(cascade.gate_config, gating, mode, found, GATE_MEASURES)
+    results = examine_patients(cascade, patients, modes, keys)
+    protocol = protocol_of(cascade.config, patients)
+    rows = rows_of((cascade.gate_config, cascade.config), results, protocol)
     device = torch.device(cascade.device).type
-    rows += _rows(
-        cascade.config, *HEADLINE, scores.get(HEADLINE, []), {f"ms_per_slice_{device}": _milliseconds}
-    )
-    return rows, scores.get(HEADLINE, [])
+    found = [one.scores[HEADLINE] for one in results if HEADLINE in one.scores]
+    rows += _rows(cascade.config, protocol, *HEADLINE, found, {f"ms_per_slice_{device}": _milliseconds})
+    return rows, results
 
 
 def _milliseconds(patients: Sequence[PatientScores]) -> float:
@@ -105,6 +212,7 @@ def _milliseconds(patients: Sequence[PatientScores]) -> float:
 
 def _rows(
     config: ModelConfig,
+    protocol: Protocol,
     gating: Gating,
     mode: Mode,
     patients: Sequence[PatientScores],
@@ -112,28 +220,14 @@ def _rows(
 ) -> list[Row]:
     if not patients:
         return []
-    protocol = protocol_of(config, [one.patient for one in patients])
     recipe = str(config.training.get("recipe", ""))
     rows = []
     for name, measure in measures.items():
-        low, high = bootstrap_interval(measure, patients)
+        bounds = bootstrap_interval(measure, patients)
         # Patient measures count patients, all others slices.
         count = len(patients) if name.startswith("volume") else len(joined(patients, "dice"))
-        value = _number(measure(patients))
-        rows.append(
-            Row(
-                config.architecture,
-                protocol,
-                gating,
-                mode,
-                name,
-                value,
-                _number(low),
-                _number(high),
-                count,
-                recipe,
-            )
-        )
+        value, low, high = (_number(one) for one in (measure(patients), *bounds))
+        rows.append(Row(config.architecture, protocol, gating, mode, name, value, low, high, count, recipe))
     return rows
 
 
@@ -152,21 +246,7 @@ def headline(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def summary(rows: Sequence[Row], patients: Sequence[PatientScores]) -> dict[str, object]:
-    """What `config.json` keeps of an evaluation: headline figures with intervals, and Dice a patient."""
-    return {
-        "protocol": rows[0].protocol,
-        "cascade": rows[0].cascade if rows[0].model == GATE else HEADLINE[0],
-        "mode": HEADLINE[1],
-        "measures": {
-            row.measure: {"value": row.value, "low": row.low, "high": row.high, "n": row.n}
-            for row in headline(rows)
-        },
-        "patients": {one.patient: round(one.volume, 6) for one in patients},
-    }
-
-
-def as_records(rows: Sequence[Row]) -> list[dict[str, object]]:
+def as_records(rows: Sequence[Any]) -> list[dict[str, Any]]:
     """Rows as plain dictionaries, for JSON."""
     return [asdict(row) for row in rows]
 
@@ -174,7 +254,4 @@ def as_records(rows: Sequence[Row]) -> list[dict[str, object]]:
 def headline_volumes(cascade: Cascade, volumes: Sequence[Volume]) -> dict[str, float]:
     """Volume Dice of each patient in the headline mode."""
     gating, mode = HEADLINE
-    return {
-        one.patient: score(one, examine(cascade, one, mode), cascade.thresholds, gating).volume
-        for one in volumes
-    }
+    return {one.patient: _examine(cascade, one, (mode,), None).scores[gating, mode].volume for one in volumes}

@@ -1,27 +1,38 @@
 """From a finished run to a model's folder: weights, config, thresholds, card."""
 
+import json
 import platform
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate import PartialState
 
 from lgg.cascade import Cascade
 from lgg.errors import WeightsError
+from lgg.files import write_text
 from lgg.models import GATE, TITLES, build
-from lgg.weights import ModelConfig, Thresholds, load_config, load_model, save_config, save_model
+from lgg.weights import ModelConfig, Thresholds, load_model, save_config, save_model
 from train.card import write_card
 from train.index import Volume
 from train.recipe import Recipe
-from train.thresholds import gate_threshold, segmenter_thresholds
+from train.thresholds import gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
 
 DATA = "LGG MRI segmentation (kaggle_3m), TCGA; CC BY-NC-SA 4.0 as far as is known"
+#: A line an epoch of the training that made the weights beside it.
+LOG_FILE = "training.jsonl"
 
 
 def export(
-    state: dict[str, Any], stages: list[Recipe], split: dict[str, Any], minutes: float, folder: Path
+    state: dict[str, Any],
+    stages: list[Recipe],
+    split: dict[str, Any],
+    training: dict[str, Any],
+    logs: list[dict[str, Any]],
+    folder: Path,
 ) -> ModelConfig:
     """Write the best epoch's weights and what is known of them into `folder`/<architecture>.
 
@@ -29,7 +40,8 @@ def export(
         state: the last stage's final checkpoint.
         stages: the recipes of all stages.
         split: protocol and the patients (or number of slices) of each side.
-        minutes: training time of all stages.
+        training: name of the recipe, start of the encoder, minutes of all stages, teacher if any.
+        logs: the epochs of all stages, kept beside the weights as `training.jsonl`.
     """
     architecture = state["architecture"]
     model = build(architecture)
@@ -41,18 +53,19 @@ def export(
         data=DATA,
         split=split,
         recipe=[asdict(one) for one in stages],
-        training={
-            "recipe": "cpu" if not torch.cuda.is_available() else "cuda",
-            "initialised": state["initialised"],
+        training=training
+        | {
             "epochs": [one.epochs for one in stages],
             "best_epoch": state["best_epoch"],
-            "minutes": round(minutes, 1),
+            "processes": PartialState().num_processes,
             "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
             "torch": torch.__version__,
         },
         date=date.today().isoformat(),
     )
     config = save_model(folder / architecture, model, config)
+    text = "".join(json.dumps(row) + "\n" for row in logs)
+    write_text(folder / architecture / LOG_FILE, text)
     write_card(folder / architecture, config)
     return config
 
@@ -66,21 +79,18 @@ def choose_thresholds(folder: Path, architecture: str, gates: Path, volumes: lis
     """
     model, config = load_model(folder / architecture)
     if architecture == GATE:
-        chosen = replace(config.thresholds, gate=gate_threshold(model, config, volumes))
+        logits, tumour = gate_logits(model, config, volumes)
+        temperature = gate_temperature(logits, tumour)
+        threshold = gate_threshold(1 / (1 + np.exp(-logits / temperature)), tumour)
+        chosen = replace(config.thresholds, gate=threshold)
+        config = replace(config, thresholds=chosen, temperature=temperature)
     else:
         cascade = Cascade(load_model(gates / GATE), (model, config))
         chosen = segmenter_thresholds(cascade, volumes)
-    config = replace(config, thresholds=chosen)
+        config = replace(config, thresholds=chosen)
     save_config(folder / architecture, config)
     write_card(folder / architecture, config)
     return chosen
-
-
-def record_metrics(folder: Path, architecture: str, metrics: dict[str, Any]) -> None:
-    """Write measured figures into a model's config and card."""
-    config = replace(load_config(folder / architecture), metrics=metrics)
-    save_config(folder / architecture, config)
-    write_card(folder / architecture, config)
 
 
 def gate_folder(*folders: Path) -> Path:

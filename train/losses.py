@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,14 +21,21 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """1 − soft Dice over the whole batch (Milletari et al., 2016); a batch without tumour is no special case.
 
     Over the batch, not a mean over slices: on an empty slice the latter punishes any trace of probability as
-    much as missing a whole tumour.
+    much as missing a whole tumour. Over the batch of *all* processes: two with half a batch each learn what
+    one with the whole batch would.
 
     Args:
         logits, target: (N, 1, H, W).
     """
     probability = logits.sigmoid()
-    overlap = (probability * target).sum()
-    return 1 - (2 * overlap + SMOOTH) / (probability.sum() + target.sum() + SMOOTH)
+    sums = torch.stack([(probability * target).sum(), probability.sum() + target.sum()])
+    if logits.requires_grad and dist.is_available() and dist.is_initialized():
+        # Its gradient is summed over the processes too, which their averaging then divides by their number.
+        from torch.distributed.nn.functional import all_reduce  # only there where torch was built with it
+
+        sums = all_reduce(sums)
+    overlap, total = sums.unbind()
+    return 1 - (2 * overlap + SMOOTH) / (total + SMOOTH)
 
 
 def loss_of(name: LossName, logits: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:

@@ -1,29 +1,32 @@
-"""Recipes: everything that decides how a network is trained, and what the command line can change."""
+"""A recipe: everything that decides how a network is trained, and what the command line can change of it."""
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from train.augment import Augmentation
+from train.augment import PLAIN, Augmentation
 from train.losses import LossName
 
 Start = Literal["imagenet", "scratch"]
 Criterion = Literal["dice", "auroc", "loss"]
+Schedule = Literal["one_cycle", "cosine", "constant"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One stage of training. The defaults are the segmenters' on two cores (half resolution)."""
+    """One stage of training; `train.recipes` names those that we use. The defaults are for two cores."""
 
     epochs: int = 14
     """How often `slices_per_epoch` slices are drawn."""
     slices_per_epoch: int = 1408
-    """Slices drawn in an epoch, over all processes."""
+    """Slices drawn in an epoch, over all processes; what does not fill a last batch is left out."""
     batch_size: int = 16
     """Slices in a step, over all processes."""
     size: int = 128
     """Side of the network's input in pixels; the data set's own is 256."""
     lr: float = 2e-3
-    """Highest learning rate of the one-cycle schedule."""
+    """Highest learning rate."""
+    schedule: Schedule = "one_cycle"
+    """Up and down again (Smith, 2018), only down along a cosine, or always the highest."""
     weight_decay: float = 1e-2
     """AdamW's weight decay."""
     loss: LossName = "dice_bce"
@@ -36,10 +39,23 @@ class Recipe:
     """What the best epoch is best at, on the validation side."""
     ema: float = 0.99
     """Share that a running average of the weights keeps in each step, which is then what counts; 0: none."""
+    mask_head: float = 0
+    """The gate alone: weight of a loss that makes its inner layers find the tumour too, see `MaskHead`."""
+    teacher_share: float = 0.5
+    """Where a teacher is given: its share of the loss; the masks keep the rest."""
+    freeze_batchnorm: bool = False
+    """Keep BatchNorm's statistics as they are, for fine-tuning on few slices."""
+    compile: bool = False
+    """Fuse the network's operations by `torch.compile`; on CUDA only."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How far slices are bent."""
     seed: int = 0
     """Seed of weights, sampling and augmentation."""
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch, at least one."""
+        return max(1, self.slices_per_epoch // self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -51,11 +67,13 @@ class Changes:
     slices_per_epoch: int | None = None
     """Slices drawn in an epoch."""
     batch_size: int | None = None
-    """Slices in a step."""
+    """Slices in a step, over all processes."""
     size: int | None = None
     """Side of the network's input."""
     lr: float | None = None
     """Highest learning rate."""
+    schedule: Schedule | None = None
+    """one_cycle, cosine or constant."""
     loss: LossName | None = None
     """`bce` (the reference's, with pos_weight) or `dice_bce`."""
     tumour_weight: float | None = None
@@ -66,21 +84,20 @@ class Changes:
     """What chooses the best epoch."""
     ema: float | None = None
     """Share that the running average of the weights keeps in each step; 0 switches it off."""
+    mask_head: float | None = None
+    """The gate alone: weight of the loss of its mask head; 0 leaves it out."""
+    freeze_batchnorm: bool | None = None
+    """Keep BatchNorm's statistics, for fine-tuning on few slices."""
+    compile: bool | None = None
+    """torch.compile, on CUDA."""
+    augment: bool | None = None
+    """--no-augment shows every slice as it is, by its volume's statistics."""
     seed: int | None = None
     """Seed of everything random."""
 
     def apply(self, recipe: Recipe) -> Recipe:
         """The recipe with what was given instead of its own."""
         given = {one.name: getattr(self, one.name) for one in fields(self)}
-        return replace(recipe, **{name: value for name, value in given.items() if value is not None})
-
-
-#: Architecture → the stages of its training; each begins with the best weights of the one before.
-RECIPES: dict[str, tuple[Recipe, ...]] = {
-    "gate": (Recipe(epochs=20, lr=1e-3, loss="bce", tumour_weight=1.5, best_by="auroc", batch_size=32),),
-    "unet": (Recipe(lr=1e-3),),
-    "unet-mini": (Recipe(lr=3e-3),),
-    "unet-resnext50": (Recipe(lr=1e-3, initialise="imagenet"),),
-    # Half resolution teaches most in a third of the time; a short finish at full resolution adds the borders.
-    "unet-lite0": (Recipe(initialise="imagenet"), Recipe(epochs=5, size=256, lr=6e-4)),
-}
+        augment = given.pop("augment")
+        changed = replace(recipe, **{name: value for name, value in given.items() if value is not None})
+        return replace(changed, augmentation=PLAIN) if augment is False else changed

@@ -44,6 +44,16 @@ class PatientScores:
     gate_threshold: float
     milliseconds: float
 
+    @property
+    def tumour_pixels(self) -> int:
+        """Size of the tumour over all slices, in pixels."""
+        return self.tp + self.fn
+
+    @property
+    def slice_tumour(self) -> float:
+        """Mean Dice of the slices with tumour; NaN where there are none."""
+        return _mean(self.dice[self.tumour])
+
 
 def examine(cascade: Cascade, volume: Volume, mode: Mode) -> Maps:
     """Both networks' answers for a whole volume, no slice skipped.
@@ -67,8 +77,14 @@ def examine(cascade: Cascade, volume: Volume, mode: Mode) -> Maps:
     )
 
 
-def score(volume: Volume, maps: Maps, thresholds: Thresholds, gating: Gating) -> PatientScores:
-    """Decide every slice's mask and compare it with the truth, at the slices' own resolution."""
+def score(
+    volume: Volume, maps: Maps, thresholds: Thresholds, gating: Gating, gate_threshold: float
+) -> PatientScores:
+    """Decide every slice's mask and compare it with the truth, at the slices' own resolution.
+
+    Args:
+        gate_threshold: where the gate alone says "glioma", for its own measures.
+    """
     pairs = zip(maps.gate, maps.probability, strict=True)
     masks = np.stack([decide(float(gate), one, thresholds, gating) for gate, one in pairs])
     truth, tumour = volume.masks, volume.tumour
@@ -88,7 +104,7 @@ def score(volume: Volume, maps: Maps, thresholds: Thresholds, gating: Gating) ->
         tp=int((masks & truth).sum()),
         fp=int((masks & ~truth).sum()),
         fn=int((~masks & truth).sum()),
-        gate_threshold=thresholds.gate,
+        gate_threshold=gate_threshold,
         milliseconds=sum(maps.milliseconds.values()) / len(masks),
     )
 

@@ -19,6 +19,7 @@ Side = Literal["train", "validation", "test"]
 #: Shares of train, validation and test.
 SHARES = (0.8, 0.1, 0.1)
 SEED = 0
+FOLDS = 5
 
 
 @cache
@@ -73,6 +74,31 @@ def _stratified(patients: Sequence[str], volumes: dict[str, int]) -> dict[Side, 
         sides["validation"] += run[1:2]
         sides["train"] += run[2:]
     return {side: sorted(names) for side, names in sides.items()}
+
+
+def draw_folds(patients: Sequence[str], volumes: dict[str, int] | None = None) -> list[list[str]]:
+    """Five folds of patients: the fixed ones for `kaggle_3m`, else by site and tumour volume.
+
+    Args:
+        volumes: tumour pixels of each patient that is not of `kaggle_3m`.
+
+    Raises:
+        DataError: fewer than five patients.
+    """
+    present = set(patients)
+    known = [[name for name in fold if name in present] for fold in fixed()["folds"]]
+    if present <= {name for fold in known for name in fold} and all(known):
+        return known
+    if len(present) < FOLDS:
+        raise DataError(f"{FOLDS} folds need at least {FOLDS} patients; there are {len(present)}.")
+    ranked = sorted(present, key=lambda name: (site(name), (volumes or {}).get(name, 0), name))
+    folds: list[list[str]] = [[] for _ in range(FOLDS)]
+    rng = np.random.default_rng(SEED)
+    for start in range(0, len(ranked), FOLDS):
+        # Of each five that are alike, one goes to each fold.
+        for fold, name in zip(rng.permutation(FOLDS), ranked[start : start + FOLDS], strict=False):
+            folds[fold].append(name)
+    return [sorted(fold) for fold in folds]
 
 
 def _cut(shuffled: list[str]) -> dict[Side, list[str]]:

@@ -7,13 +7,14 @@ good, the middle one is taken: it stands furthest from where things get worse.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from torch import nn
 
 from lgg import metrics
@@ -27,6 +28,8 @@ from train.score import examine
 T = TypeVar("T")
 GATE_GRID = np.round(np.arange(0.02, 0.99, 0.01), 2)
 MASK_GRID = np.round(np.arange(0.1, 0.95, 0.05), 2)
+#: Smallest components, in pixels of a 256×256 slice, as shares of it.
+SMALLEST_GRID = tuple(pixels / 256**2 for pixels in (0, 8, 16, 32, 64, 128))
 LOW_GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 HIGH_GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 KEEP_GRID = np.round(np.arange(0.5, 1.0, 0.05), 2)
@@ -39,78 +42,89 @@ def best(candidates: Iterable[T], values: Sequence[float]) -> T:
 
 
 @torch.inference_mode()
-def gate_threshold(gate: nn.Module, config: ModelConfig, volumes: Sequence[Volume]) -> float:
-    """The hard gate's threshold for a gate on the CPU."""
+def gate_logits(
+    gate: nn.Module, config: ModelConfig, volumes: Sequence[Volume]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A gate's logits on the CPU, by both kinds of statistics, and whether each slice holds tumour."""
     gate = gate.eval()
-    probability, tumour = [], []
+    logits, tumour = [], []
     for volume in volumes:
         for mode in ("slice", "volume"):
             inputs = network_input(volume.pixels, measure(volume.pixels, mode)[1], config.input_size)
-            probability.append(gate(inputs)[:, 0].float().sigmoid().numpy())
+            logits.append(gate(inputs)[:, 0].double().numpy())
             tumour.append(volume.tumour)
-    p, holds = np.concatenate(probability), np.concatenate(tumour)
-    return float(best(GATE_GRID, [((p >= t)[holds].mean() + (p < t)[~holds].mean()) / 2 for t in GATE_GRID]))
+    return np.concatenate(logits), np.concatenate(tumour)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """One validation slice: what the networks say of it, and the truth."""
+def gate_temperature(logits: NDArray[np.float64], tumour: NDArray[np.bool_]) -> float:
+    """The temperature that makes the gate's probabilities most likely (Guo et al., 2017), 0.1 to 10.
 
-    gate: float
-    probability: NDArray[np.float32]
-    truth: NDArray[np.bool_]
+    One number fitted by the cross-entropy: it moves no slice past another, so AUROC stays what it was.
+    """
+    sign = np.where(tumour, 1, -1)
+
+    def cross_entropy(exponent: float) -> float:
+        return float(np.logaddexp(0, -sign * logits / np.exp(exponent)).mean())
+
+    found = minimize_scalar(cross_entropy, bounds=(np.log(0.1), np.log(10)), method="bounded")
+    return round(float(np.exp(found.x)), 3)
+
+
+def gate_threshold(probability: NDArray[np.float64], tumour: NDArray[np.bool_]) -> float:
+    """Where the gate alone tells slices with and without tumour apart best."""
+    says = probability[:, None] >= GATE_GRID
+    return float(best(GATE_GRID, list((says[tumour].mean(0) + (~says)[~tumour].mean(0)) / 2)))
 
 
 def segmenter_thresholds(cascade: Cascade, volumes: Sequence[Volume]) -> Thresholds:
-    """The mask's threshold under the hard gate, then the soft gate's three under that mask."""
-    answers = []
+    """Mask, smallest component and hard gate together; then the soft gate's three under that mask."""
+    gates, probabilities, truths = [], [], []
     for volume in volumes:
         for mode in ("slice", "volume"):
             maps = examine(cascade, volume, mode)
-            parts = zip(maps.gate, maps.probability, volume.masks, strict=True)
-            answers += [_Answer(float(gate), probability, truth) for gate, probability, truth in parts]
-    hard = [replace(cascade.thresholds, mask=float(one)) for one in MASK_GRID]
-    chosen = best(hard, [_objective(_outcomes(answers, one)) for one in hard])
-    return _soft(answers, chosen)
+            gates.append(maps.gate)
+            probabilities += list(maps.probability)
+            truths += list(volume.masks)
+    gate, holds = np.concatenate(gates), np.array([one.any() for one in truths])
 
+    candidates, values = [], []
+    lost = np.array([_worth(np.zeros_like(truth), truth) for truth in truths])
+    for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
+        under = replace(cascade.thresholds, mask=float(mask), smallest=float(smallest))
+        kept = _worths(probabilities, truths, under)
+        for threshold in GATE_GRID:
+            candidates.append(replace(under, gate=float(threshold)))
+            values.append(_objective(np.where(gate >= threshold, kept, lost), holds))
+    chosen = best(candidates, values)
 
-def _outcomes(answers: Sequence[_Answer], thresholds: Thresholds) -> list[tuple[bool, float]]:
-    """Of each slice: whether it holds tumour, and Dice; an empty one scores 1 if it stays empty, else 0."""
-    outcomes = []
-    for one in answers:
-        mask = decide(one.gate, one.probability, thresholds, "hard")
-        holds = bool(one.truth.any())
-        outcomes.append((holds, metrics.dice(mask, one.truth) if holds else float(not mask.any())))
-    return outcomes
-
-
-def _objective(outcomes: Sequence[tuple[bool, float]]) -> float:
-    """(Slice-tumour Dice + share of empty slices kept empty) / 2."""
-    holds = np.array([one for one, _ in outcomes])
-    values = np.array([value for _, value in outcomes])
-    return float(np.mean([values[side].mean() for side in (holds, ~holds) if side.any()]))
-
-
-def _soft(answers: Sequence[_Answer], thresholds: Thresholds) -> Thresholds:
-    """Search low, high and keep. A slice either keeps its mask or loses it, so both are scored only once."""
-    kept = _outcomes(answers, replace(thresholds, gate=0.0))
-    lost = _outcomes(answers, replace(thresholds, gate=2.0))
-    gate = np.array([one.gate for one in answers])
-    sure = np.array([_mean_inside(one.probability, thresholds.mask) for one in answers])
-    holds = np.array([one for one, _ in kept])
-    with_mask, without = (np.array([value for _, value in side]) for side in (kept, lost))
-    candidates = [
-        replace(thresholds, low=float(low), high=float(high), keep=float(keep))
-        for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID)
-    ]
-    values = []
-    for one in candidates:
-        stays = (gate >= one.high) | ((gate >= one.low) & (sure >= one.keep))
-        scores = np.where(stays, with_mask, without)
-        values.append(np.mean([scores[side].mean() for side in (holds, ~holds) if side.any()]))
+    kept = _worths(probabilities, truths, chosen)
+    sure = np.array([_mean_inside(one, chosen) for one in probabilities])
+    candidates, values = [], []
+    for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
+        candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
+        stays = (gate >= high) | ((gate >= low) & (sure >= keep))
+        values.append(_objective(np.where(stays, kept, lost), holds))
     return best(candidates, values)
 
 
-def _mean_inside(probability: NDArray[np.float32], threshold: float) -> float:
-    inside = probability[probability >= threshold]
+def _worths(
+    probabilities: Sequence[NDArray[np.float32]], truths: Sequence[NDArray[np.bool_]], under: Thresholds
+) -> NDArray[np.float64]:
+    """Each slice's worth where no gate vetoes it."""
+    pairs = zip(probabilities, truths, strict=True)
+    return np.array([_worth(decide(1.0, one, under, "none"), truth) for one, truth in pairs])
+
+
+def _worth(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Dice; an empty slice is worth 1 if it stays empty, else 0."""
+    return metrics.dice(mask, truth) if truth.any() else float(not mask.any())
+
+
+def _objective(worths: NDArray[np.float64], holds: NDArray[np.bool_]) -> float:
+    """(Slice-tumour Dice + share of empty slices kept empty) / 2."""
+    return float(np.mean([worths[side].mean() for side in (holds, ~holds) if side.any()]))
+
+
+def _mean_inside(probability: NDArray[np.float32], under: Thresholds) -> float:
+    inside = probability[decide(1.0, probability, under, "none")]
     return float(inside.mean()) if inside.size else 0.0

@@ -1,0 +1,91 @@
+"""Thresholds and temperature: found on volumes, and worth what they promise."""
+
+import numpy as np
+import pytest
+
+from lgg.gating import decide, drop_small
+from lgg.metrics import calibration_error
+from lgg.weights import ModelConfig, Thresholds
+from tests.test_evaluate import BrightPart, bright_cascade
+from tests.tiny_data import write_folder
+from train.index import index_folder, load_volume
+from train.score import examine, score
+from train.thresholds import best, gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory):
+    folder = write_folder(tmp_path_factory.mktemp("volumes"), 2)
+    return [load_volume(slices) for slices in index_folder(folder).values()]
+
+
+def test_of_equally_good_thresholds_the_middle_one_is_taken():
+    assert best([1, 2, 3, 4, 5], [0, 1, 1, 1, 0]) == 3
+
+
+def test_the_gates_threshold_stands_in_the_middle_of_where_it_tells_slices_apart():
+    probability, tumour = np.array([0.1, 0.2, 0.7, 0.9]), np.array([False, False, True, True])
+    assert gate_threshold(probability, tumour) == pytest.approx(0.46, abs=0.011)
+
+
+def test_the_gate_is_heard_by_both_kinds_of_statistics(volumes):
+    logits, tumour = gate_logits(BrightPart(gate=True), ModelConfig("gate", 48), volumes)
+    assert len(logits) == len(tumour) == 2 * sum(len(one.numbers) for one in volumes)
+    assert len(np.unique(logits)) > len(logits) / 2
+
+
+def test_the_segmenters_thresholds_separate_volumes(volumes):
+    cascade = bright_cascade()
+    chosen = segmenter_thresholds(cascade, volumes)
+    for volume in volumes:
+        maps = examine(cascade, volume, "volume")
+        for gating in ("hard", "soft"):
+            result = score(volume, maps, chosen, gating, 0.5)
+            assert result.kept_empty[~volume.tumour].all()
+            assert result.dice[volume.tumour].min() > 0.9
+
+
+def test_specks_that_only_empty_slices_have_are_dropped_by_the_smallest_component(volumes):
+    class Specks(BrightPart):
+        def forward(self, x):
+            logits = super().forward(x)
+            logits[..., 2:4, 2:4] = 9
+            return logits
+
+    cascade = bright_cascade()
+    cascade._segmenter = Specks()
+    cascade._gate = type("AlwaysYes", (BrightPart,), {"forward": lambda self, x: 9 + 0 * x[:, :1, 0, 0]})()
+    chosen = segmenter_thresholds(cascade, volumes)
+    assert 4 < chosen.smallest * 48**2 < 60
+
+
+def test_temperature_calibrates_an_overconfident_gate():
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 1.5, 4000)
+    tumour = rng.random(4000) < 1 / (1 + np.exp(-honest))
+    temperature = gate_temperature(4 * honest, tumour)
+    assert temperature == pytest.approx(4, rel=0.1)
+    says = [1 / (1 + np.exp(-4 * honest / by)) for by in (1, temperature)]
+    before, after = (calibration_error(one, tumour) for one in says)
+    assert after < 0.03 < before
+
+
+class TestDropSmall:
+    def mask(self):
+        mask = np.zeros((32, 16), bool)
+        mask[2:4, 2:4] = True  # 4 px
+        mask[4:6, 4:6] = True  # touches the first at a corner: 8 px together
+        mask[20:24, 8:12] = True  # 16 px
+        return mask
+
+    @pytest.mark.parametrize(("smallest", "left"), [(0, 24), (8, 24), (9, 16), (16, 16), (17, 0)])
+    def test_keeps_components_of_at_least_that_many_pixels(self, smallest, left):
+        assert drop_small(self.mask(), smallest / 32**2).sum() == left
+
+    def test_of_an_empty_mask_is_empty(self):
+        assert not drop_small(np.zeros((8, 8), bool), 0.5).any()
+
+    def test_is_part_of_every_decision(self):
+        probability = self.mask().astype(np.float32)
+        found = decide(0.9, probability, Thresholds(smallest=9 / 32**2), "hard")
+        assert found.sum() == 16

@@ -1,0 +1,173 @@
+"""Parts of the training: recipes, what the loop steps through, and how slices reach the device."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torch import nn
+
+from lgg.models import BUILDERS, GATE, build
+from train.augment import PLAIN, Augmentation
+from train.dataset import Slices
+from train.feed import Feed
+from train.learner import Learner, _tap
+from train.losses import bce, dice_loss, loss_of
+from train.recipe import Changes, Recipe
+from train.recipes import RECIPES
+
+ONE = torch.ones(())
+
+
+def some_slices(count: int = 10) -> Slices:
+    values = torch.arange(count, dtype=torch.float32)
+    picture = values[:, None, None, None].expand(count, 3, 8, 8).contiguous()
+    masks = (picture[:, :1] > 4).float()
+    zeros, ones = torch.zeros(count, 2, 3), torch.ones(count, 2, 3)
+    return Slices(picture, masks, masks.flatten(1).any(1), zeros, ones, torch.zeros(count, dtype=torch.long))
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_there_is_one_for_every_network(self, name):
+        assert list(RECIPES[name]) == list(BUILDERS)
+
+    def test_the_reference_is_weighted_cross_entropy_for_32_epochs_best_by_validation_loss(self):
+        for stages in RECIPES["reference"].values():
+            (stage,) = stages
+            assert (stage.loss, stage.epochs, stage.best_by) == ("bce", 32, "loss")
+            assert (stage.augmentation, stage.ema, stage.tumour_weight) == (PLAIN, 0, 1)
+
+    def test_gpu_trains_at_full_resolution_and_cpu_ends_there(self):
+        for stages in RECIPES["gpu"].values():
+            assert {stage.size for stage in stages} == {256}
+        for name, stages in RECIPES["cpu"].items():
+            assert [stage.size for stage in stages] == [128, 256], name
+
+    @pytest.mark.parametrize("name", ["cpu", "gpu"])
+    def test_ours_hold_what_raised_dice_elsewhere(self, name):
+        for architecture, stages in RECIPES[name].items():
+            for stage in stages:
+                assert stage.tumour_weight > 1
+                assert stage.ema > 0
+                assert all(value > 0 for value in asdict(stage.augmentation).values())
+                assert stage.loss == ("bce" if architecture == GATE else "dice_bce")
+
+    def test_changes_touch_what_was_given_and_nothing_else(self):
+        recipe = Recipe(lr=0.5)
+        assert Changes().apply(recipe) == recipe
+        assert Changes(epochs=3, ema=0).apply(recipe) == replace(recipe, epochs=3, ema=0)
+        assert Changes(augment=False).apply(recipe) == replace(recipe, augmentation=PLAIN)
+        assert Changes(augment=True).apply(recipe).augmentation == Augmentation()
+
+    def test_an_epoch_has_whole_batches_and_at_least_one(self):
+        assert Recipe(slices_per_epoch=30, batch_size=8).steps == 3
+        assert Recipe(slices_per_epoch=4, batch_size=8).steps == 1
+
+
+BATCH = torch.randn(4, 3, 32, 32), torch.ones(4, 1, 32, 32), torch.tensor([True, False, True, True])
+
+
+class TestLearner:
+    def learner(self, architecture="unet-mini", teacher=None, **recipe):
+        torch.manual_seed(0)
+        return Learner(architecture, build(architecture), Recipe(**recipe), ONE, teacher)
+
+    def test_a_segmenters_loss_is_that_of_its_masks(self):
+        learner, (inputs, masks, tumour) = self.learner(), BATCH
+        learner.eval()
+        expected = loss_of("dice_bce", learner.network(inputs), masks, ONE)
+        assert torch.equal(learner(inputs, masks, tumour), expected)
+
+    def test_a_gates_loss_is_that_of_its_slices(self):
+        learner, (inputs, masks, tumour) = self.learner(GATE, loss="bce"), BATCH
+        learner.eval()
+        expected = bce(learner.network(inputs), tumour.float()[:, None], ONE)
+        torch.testing.assert_close(learner(inputs, masks, tumour), expected)
+
+    def test_tapping_the_gate_changes_none_of_its_answers(self):
+        gate, inputs = build(GATE).eval(), BATCH[0]
+        logits, tapped = _tap(gate, inputs)
+        assert torch.equal(logits, gate(inputs))
+        assert {name: tuple(one.shape) for name, one in tapped.items()} == {
+            "layer2": (4, 128, 4, 4),
+            "layer3": (4, 256, 2, 2),
+        }
+
+    def test_the_mask_head_teaches_the_gates_inner_layers_where_the_tumour_is(self):
+        learner, (inputs, masks, tumour) = self.learner(GATE, loss="bce", mask_head=0.5), BATCH
+        learner(inputs, masks, tumour).backward()
+        with_head = learner.network.layer2[0].conv1.weight.grad.clone()
+        learner.zero_grad()
+        learner(inputs, 1 - masks, tumour).backward()
+        assert not torch.allclose(with_head, learner.network.layer2[0].conv1.weight.grad)
+        assert all(one.grad is not None for one in learner.mask_head.parameters())
+
+    def test_the_mask_head_is_no_part_of_the_network(self):
+        learner = self.learner(GATE, mask_head=0.5)
+        assert learner.network.state_dict().keys() == build(GATE).state_dict().keys()
+
+    def test_frozen_batchnorm_keeps_its_statistics_and_still_learns(self):
+        learner = self.learner(freeze_batchnorm=True).train()
+        before = {name: value.clone() for name, value in learner.named_buffers()}
+        learner(*BATCH).backward()
+        assert all(torch.equal(value, before[name]) for name, value in learner.named_buffers())
+        assert learner.training
+        assert all(one.grad is not None for one in learner.parameters())
+
+    def test_a_teacher_shares_the_loss_and_is_neither_trained_nor_kept(self):
+        class Teacher(nn.Module):
+            def __init__(self, logit):
+                super().__init__()
+                self.logit = nn.Parameter(torch.tensor(float(logit)))
+
+            def forward(self, x):
+                return self.logit.expand(len(x), 1, *x.shape[-2:])
+
+        inputs, masks, tumour = BATCH
+        agreeing, opposing = (self.learner(teacher=Teacher(logit)).eval() for logit in (20, -20))
+        plain = self.learner().eval()
+        losses = [one(inputs, masks, tumour).item() for one in (agreeing, plain, opposing)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        assert losses[2] > 1.2 * losses[1]
+        assert opposing.state_dict().keys() == plain.state_dict().keys()
+        opposing(inputs, masks, tumour).backward()
+        assert opposing._teacher[0].logit.grad is None
+
+
+def test_dice_of_one_process_needs_no_others():
+    logits = torch.zeros(2, 1, 4, 4, requires_grad=True)
+    loss = dice_loss(logits, torch.ones(2, 1, 4, 4))
+    assert float(loss) == pytest.approx(1 - (2 * 16 + 1) / (16 + 32 + 1))
+
+
+class TestFeed:
+    INDICES = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6]).split(3)
+
+    @pytest.mark.parametrize("memory", ["resident", "streamed", "auto"])
+    def test_hands_out_the_slices_asked_for_in_their_order(self, memory):
+        feed = Feed(some_slices(), torch.device("cpu"), memory)
+        seen = [batch.fitted[:, 0, 0, 0].tolist() for batch in feed.batches(self.INDICES)]
+        assert seen == [[3, 1, 4], [1, 5, 9], [2, 6]]
+        assert feed.seconds_waited > 0
+
+    def test_keeps_on_a_cpu_what_lies_in_its_memory_anyway(self):
+        assert Feed(some_slices(), torch.device("cpu")).resident
+        assert not Feed(some_slices(), torch.device("cpu"), "streamed").resident
+
+    @pytest.mark.parametrize(("free", "resident"), [(10**9, True), (1000, False)])
+    def test_streams_to_a_gpu_what_does_not_fit_beside_a_network(self, monkeypatch, free, resident):
+        from train.feed import fits
+
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+        assert fits(some_slices(), torch.device("cuda")) == resident
+
+    def test_an_epoch_without_batches_ends(self):
+        assert list(Feed(some_slices(), torch.device("cpu"), "streamed").batches([])) == []
+
+
+def test_a_fingerprint_knows_other_data_and_not_other_places():
+    assert some_slices().fingerprint() == some_slices().fingerprint()
+    changed = some_slices()
+    changed.masks[3, 0, 0, 0] = 1
+    assert changed.fingerprint() != some_slices().fingerprint()
+    assert some_slices(9).fingerprint() != some_slices(10).fingerprint()

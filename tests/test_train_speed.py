@@ -1,0 +1,58 @@
+"""The benchmark of training steps, and tracking."""
+
+import sqlite3
+import sys
+
+import pytest
+
+from lgg.errors import DataError
+from lgg.models import BUILDERS
+from lgg.models.unet import UNet
+from train.speed import measure, table
+from train.track import tracking
+
+
+def test_a_step_is_timed_beside_the_matrix_product(monkeypatch):
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
+    monkeypatch.setattr("train.speed.MATRIX", {"cpu": 256})
+    (found,) = measure(["unet-mini"], size=32, batch_size=2, steps=2)
+    assert found.slices_per_second == pytest.approx(2000 / found.ms_per_step, rel=0.05)
+    assert found.share == pytest.approx(found.teraflops / found.matmul_teraflops, abs=0.02)
+    assert "| unet-mini |" in table([found])
+
+
+def test_the_count_of_operations_is_that_of_the_convolutions(monkeypatch):
+    """A 1×1 convolution of 3 to 5 channels: 2·3·5 a pixel forward, twice that backward less the input's."""
+    from torch import nn
+
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: nn.Conv2d(3, 1, 1, bias=False))
+    monkeypatch.setattr("train.speed.MATRIX", {"cpu": 64})
+    monkeypatch.setattr("train.speed._median_seconds", lambda *rest: 1e-6)
+    (found,) = measure(["unet-mini"], size=16, batch_size=2, steps=1)
+    forward = 2 * 3 * 1 * 16 * 16 * 2
+    assert found.teraflops * 1e12 * 1e-6 == pytest.approx(2 * forward, rel=0.2)
+
+
+def test_tracking_keeps_each_epochs_figures_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    trackio = pytest.importorskip("trackio")
+    monkeypatch.setattr(trackio.utils, "TRACKIO_DIR", tmp_path, raising=False)
+    with tracking("a-run", {"lr": 0.1}, wanted=True) as watch:
+        watch({"epoch": 1, "val_dice": 0.25})
+        watch({"epoch": 2, "val_dice": 0.5})
+    databases = list(tmp_path.rglob("*.db"))
+    assert databases
+    with sqlite3.connect(databases[0]) as database:
+        rows = database.execute("select metrics from metrics").fetchall()
+    assert any("0.5" in str(one) for one in rows)
+
+
+def test_tracking_that_is_not_wanted_watches_nothing():
+    with tracking("a-run", {}, wanted=False) as watch:
+        assert watch is None
+
+
+def test_tracking_without_trackio_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(DataError, match="pip install trackio"), tracking("a-run", {}, wanted=True):
+        pass

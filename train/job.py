@@ -1,0 +1,177 @@
+"""One job from data to weights: stage after stage of a recipe, then export, thresholds and card."""
+
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lgg.errors import DataError
+from lgg.models import GATE
+from lgg.weights import REPOSITORY_WEIGHTS, load_config, load_model
+from train.checkpoint import CHECKPOINT, read_log, refuse_to_overwrite, runs_folder
+from train.dataset import Slices, load_slices
+from train.export import choose_thresholds, export, gate_folder
+from train.feed import Memory
+from train.index import SliceFiles, load_volume, only
+from train.loop import Watch, make_accelerator, train
+from train.recipe import Changes, Recipe
+from train.recipes import RECIPES, RecipeName
+from train.splits import Protocol, Side
+
+log = logging.getLogger(__name__)
+Patients = dict[str, list[SliceFiles]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on whom, and where it goes.
+
+    Attributes:
+        architecture: a name of `lgg.models.BUILDERS`.
+        recipe: name of its recipe, and `changes` to it.
+        patients: the data set's index.
+        sides: side → its keys, patients or slices.
+        protocol: what the sides are.
+        home: the run's folder; each stage has one of its own in it.
+        out: folder of weights that gets the model; by default `weights` in the run's folder.
+        teacher: folder of a segmenter's weights to learn from beside the masks.
+        stage_limit: only so many of the recipe's stages.
+    """
+
+    architecture: str
+    recipe: RecipeName
+    changes: Changes
+    patients: Patients
+    sides: dict[Side, list[str]]
+    protocol: Protocol
+    home: Path
+    out: Path | None = None
+    teacher: Path | None = None
+    memory: Memory = "auto"
+    stage_limit: int | None = None
+
+    @property
+    def stages(self) -> list[Recipe]:
+        """The recipe's stages, changed as asked."""
+        return [
+            self.changes.apply(one) for one in RECIPES[self.recipe][self.architecture][: self.stage_limit]
+        ]
+
+    @property
+    def target(self) -> Path:
+        """Folder of weights that gets the model."""
+        return self.out or self.home / "weights"
+
+
+def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch | None = None) -> str:
+    """Train, export, choose thresholds; what a run of the same name has done is never lost by accident.
+
+    Args:
+        resume: go on where the run stopped; stages that are done are not repeated.
+        restart: throw the run's earlier stages away first.
+        watch: gets each epoch's figures.
+
+    Raises:
+        DataError: as `train.loop.train`; the run exists and neither `resume` nor `restart` is
+            asked for; or the teacher has seen slices that are not this job's to learn from.
+        WeightsError: a segmenter's gate is missing: its veto is part of the thresholds.
+
+    Returns:
+        A line that says what was made.
+    """
+    folders = [job.home / f"stage{number}" for number, _ in enumerate(job.stages, 1)]
+    for folder in folders:
+        if restart and make_accelerator().is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif not resume and not restart:
+            refuse_to_overwrite(folder)
+    if job.architecture != GATE:
+        load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)  # now, not after hours of training
+    teacher = None if job.teacher is None else load_teacher(job.teacher, job.sides["train"])
+    start, began_from, minutes = None, "", 0.0
+    state: dict[str, Any] = {}
+    for recipe, folder in zip(job.stages, folders, strict=True):
+        log.info("%s, %s, in the run '%s'", job.architecture, folder.name, job.home.name)
+        slices = tuple(
+            load_keys(job.patients, job.sides[side], recipe.size) for side in ("train", "validation")
+        )
+        state = train(
+            job.architecture,
+            recipe,
+            (slices[0], slices[1]),
+            folder,
+            start=start,
+            resume=resume and (folder / CHECKPOINT).exists(),
+            teacher=teacher,
+            memory=job.memory,
+            watch=watch,
+        )
+        start = state["best"]
+        began_from = began_from or state["initialised"]
+        minutes += state["seconds"] / 60
+    if not make_accelerator().is_main_process:
+        return ""
+    split: dict[str, Any] = {"protocol": job.protocol}
+    split |= {str(side): _names(keys, job.protocol) for side, keys in job.sides.items()}
+    training = {"recipe": job.recipe, "initialised": began_from, "minutes": round(minutes, 1)}
+    if job.teacher is not None:
+        training["teacher"] = job.teacher.name
+    logs = [row | {"stage": number} for number, one in enumerate(folders, 1) for row in read_log(one)]
+    export(state, job.stages, split, training, logs, job.target)
+    return f"{job.architecture} in {job.target}: {choose(job)}"
+
+
+def load_teacher(folder: Path, keys: list[str]) -> nn.Module:
+    """A segmenter to learn from.
+
+    Raises:
+        DataError: it is a gate, or was trained on others than `keys`: what it knows of the validation and
+            test sides would leak into its pupil.
+        WeightsError: it cannot be loaded.
+    """
+    model, config = load_model(folder)
+    if config.architecture == GATE:
+        raise DataError("A gate outlines nothing: give a segmenter's folder as --teacher.")
+    seen = config.split.get("train")
+    if not isinstance(seen, list) or not set(seen) <= set(keys):
+        raise DataError(
+            f"The teacher '{folder.name}' was not trained on this run's training side alone: what it has "
+            "seen of the others would leak. Train it on the same split first."
+        )
+    return model
+
+
+def load_keys(patients: Patients, keys: list[str], size: int) -> Slices:
+    """The slices of one side, by patients or by slices."""
+    if set(keys) & set(patients):
+        return load_slices({name: patients[name] for name in keys}, size)
+    return load_slices(patients, size, keep=keys)
+
+
+def choose(job: Job) -> str:
+    """Choose a job's thresholds on its validation side, and say them."""
+    gates = job.target if job.architecture == GATE else gate_folder(job.target, REPOSITORY_WEIGHTS)
+    return choose_on(job.architecture, job.patients, job.sides["validation"], job.target, gates)
+
+
+def choose_on(architecture: str, patients: Patients, keys: list[str], folder: Path, gates: Path) -> str:
+    """Choose thresholds of the model in `folder` on the slices or patients of `keys`, and say them."""
+    names = [name for name in patients if name in set(keys)]
+    if not names:  # the slice split: whole patients of its validation side do not exist
+        names = sorted({key.rpartition("_")[0] for key in keys})
+    volumes = [only(load_volume(patients[name]), keys) for name in names]
+    chosen = choose_thresholds(folder, architecture, gates, volumes)
+    return ", ".join(f"{name} {value:g}" for name, value in asdict(chosen).items())
+
+
+def default_home(architecture: str, protocol: Protocol, name: str = "") -> Path:
+    """The folder of a run: by the name given, else by its network and protocol."""
+    return runs_folder() / (name or (architecture if protocol == "patient" else f"{architecture}-{protocol}"))
+
+
+def _names(keys: list[str], protocol: Protocol) -> list[str] | int:
+    """Patients by name; thousands of slices by their number."""
+    return keys if protocol == "patient" else len(keys)

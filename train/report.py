@@ -1,0 +1,134 @@
+"""`python -m train report`: everything that quotes a number, written from what was measured.
+
+`weights/results.json` and `weights/benchmark.json` hold the numbers; README's block, `docs/results.md`, the
+models' configs and cards and the figures are drawn from them. Running it twice changes nothing.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from lgg.files import write_text
+from lgg.models import TITLES
+from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_config, save_config
+from train.benchmark import load_benchmark, table
+from train.card import write_card
+from train.evaluate import Protocol, Row
+from train.figures import draw_figures
+from train.results import TIMING, Results, load_results, save_results, summary
+from train.tables import (
+    gate_report,
+    group_tables,
+    headline_tables,
+    mode_table,
+    patient_table,
+    published_table,
+)
+
+ROOT = REPOSITORY_WEIGHTS.parent
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
+BLOCK = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
+PROTOCOLS: dict[Protocol, str] = {
+    "patient": "no patient of the test side was trained or chosen on",
+    "fold": "five folds; each patient is judged by networks that never saw it",
+    "slice": "**leaky**: all slices shuffled, so a patient's neighbouring slices stand on both sides",
+    "external": "patients of another data set",
+}
+CONDITIONS = (
+    "Hard gate, volume statistics, thresholds from validation patients, no test-time augmentation; "
+    "95 % intervals by bootstrap over patients"
+)
+FIGURES = {
+    "training": "Training: loss and measure on the validation side, epoch by epoch",
+    "gate": "ROC and calibration of the gate",
+    "patients": "Dice of each patient, ranked and against the tumour's size",
+    "threshold": "Precision and recall over the mask's threshold",
+}
+
+
+def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None:
+    """Write it all; without `pages`, only what lies in the folder of weights."""
+    results = with_times(load_results(weights / "results.json"), weights)
+    save_results(results, weights / "results.json")
+    for name in available(weights):
+        config = load_config(weights / name)
+        config = replace(config, metrics=_metrics(results, config))
+        save_config(weights / name, config)
+        write_card(weights / name, config)
+    figures = draw_figures(results, weights, weights / "figures")
+    if pages:
+        write_text(PAGE, results_page(results, weights, [path.stem for path in figures]))
+        block = results_block(results, weights)
+        write_text(README, BLOCK.sub(lambda _: block, README.read_text()))
+
+
+def with_times(results: Results, weights: Path) -> Results:
+    """The results with the benchmark's milliseconds a slice as rows."""
+    speed = load_benchmark(weights / "benchmark.json")
+    rows = [one for one in results.rows if not one.measure.startswith(TIMING)]
+    if speed is None:
+        return replace(results, rows=rows)
+    device = "cuda" if "CPU" not in speed.hardware else "cpu"
+    for model, stages in speed.slice_ms.items():
+        recipe = next((one.recipe for one in rows if one.model == model and one.protocol == "patient"), "")
+        value = stages["total"]
+        rows.append(
+            Row(model, "patient", "none", "slice", f"{TIMING}_{device}", value, None, None, 1, recipe)
+        )
+    return replace(results, rows=rows)
+
+
+def results_block(results: Results, weights: Path = REPOSITORY_WEIGHTS) -> str:
+    """README's block: the headline by the honest protocol, what others report by it, and speed."""
+    configs = _configs(weights)
+    count = len({one.patient for one in results.patients if one.protocol == "patient"})
+    parts = [
+        f"**Patient split**: {count} test patients; {PROTOCOLS['patient']}. {CONDITIONS}.",
+        headline_tables(results, configs),
+        published_table("patient"),
+    ]
+    speed = load_benchmark(weights / "benchmark.json")
+    if speed:
+        parts.append(table(speed))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def results_page(results: Results, weights: Path, figures: list[str]) -> str:
+    """`docs/results.md`: every protocol with all its tables, then the figures."""
+    configs = _configs(weights)
+    parts = [
+        "# Results",
+        "Written by `python -m train report` from [weights/results.json](../weights/results.json), which "
+        "holds every measure in every mode with its interval. Dice and shares are 0 to 1.",
+    ]
+    for protocol, promise in PROTOCOLS.items():
+        headline = headline_tables(results, configs, protocol)
+        if not headline:
+            continue
+        parts += [f"## By {protocol}", f"{promise[0].upper()}{promise[1:]}. {CONDITIONS}.", headline]
+        if protocol in ("patient", "slice"):
+            parts += ["Published figures by the same kind of split:", published_table(protocol)]
+        for one in results.gates:
+            if one.protocol == protocol:
+                parts += [f"### The gate ({one.recipe} recipe)", f"```\n{gate_report(one)}```"]
+        for config in configs:
+            modes = mode_table(results, config.architecture, protocol)
+            if modes.count("\n") > 1:
+                parts += [f"### {TITLES[config.architecture]} in every mode", modes]
+        if any(one.protocol == protocol for one in results.patients):
+            parts += ["### By group: mean Dice of the volumes", group_tables(results, protocol)]
+            parts += ["### Every patient: Dice of the volume", patient_table(results, protocol)]
+    if figures:
+        parts.append("## Figures")
+        parts += [f"![{FIGURES[name]}](../weights/figures/{name}.png)" for name in figures]
+    return "\n\n".join(parts) + "\n"
+
+
+def _configs(weights: Path) -> list[ModelConfig]:
+    return [load_config(weights / name) for name in available(weights)]
+
+
+def _metrics(results: Results, config: ModelConfig) -> dict[str, object]:
+    protocol = str(config.split.get("protocol", "patient"))
+    found = summary(results, config.architecture, protocol, str(config.training.get("recipe", "")))  # type: ignore[arg-type]
+    return found or config.metrics

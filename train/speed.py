@@ -1,0 +1,155 @@
+"""How fast a training step is, and how much of the hardware that is."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lgg.models import BUILDERS, build
+from train.augment import Augmentation
+from train.learner import Learner
+from train.loop import make_accelerator
+from train.recipe import Recipe
+
+#: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
+MATRIX = {"cuda": 8192, "cpu": 2048}
+WARM_UP = {"cuda": 8, "cpu": 1}
+
+
+@dataclass(frozen=True)
+class StepSpeed:
+    """One network's training step: forward, backward and update of a batch that is already on the device.
+
+    teraflops: of the step, forward and backward counted. share: of the bf16 matrix product's rate, 0 to 1.
+    """
+
+    model: str
+    hardware: str
+    size: int
+    batch_size: int
+    compiled: bool
+    ms_per_step: float
+    slices_per_second: float
+    teraflops: float
+    matmul_teraflops: float
+    share: float
+
+
+def measure(
+    models: Sequence[str] = (),
+    size: int = 256,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    compiled: bool = False,
+) -> list[StepSpeed]:
+    """Time each network's step and, in the same run, the bf16 matrix product.
+
+    Args:
+        models: architectures, by default all.
+        size, batch_size, steps: of the input, of a step, and how many are timed.
+        compiled: by `torch.compile`.
+    """
+    accelerator = make_accelerator()
+    device = accelerator.device
+    cuda = device.type == "cuda"
+    batch_size, steps = batch_size or (32 if cuda else 4), steps or (20 if cuda else 2)
+    rate = matmul_rate(device)
+    found = []
+    for name in models or BUILDERS:
+        network = build(name)
+        recipe = Recipe(augmentation=Augmentation())
+        learner = Learner(name, network, recipe, torch.ones((), device=device), None)
+        learner = learner.to(device).to(memory_format=torch.channels_last).train()
+        inputs = torch.randn(batch_size, 3, size, size, device=device).contiguous(
+            memory_format=torch.channels_last
+        )
+        masks = (torch.rand(batch_size, 1, size, size, device=device) > 0.9).float()
+        tumour = torch.ones(batch_size, dtype=torch.bool, device=device)
+        optimizer = torch.optim.AdamW(learner.parameters(), fused=cuda)
+
+        def step(
+            learner: Learner = learner,
+            optimizer: torch.optim.Optimizer = optimizer,
+            batch: tuple[torch.Tensor, ...] = (inputs, masks, tumour),
+        ) -> None:
+            with accelerator.autocast():
+                loss = learner(*batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+        with FlopCounterMode(display=False) as counter:
+            step()
+        flops = counter.get_total_flops()
+        if compiled:
+            network.compile()
+        kind = "cuda" if cuda else "cpu"
+        seconds = _median_seconds(step, device, steps, WARM_UP[kind])
+        reached = flops / seconds / 1e12
+        found.append(
+            StepSpeed(
+                model=name,
+                hardware=torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU",
+                size=size,
+                batch_size=batch_size,
+                compiled=compiled,
+                ms_per_step=round(1000 * seconds, 2),
+                slices_per_second=round(batch_size / seconds, 1),
+                teraflops=round(reached, 3),
+                matmul_teraflops=round(rate, 3),
+                share=round(reached / rate, 4),
+            )
+        )
+    return found
+
+
+def matmul_rate(device: torch.device) -> float:
+    """Teraflops of a bf16 matrix product on the device."""
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    side = MATRIX[kind]
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * side**3 / _median_seconds(lambda: a @ b, device, 10, 3) / 1e12
+
+
+def _median_seconds(work: Callable[[], object], device: torch.device, repeats: int, warm_up: int) -> float:
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(warm_up):
+        work()
+    times = []
+    for _ in range(repeats):
+        wait()
+        began = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def table(found: Sequence[StepSpeed]) -> str:
+    """The figures as a Markdown table."""
+    lines = []
+    if found:
+        one = found[0]
+        lines.append(
+            f"One training step, {one.batch_size} slices of {one.size}×{one.size}, {one.hardware}"
+            f"{', compiled' if one.compiled else ''}; "
+            f"bf16 matrix product: {one.matmul_teraflops:.2f} TFLOP/s."
+        )
+    lines += [
+        "",
+        "| | ms a step | slices/s | TFLOP/s | share of the matrix product |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one.model} | {one.ms_per_step:.0f} | {one.slices_per_second:.1f} | {one.teraflops:.2f} | "
+        f"{100 * one.share:.0f} % |"
+        for one in found
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""Markdown tables of the results, for README, `docs/results.md` and whoever else quotes them."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import classification_report
+
+from lgg.models import GATE, TITLES
+from lgg.weights import ModelConfig
+from train.evaluate import HEADLINE, Protocol, Row
+from train.results import GateSlices, PatientRow, Results
+
+SEGMENTER_COLUMNS = {
+    "volume_mean": "volume mean",
+    "volume_median": "volume median",
+    "slice_tumour": "slice-tumour",
+    "slice_all_268_125": "slice-all 268:125",
+    "pooled": "pooled",
+    "empty_kept": "empty kept empty",
+}
+GATE_COLUMNS = {"auroc": "AUROC", "accuracy": "accuracy", "recall_tumour": "recall", "ece": "ECE"}
+#: Bounds of tumour volume in pixels over all slices of 256×256: about a third of the patients each.
+SIZES = {"small, below 15,000 px": 15_000, "medium, to 45,000 px": 45_000, "large, above": float("inf")}
+MODES = {
+    "volume": "volume statistics",
+    "slice": "slice statistics",
+    "flair": "FLAIR only",
+    "tta": "flip TTA",
+}
+
+
+def headline_tables(results: Results, configs: Sequence[ModelConfig], protocol: Protocol = "patient") -> str:
+    """Segmenters in the headline mode, then the gates, by one protocol; empty where nothing was measured."""
+    gating, mode = HEADLINE
+    parts = []
+    # Of single slices there is no volume.
+    segmenter = {
+        k: v for k, v in SEGMENTER_COLUMNS.items() if protocol != "slice" or not k.startswith("volume")
+    }
+    for gates, columns in ((False, segmenter), (True, GATE_COLUMNS)):
+        lines = [_header(["", "parameters", *columns.values()])]
+        for config in configs:
+            found = select(results.rows, config.architecture, protocol, "none" if gates else gating, mode)
+            if (config.architecture == GATE) != gates or not set(columns) <= set(found):
+                continue
+            cells = [interval(found[name]) for name in columns]
+            title = f"{TITLES[config.architecture]} (`{config.architecture}`)"
+            lines.append(_line([title, f"{config.parameters / 1e6:.2f} M", *cells]))
+        if len(lines) > 1:
+            parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def published_table(protocol: Protocol) -> str:
+    """What others report by one protocol."""
+    everything = json.loads((resources.files("train") / "published.json").read_text())
+    lines = [_header(["published", "measure", "value", ""])]
+    for one in everything:
+        if one["protocol"] == protocol:
+            measure = SEGMENTER_COLUMNS.get(one["measure"], one["measure"])
+            lines.append(_line([one["who"], measure, f"{one['value']:g}", one["note"]]))
+    return "\n".join(lines)
+
+
+def mode_table(results: Results, model: str, protocol: Protocol) -> str:
+    """One segmenter in every cascade and mode: volume mean, slice-tumour and empty slices kept empty."""
+    shown = ("slice_all_268_125" if protocol == "slice" else "volume_mean", "slice_tumour", "empty_kept")
+    lines = [_header(["", "", *(SEGMENTER_COLUMNS[name] for name in shown)])]
+    for mode, words in MODES.items():
+        for gating, gate in (("hard", "hard gate"), ("soft", "soft gate"), ("none", "no gate")):
+            found = select(results.rows, model, protocol, gating, mode)
+            if set(shown) <= set(found):
+                lines.append(_line([words, gate, *(interval(found[name]) for name in shown)]))
+    return "\n".join(lines)
+
+
+def patient_table(results: Results, protocol: Protocol) -> str:
+    """Volume Dice of each patient by every segmenter, the worst on top."""
+    models = list(dict.fromkeys(one.model for one in results.patients if one.protocol == protocol))
+    patients: dict[str, dict[str, PatientRow]] = {}
+    for one in results.patients:
+        if one.protocol == protocol:
+            patients.setdefault(one.patient, {})[one.model] = one
+    lines = [
+        _header(["patient", "slices (tumour)", "tumour px", "missing", *(TITLES[name] for name in models)])
+    ]
+    for name, found in sorted(patients.items(), key=lambda item: min(one.volume for one in item[1].values())):
+        any_of = next(iter(found.values()))
+        cells = [f"{found[model].volume:.3f}" if model in found else "" for model in models]
+        what = [f"{any_of.slices} ({any_of.tumour_slices})", f"{any_of.tumour_pixels:,}", any_of.missing]
+        lines.append(_line([name, *what, *cells]))
+    return "\n".join(lines)
+
+
+def group_tables(results: Results, protocol: Protocol) -> str:
+    """Mean volume Dice by site, by size of the tumour and by missing sequence."""
+    groups: dict[str, Callable[[PatientRow], str]] = {
+        "site": lambda one: one.site or "unknown",
+        "tumour": lambda one: next(name for name, bound in SIZES.items() if one.tumour_pixels < bound),
+        "missing sequence": lambda one: one.missing,
+    }
+    rows = [one for one in results.patients if one.protocol == protocol]
+    models = list(dict.fromkeys(one.model for one in rows))
+    tables = []
+    for title, key in groups.items():
+        lines = [_header([title, "patients", *(TITLES[name] for name in models)])]
+        names = sorted(
+            {key(one) for one in rows},
+            key=lambda name: (list(SIZES).index(name) if name in SIZES else 0, name),
+        )
+        for name in names:
+            inside = [
+                [one.volume for one in rows if one.model == model and key(one) == name] for model in models
+            ]
+            cells = [f"{np.mean(one):.3f}" if one else "" for one in inside]
+            lines.append(_line([name, str(max(map(len, inside))), *cells]))
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def gate_report(gate: GateSlices) -> str:
+    """The gate's classification report in the form in which the reference prints its own."""
+    says = np.array(gate.probability) >= np.array(gate.threshold)
+    return str(
+        classification_report(gate.tumour, says, target_names=["no tumour", "tumour"], zero_division=0)
+    )
+
+
+def select(rows: Iterable[Row], model: str, protocol: str, cascade: str, mode: str) -> dict[str, Row]:
+    """Measure → its row; of several recipes the one that was listed last."""
+    wanted = (model, protocol, cascade, mode)
+    return {
+        one.measure: one
+        for one in rows
+        if (one.model, one.protocol, one.cascade, one.mode) == wanted and one.value is not None
+    }
+
+
+def interval(row: Row | dict[str, Any]) -> str:
+    """`0.812 (0.790–0.840)`."""
+    value, low, high = (
+        row[k] if isinstance(row, dict) else getattr(row, k) for k in ("value", "low", "high")
+    )
+    return f"{value:.3f} ({low:.3f}–{high:.3f})" if low is not None and high is not None else f"{value:.3f}"
+
+
+def _header(cells: Sequence[str]) -> str:
+    return _line(cells) + "\n" + "|---" * len(cells) + "|"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
