@@ -43,9 +43,8 @@ def download(repo: str, models: Sequence[str], revision: str) -> tuple[Path, str
     files = [f"{model}/{file}" for model in models for file in (CONFIG_FILE, WEIGHTS_FILE)]
     try:
         commit = _commit(repo, files, revision)
-        for file in files:
-            hf_hub_download(repo, file, revision=commit, etag_timeout=PATIENCE)
-        folder = Path(hf_hub_download(repo, files[0], revision=commit)).parents[1]
+        paths = [hf_hub_download(repo, file, revision=commit, etag_timeout=PATIENCE) for file in files]
+        folder = Path(paths[0]).parents[1]
         for model in models:
             _mend(repo, folder, model, commit)
     except _hub_errors() as error:
@@ -55,22 +54,21 @@ def download(repo: str, models: Sequence[str], revision: str) -> tuple[Path, str
 
 def _commit(repo: str, files: Sequence[str], revision: str) -> str:
     """The commit that a revision means."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     cached = _cached_commit(repo, files, revision)
     if cached and COMMIT.fullmatch(revision):
         return cached
     try:
         # One request without retries: whoever is offline learns so at once.
-        first = get_hf_file_metadata(hf_hub_url(repo, files[0], revision=revision), timeout=PATIENCE)
+        get_hf_file_metadata(hf_hub_url(repo, files[0], revision=revision), timeout=PATIENCE)
     except _hub_errors() as error:
         if cached and _is_silence(error):
             log.warning("The Hub does not answer: '%s' of '%s' is taken from the cache.", revision, repo)
             return cached
         raise
-    if first.commit_hash is None:
-        raise OSError("This is not a Hub: it names no commit.")
-    return first.commit_hash
+    # By the revision's own name, so that the cache remembers what it meant.
+    return _commit_of(hf_hub_download(repo, files[0], revision=revision, etag_timeout=PATIENCE))
 
 
 def _cached_commit(repo: str, files: Sequence[str], revision: str) -> str | None:
@@ -78,8 +76,12 @@ def _cached_commit(repo: str, files: Sequence[str], revision: str) -> str | None
     from huggingface_hub import try_to_load_from_cache
 
     found = [try_to_load_from_cache(repo, file, revision=revision) for file in files]
-    paths = [Path(one) for one in found if isinstance(one, str)]
-    return paths[0].parents[1].name if len(paths) == len(files) else None
+    return _commit_of(found[0]) if all(isinstance(one, str) for one in found) else None
+
+
+def _commit_of(path: object) -> str:
+    """The commit of a cached file, which lies at .../snapshots/<commit>/<model>/<file>."""
+    return Path(str(path)).parents[1].name
 
 
 def _is_silence(error: Exception) -> bool:
