@@ -192,7 +192,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def info(self, body: bytes, kind: str, name: str, revision: str = "main") -> None:
         if repository := self.repository(kind, name):
-            self.send({"id": name, "sha": repository.find(revision), "siblings": [], "tags": []})
+            sha = repository.find(revision)
+            self.send({"id": name, "sha": sha, "private": repository.private, "siblings": [], "tags": []})
 
     def listing(self, body: bytes, kind: str, name: str, revision: str) -> None:
         if repository := self.repository(kind, name):
