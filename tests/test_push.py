@@ -13,20 +13,13 @@ from lgg.models import GATE
 from lgg.source import load_pin
 from lgg.weights import load_config, load_model, save_config
 from tests.hub_server import TOKEN, Fault
-from tests.tiny_weights import use_tiny_networks, write_weights
+from tests.tiny_weights import METRICS, use_tiny_networks, write_weights
 from train import push as command
 from train.bundle import listing, model_files
 from train.checkout import clean_commit
 from train.publish import publish_models
 
 REPO = "user/lgg"
-METRICS = {
-    "protocol": "patient",
-    "cascade": "hard",
-    "mode": "volume",
-    "measures": {"volume_mean": {"value": 0.81234, "low": 0.7, "high": 0.9, "n": 2}},
-    "patients": {"TCGA_CS_1_20000101": 0.9, "TCGA_DU_2_20000101": 0.72468},
-}
 ROW = {"model": "unet", "protocol": "slice", "cascade": "soft", "mode": "tta", "measure": "slice_tumour"}
 
 

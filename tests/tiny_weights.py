@@ -10,6 +10,15 @@ from lgg.models import BUILDERS, GATE
 from lgg.models.unet import UNet
 from lgg.weights import ModelConfig, Thresholds, save_model
 
+#: As an evaluation of two patients would have left them.
+METRICS = {
+    "protocol": "patient",
+    "cascade": "hard",
+    "mode": "volume",
+    "measures": {"volume_mean": {"value": 0.81234, "low": 0.7, "high": 0.9, "n": 2}},
+    "patients": {"TCGA_CS_1_20000101": 0.9, "TCGA_DU_2_20000101": 0.72468},
+}
+
 
 def tiny_gate() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
