@@ -135,7 +135,10 @@ def refusal(error: Exception, repo: str, revision: str) -> WeightsError:
     elif isinstance(error, GatedRepoError) or status == 403:
         words = f"The Hub does not let you read '{repo}'. Ask its owner for access, then `hf auth login`."
     elif isinstance(error, RepositoryNotFoundError) or status == 401:
-        words = f"The Hub has no repository '{repo}', or it is private: check the name, or `hf auth login`."
+        words = (
+            f"The Hub has no repository '{repo}', or it is private, and no folder here has that name: "
+            "check it, or `hf auth login`."
+        )
     elif isinstance(error, RevisionNotFoundError):
         words = f"'{repo}' has no revision '{revision}'. Name one that it has, or leave it out."
     elif isinstance(error, RemoteEntryNotFoundError):

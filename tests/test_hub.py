@@ -139,6 +139,10 @@ class TestFailure:
         hub.faults.append(Fault("HEAD", delay=1))
         refuse("cannot be reached", commit)
 
+    def test_a_slow_hub_is_waited_for(self, hub, commit):
+        hub.faults.append(Fault(".*", delay=0.2))
+        assert download(REPO, BOTH, commit)[1] == commit
+
     def test_a_connection_that_breaks_once_is_resumed(self, hub, commit):
         hub.faults.append(Fault("GET /large", cut=100, times=1))
         folder, _ = download(REPO, BOTH, commit)

@@ -18,6 +18,8 @@ from tests.tiny_weights import METRICS, files_of, use_tiny_networks, write_weigh
 from train.bundle import model_files
 from train.publish import publish_models
 
+#: `huggingface_hub` hands files to its HTTP library in a way that the latter would like changed.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 REPO = "user/lgg"
 ROOT = Path(__file__).resolve().parents[1]
 DOWNLOAD = """

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import torch
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard
 
 from lgg.cascade import Cascade
 from lgg.errors import PublishError
@@ -19,6 +19,8 @@ from train.bundle import listing, model_files
 from train.checkout import clean_commit
 from train.publish import publish_models
 
+#: `huggingface_hub` hands files to its HTTP library in a way that the latter would like changed.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 REPO = "user/lgg"
 ROW = {"model": "unet", "protocol": "slice", "cascade": "soft", "mode": "tta", "measure": "slice_tumour"}
 
@@ -51,7 +53,6 @@ def pinned(tmp_path, monkeypatch):
     path.write_text("{}")
     for module in ("lgg.source", "train.push"):
         monkeypatch.setattr(f"{module}.PINNED", path)
-    monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(command, "clean_commit", lambda: "c0ffee" * 7)
     return path
 
@@ -176,6 +177,16 @@ class TestRefusal:
         hub.faults.append(Fault("PUT", cut=0, times=1))
         assert publish(api, weights) == repository(hub).head
 
+    def test_a_connection_that_always_breaks(self, hub, api, weights):
+        hub.faults.append(Fault("PUT", cut=0))
+        with pytest.raises(PublishError, match="connection to the Hub failed"):
+            publish(api, weights)
+        assert len(repository(hub).commits) == 1
+
+    def test_a_slow_hub_is_waited_for(self, hub, api, weights):
+        hub.faults.append(Fault("PUT|/commit/|/tag/", delay=0.3))
+        assert publish(api, weights) == repository(hub).tags["v1"]
+
     def test_nobody_logged_in(self, hub, weights):
         with pytest.raises(PublishError, match="does not know you"):
             publish(HfApi(), weights)
@@ -206,6 +217,14 @@ class TestCommand:
         command.push(repo=REPO, weights=weights)
         assert pinned.read_text() == "{}"
 
+    def test_a_space_beside_the_weights_runs_what_was_just_published(self, hub, api, weights, pinned):
+        command.push(repo=REPO, space="user/page", tag="v1", weights=weights)
+        space = hub.store.repositories["spaces", "user/page"]
+        stored = json.loads(space.files["lgg/pinned.json"])
+        assert (stored["repo"], stored["revision"]) == (REPO, repository(hub).tags["v1"])
+        assert space.variables == {"LGG_WEIGHTS": REPO}
+        assert "weights/unet-mini/model.safetensors" in space.files
+
     def test_a_command_without_an_aim_says_what_it_could_do(self):
         with pytest.raises(PublishError, match=r"--repo.*--space"):
             command.push()
@@ -219,6 +238,8 @@ class TestCards:
         assert "| unet | slice | soft | tta |" in card
         assert "0.654 (0.600–0.700)" in card
         assert "![figures/dice.png](figures/dice.png)" in card
+        names = [one.metric_name for one in ModelCard(card).data.eval_results]
+        assert "U-Net: Dice a volume, mean" in names
 
     def test_the_cards_say_how_to_load_from_where_they_stand(self, weights):
         files = model_files(weights, REPO)

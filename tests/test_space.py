@@ -25,6 +25,8 @@ from train.bundle import listing
 from train.publish import deploy_space
 from train.space import check_front_matter, front_matter, needed_modules, space_files
 
+#: `huggingface_hub` hands files to its HTTP library in a way that the latter would like changed.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[1]
 SPACE, REPO = "user/lgg-demo", "user/lgg"
 PIN = Pin(REPO, "0123456789" * 4, "v1", (GATE, "unet", "unet-mini"))

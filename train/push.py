@@ -65,7 +65,7 @@ def push(
         if pin and not dry_run:
             text = json.dumps(asdict(current), indent=1) + "\n"
             write_atomically(PINNED, lambda path: path.write_text(text))
-            print(f"Pinned in {PINNED.relative_to(ROOT)}: commit that file")
+            print("Pinned in lgg/pinned.json: commit that file")
     if space:
         if current is None:
             raise PublishError("Nothing is pinned, so the Space has no weights to run: push --repo first.")
