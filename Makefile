@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
-.PHONY: help app test lint benchmark screenshots chromium
+.PHONY: help app test lint benchmark screenshots resolve chromium
 
 help:
 	@echo "make app          run the page on http://127.0.0.1:7860"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make benchmark    measure speed and memory"
 	@echo "make screenshots  draw the README's pictures of the page"
+	@echo "make resolve      check that the Space's requirements resolve for its Python"
 	@echo "PYTHON=python3.12 make app   with another Python, 3.11 or newer"
 
 # A stamp is newer than the requirements that it stands for, so the second run installs nothing.
@@ -31,6 +32,13 @@ benchmark: $(STAMPS)/test
 
 screenshots: $(STAMPS)/test chromium
 	$(BIN)/python -m tests.screenshots
+
+# Nothing is installed; packages that are not there as wheels would have to be built by the Space.
+resolve: $(STAMPS)/venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --dry-run --ignore-installed \
+		--python-version 3.12 --only-binary=:all: --target $(STAMPS)/resolve --report $(STAMPS)/resolve.json \
+		-r pre-requirements.txt -r requirements.txt
+	@echo "They resolve; $(STAMPS)/resolve.json lists the packages."
 
 # The page's tests and pictures drive the system's own Chromium.
 chromium:

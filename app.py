@@ -1,7 +1,6 @@
 """The Gradio page: layout and events. What it says stands in `lgg.report`, what it knows in `lgg.cascade`."""
 
 import logging
-import os
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -16,16 +15,15 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from lgg import report
+from lgg import provenance, report
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade, Prediction
 from lgg.errors import DataError, SliceError, WeightsError
 from lgg.gallery import Example, load_examples
 from lgg.models import TITLES
 from lgg.picture import Rgb, enlarge, flair_picture, overlay
 from lgg.reading import read_slice
-from lgg.shelf import load_cascades
+from lgg.shelf import open_shelf
 from lgg.slice import Slice
-from lgg.weights import REPOSITORY_WEIGHTS
 
 CSS = Path(__file__).resolve().parent / "page.css"
 #: Far above any slice of a scanner; between this and `lgg.reading.MAX_BYTES` lie films and attacks.
@@ -132,8 +130,10 @@ def examples_or_none() -> list[Example]:
         return []
 
 
-def build_page(cascades: dict[str, Cascade], reasons: dict[str, str]) -> gr.Blocks:
-    """The whole page."""
+def build_page(
+    cascades: dict[str, Cascade], reasons: dict[str, str], banner: str = "", origin: str = ""
+) -> gr.Blocks:
+    """The whole page; `banner` and `origin` are HTML about its weights, see `lgg.provenance`."""
     desk, examples = Desk(cascades), examples_or_none()
     choices = [(TITLES[name], name) for name in cascades]
     preferred = DEFAULT_ARCHITECTURE if DEFAULT_ARCHITECTURE in cascades else next(iter(cascades), None)
@@ -142,6 +142,7 @@ def build_page(cascades: dict[str, Cascade], reasons: dict[str, str]) -> gr.Bloc
         # Of this visitor: the path of the slice (uploads live in Gradio's cache only), and the last error.
         current, trouble = gr.State(None), gr.State(None)
         gr.HTML(report.HEADER)
+        gr.HTML(banner, visible=bool(banner))
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=280, elem_id="controls"):
                 gr.HTML("<h2>Pick an example</h2>", visible=bool(examples))
@@ -164,6 +165,7 @@ def build_page(cascades: dict[str, Cascade], reasons: dict[str, str]) -> gr.Bloc
                     outlined = gr.Image(label="Outlined", elem_id="outlined", **PICTURE)
                     flair = gr.Image(label="FLAIR as read", alt_text="FLAIR", elem_id="flair", **PICTURE)
                 facts = gr.HTML(elem_id="facts")
+        gr.HTML(origin, visible=bool(origin))
         gr.HTML(report.FOOTER)
 
         def on_upload(path: str, name: str | None) -> tuple[Any, ...]:
@@ -233,8 +235,9 @@ def theme() -> gr.themes.Base:
 
 def main() -> None:
     """Load the models and serve the page; Gradio's own environment variables say where."""
-    cascades, reasons = load_cascades(Path(os.environ.get("LGG_WEIGHTS", REPOSITORY_WEIGHTS)))
-    build_page(cascades, reasons).launch(
+    shelf = open_shelf()
+    banner, origin = provenance.banner_html(shelf), provenance.origin_html(shelf)
+    build_page(shelf.cascades, shelf.reasons, banner, origin).launch(
         theme=theme(),
         css_paths=CSS,
         show_error=False,

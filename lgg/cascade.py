@@ -15,7 +15,8 @@ from lgg.gating import Gating, decide, gate_passes
 from lgg.models import GATE, SEGMENTERS
 from lgg.preprocess import Placement, StatisticsMode, measure, network_input, restore
 from lgg.slice import Slice
-from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, Thresholds, load_model
+from lgg.source import Source, find_address, obtain
+from lgg.weights import ModelConfig, Thresholds, load_model
 
 DEFAULT_ARCHITECTURE = "unet-lite0"
 #: Slices that go through a network at once.
@@ -91,8 +92,11 @@ class Cascade:
         gate: tuple[nn.Module, ModelConfig],
         segmenter: tuple[nn.Module, ModelConfig],
         device: torch.device | str | None = None,
+        source: Source | None = None,
     ) -> None:
         """Two networks in evaluation mode with their configs; the device is chosen here, not at import."""
+        #: Where the weights came from; None for networks that were handed over.
+        self.source = source
         self.device = torch.device(device) if device is not None else best_device()
         self.gate_config, self.config = gate[1], segmenter[1]
         self._gate, self._segmenter = gate[0].to(self.device).eval(), segmenter[0].to(self.device).eval()
@@ -102,24 +106,35 @@ class Cascade:
     @classmethod
     def from_pretrained(
         cls,
-        weights: Path | str = REPOSITORY_WEIGHTS,
+        weights: Path | str | None = None,
         architecture: str = DEFAULT_ARCHITECTURE,
         device: torch.device | str | None = None,
+        *,
+        revision: str | None = None,
     ) -> "Cascade":
-        """Load gate and segmenter from a folder of weights, by default the repository's.
+        """Load gate and segmenter.
+
+        Args:
+            weights: a folder of weights, or `user/name` on the Hub; by default `$LGG_WEIGHTS`, else the
+                weights in this repository.
+            architecture: which segmenter.
+            device: where to run; by default the best there is.
+            revision: commit, tag or branch of a repository on the Hub; by default the pinned commit.
 
         Raises:
-            WeightsError: `architecture` is no segmenter, or weights are missing, damaged or foreign.
+            WeightsError: `architecture` is no segmenter, or weights are missing, damaged, foreign or cannot
+                be downloaded.
         """
         if architecture not in SEGMENTERS:
             raise WeightsError(f"'{architecture}' is no segmenter; choose one of {', '.join(SEGMENTERS)}.")
+        source = obtain(find_address(weights, revision), (GATE, architecture))
         models = []
         for name in (GATE, architecture):
-            model, config = load_model(Path(weights) / name)
+            model, config = load_model(source.folder / name)
             if config.architecture != name:
                 raise WeightsError(f"The folder '{name}' holds weights for {config.architecture}.")
             models.append((model, config))
-        return cls(models[0], models[1], device)
+        return cls(models[0], models[1], device, source)
 
     def predict(self, one: Slice, gating: Gating = "hard", always_segment: bool = False) -> Prediction:
         """Examine a lone slice, by its own statistics.

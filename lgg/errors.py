@@ -17,5 +17,9 @@ class WeightsError(LggError):
     """A weights folder is missing, damaged, foreign or made for another network."""
 
 
+class PublishError(LggError):
+    """What was to be published is not fit for it, or the Hub did not take it."""
+
+
 class DataError(LggError):
     """A training or evaluation folder is not what the data set's layout promises."""

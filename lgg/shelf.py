@@ -1,15 +1,70 @@
-"""A folder of weights as a whole: which cascades it can run, and why it cannot run the others."""
+"""The weights that the page runs: every cascade that they hold, and others in their place when they fail."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lgg.cascade import Cascade
 from lgg.errors import WeightsError
 from lgg.models import GATE, SEGMENTERS
-from lgg.weights import available, load_model
+from lgg.source import Address, Source, find_address, load_pin, obtain
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_model
 
 
-def load_cascades(folder: Path) -> tuple[dict[str, Cascade], dict[str, str]]:
-    """Load every segmenter that has weights, with one gate for all.
+@dataclass(frozen=True)
+class Shelf:
+    """What can be run.
+
+    cascades: architecture → cascade. reasons: architecture → why there is none.
+    source: where the weights came from.
+    warning: why these are not the weights that were asked for, or "".
+    """
+
+    cascades: dict[str, Cascade]
+    reasons: dict[str, str]
+    source: Source
+    warning: str = ""
+
+
+def open_shelf(weights: Path | str | None = None) -> Shelf:
+    """Load the weights that are meant, or else those in the repository; never fails.
+
+    Args:
+        weights: as `lgg.source.find_address` takes them.
+    """
+    try:
+        shelf = _load(find_address(weights))
+    except WeightsError as error:
+        return replace(_load(Address(REPOSITORY_WEIGHTS)), warning=str(error))
+    if shelf.cascades or shelf.source.folder.resolve() == REPOSITORY_WEIGHTS:
+        return shelf
+    warning = next(iter(shelf.reasons.values()))
+    return replace(_load(Address(REPOSITORY_WEIGHTS)), warning=warning[:1].upper() + warning[1:])
+
+
+def _load(address: Address) -> Shelf:
+    """Everything at one address.
+
+    Raises:
+        WeightsError: the Hub does not hand over the gate.
+    """
+    source = obtain(address, (GATE,))
+    missing: dict[str, str] = {}
+    if address.folder is None:
+        pin = load_pin()
+        published = pin.models if pin and pin.revision == source.revision else SEGMENTERS
+        for name in SEGMENTERS:
+            if name not in published:
+                continue  # not asked for: without a network each question takes its time
+            try:
+                obtain(replace(address, revision=source.revision), (name,))
+            except WeightsError as error:
+                missing[name] = str(error)
+    cascades, reasons = load_cascades(source.folder, source)
+    return Shelf(cascades, {name: missing.get(name, reason) for name, reason in reasons.items()}, source)
+
+
+def load_cascades(folder: Path, source: Source | None = None) -> tuple[dict[str, Cascade], dict[str, str]]:
+    """Load every segmenter that has weights in a folder, with one gate for all.
 
     All at the start: ZeroGPU lends its GPU only to models that were there before the first request.
 
@@ -24,7 +79,7 @@ def load_cascades(folder: Path) -> tuple[dict[str, Cascade], dict[str, str]]:
     reasons = dict.fromkeys(SEGMENTERS, "no weights in this repository yet")
     for name in set(available(folder)) & set(SEGMENTERS):
         try:
-            cascades[name] = Cascade(gate, load_model(folder / name))
+            cascades[name] = Cascade(gate, load_model(folder / name), source=source)
             del reasons[name]
         except WeightsError as error:
             reasons[name] = str(error)

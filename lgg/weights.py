@@ -78,7 +78,7 @@ class ModelConfig:
     training: dict[str, Any] = field(default_factory=dict)
     """How the encoder began, epochs, minutes, hardware."""
     metrics: dict[str, Any] = field(default_factory=dict)
-    """What `python -m train evaluate --record` measured."""
+    """What `python -m train report` measured."""
     sha256: str = ""
     """Of `model.safetensors`, in hex."""
     date: str = ""

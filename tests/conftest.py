@@ -1,8 +1,15 @@
-"""What the page's tests share: one running page and one browser for the whole session."""
+"""What tests share: one running page and one browser for the whole session, and a stand-in for the Hub."""
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.hub_server import Hub
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +30,27 @@ def browser() -> Iterator:
 
     with chromium() as one:
         yield one
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Hub"]:
+    """A stand-in that the real `huggingface_hub` talks to; its cache is empty and nobody is logged in."""
+    from huggingface_hub import constants
+
+    from tests.hub_server import serve_hub
+
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with serve_hub() as server:
+        # The library reads its HF_ variables once, at its import.
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        # Between two tries it sleeps for seconds.
+        impatient = SimpleNamespace(sleep=lambda _: None, time=time.time, monotonic=time.monotonic)
+        monkeypatch.setattr("huggingface_hub.utils._http.time", impatient)
+        monkeypatch.setattr("huggingface_hub.file_download.time", impatient)
+        yield server

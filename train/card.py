@@ -6,29 +6,24 @@ from typing import Any
 from lgg.files import write_text
 from lgg.models import GATE, TITLES
 from lgg.weights import ModelConfig
+from train.card_metadata import SHOWN, model_front_matter
+from train.card_sites import sites_table
 
-#: Measures that the card shows, in this order, by the words it uses for them.
-SHOWN = {
-    "volume_mean": "Dice a volume, mean",
-    "volume_median": "Dice a volume, median",
-    "slice_tumour": "Dice a slice, slices with tumour",
-    "slice_all_268_125": "Dice a slice, all slices at the reference's share of empty ones",
-    "pooled": "Dice over all pixels",
-    "empty_kept": "Empty slices kept empty",
-    "auroc": "AUROC",
-    "accuracy": "Accuracy",
-    "recall_tumour": "Recall, slices with tumour",
-    "recall_empty": "Recall, slices without",
-    "ece": "Expected calibration error",
-}
+USE = """For research and teaching on lower-grade glioma in axial brain MRI, and as a baseline to beat.
+Not for diagnosis, treatment or triage, or anything else that reaches a patient. Not for other tumours
+(glioblastoma, metastases), children, scans after surgery, CT, or planes other than axial: it was not made for
+any of them."""
 
-HEADER = """---
-license: cc-by-nc-sa-4.0
-library_name: lgg
-pipeline_tag: {task}
-tags: [medical, mri, brain, glioma, {tag}]
----
-"""
+LIMITS = """- Gliomas that barely show on FLAIR may be missed, and bright lesions of other kinds outlined.
+- Each slice is judged without its neighbours.
+- The masks it learnt from were drawn on FLAIR by one person and approved by a radiologist; experts disagree.
+- A threshold chosen on so few validation patients may suit another scanner badly: choose your own."""
+
+LICENCES = """Weights: CC BY-NC-SA 4.0, as the data they were trained on, as far as its licence is known: no
+commercial use. Code: MIT."""
+
+CITATION = """Cite the data set's papers: Buda, Saha, Mazurowski, *Computers in Biology and Medicine* 109
+(2019), and Mazurowski et al., *Journal of Neuro-Oncology* (2017); and this software by its CITATION.cff."""
 
 
 def write_card(folder: Path, config: ModelConfig) -> None:
@@ -37,49 +32,71 @@ def write_card(folder: Path, config: ModelConfig) -> None:
     write_text(folder / "README.md", text)
 
 
-def card_text(config: ModelConfig) -> str:
-    """The card as Markdown."""
-    gate = config.architecture == GATE
-    task = "image-classification" if gate else "image-segmentation"
+def card_text(config: ModelConfig, repo: str = "") -> str:
+    """The card as Markdown.
+
+    Args:
+        repo: where on the Hub it will stand, for the lines that load it; "" for the folder in this project.
+    """
     job = (
         "says how likely a slice holds a low-grade glioma"
-        if gate
+        if config.architecture == GATE
         else "outlines low-grade glioma in a slice that the gate lets pass"
     )
-    load = (
-        "from lgg.cascade import Cascade\nfrom lgg.reading import read_slice\n"
-        f"prediction = Cascade.from_pretrained({'' if gate else f'architecture={config.architecture!r}'})"
-        '.predict(read_slice("slice.tif"))'
-    )
     sections = [
-        HEADER.format(task=task, tag=config.architecture) + f"# {TITLES[config.architecture]}",
+        model_front_matter(config) + f"# {TITLES[config.architecture]}",
         f"{config.parameters / 1e6:.2f} M parameters; {job}. **Research only, not a medical device.**",
-        f"```python\n{load}\n```",
+        "## How to load",
+        load_snippet(repo, "" if config.architecture == GATE else config.architecture),
+        "## Use",
+        USE,
         "## Input and output",
         _input(config),
         f"Thresholds, from validation patients: {_thresholds(config)}.",
         "## Training",
         _training(config),
-        "## Results",
-        _results(config.metrics),
-        "## Licence",
-        "Weights: CC BY-NC-SA 4.0, as the data they were trained on. Code: MIT.",
+        "## Evaluation",
+        results_table(config.metrics),
+        "## By site",
+        sites_table(config),
+        "## Limits",
+        LIMITS,
+        "## Licence and citation",
+        LICENCES,
+        CITATION,
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def load_snippet(repo: str, architecture: str) -> str:
+    """Three lines of Python, to be run where this project is installed."""
+    given = [f'"{repo}"'] if repo else []
+    given += [f'architecture="{architecture}"'] if architecture else []
+    return (
+        "```python\n"
+        "from lgg.cascade import Cascade\n"
+        "from lgg.reading import read_slice\n"
+        f'prediction = Cascade.from_pretrained({", ".join(given)}).predict(read_slice("slice.tif"))\n'
+        "```"
+    )
 
 
 def _input(config: ModelConfig) -> str:
     what = "slice" if config.architecture == GATE else "pixel"
     size = f"{config.input_size}×{config.input_size}"
-    return f"{', '.join(config.channels)}, at {size}; {config.normalisation}. One logit a {what}."
+    return (
+        f"Channels: {', '.join(config.channels)}; FLAIR alone is copied to all three. Each slice is fitted "
+        f"into {size}, {config.normalisation}. One logit a {what}. `lgg.preprocess` does all of it."
+    )
 
 
 def _thresholds(config: ModelConfig) -> str:
     chosen = config.thresholds
     if config.architecture == GATE:
-        return f"gate {chosen.gate:g}"
-    soft = f"soft gate {chosen.low:g} / {chosen.high:g} / {chosen.keep:g}"
-    return f"mask {chosen.mask:g}, {soft} (low / high / keep)"
+        return f"gate {chosen.gate:g}; its logits are divided by the temperature {config.temperature:g}"
+    soft = f"soft gate {chosen.low:g} / {chosen.high:g} / {chosen.keep:g} (low / high / keep)"
+    smallest = f"components below {chosen.smallest * 256**2:.0f} pixels of 256×256 dropped"
+    return f"hard gate {chosen.gate:g}, mask {chosen.mask:g}, {smallest}, {soft}"
 
 
 def _training(config: ModelConfig) -> str:
@@ -87,7 +104,9 @@ def _training(config: ModelConfig) -> str:
     if not training:
         return "Not trained."
     sides = ", ".join(
-        f"{len(names)} {side}" for side, names in config.split.items() if isinstance(names, list)
+        f"{names if isinstance(names, int) else len(names)} {side}"
+        for side, names in config.split.items()
+        if isinstance(names, int | list)
     )
     stages = "; then ".join(
         f"{one['epochs']} epochs of {one['slices_per_epoch']} slices at {one['size']}×{one['size']}, "
@@ -102,19 +121,24 @@ def _training(config: ModelConfig) -> str:
     )
 
 
-def _results(metrics: dict[str, Any]) -> str:
+def results_table(metrics: dict[str, Any]) -> str:
+    """The headline figures, with what they mean and how sure they are."""
     if not metrics:
         return "Not measured yet."
     how = f"{metrics['cascade']} gate, " if metrics["cascade"] != "none" else ""
-    count = len(metrics["patients"])
+    leaky = (
+        " Slices of one patient stand on both sides of this split, so these figures flatter."
+        if metrics["protocol"] == "slice"
+        else ""
+    )
     lines = [
-        f"*{metrics['protocol']}* protocol, {count} test patients, {how}{metrics['mode']} statistics, "
-        "no TTA; 95 % intervals by bootstrap over patients.",
+        f"*{metrics['protocol']}* protocol, {len(metrics['patients'])} test patients, {how}{metrics['mode']} "
+        f"statistics, no TTA; 95 % intervals by bootstrap over patients.{leaky}",
         "",
         "| measure | value | 95 % interval |",
         "|---|---|---|",
     ]
-    for name, words in SHOWN.items():
+    for name, (_, words) in SHOWN.items():
         row = metrics["measures"].get(name)
         if row and row["value"] is not None:
             lines.append(f"| {words} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} |")

@@ -1,22 +1,36 @@
-"""From a finished run to a model's folder: weights, config, thresholds, card."""
+"""From a finished run to a model's folder: weights, config, thresholds, card; and on to other formats.
+
+`python -m train.export --format onnx` writes the models of a folder of weights for other runtimes.
+"""
 
 import json
 import platform
+import sys
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import tyro
 from accelerate import PartialState
 
 from lgg.cascade import Cascade
-from lgg.errors import WeightsError
+from lgg.errors import LggError, WeightsError
 from lgg.files import write_text
 from lgg.models import GATE, TITLES, build
-from lgg.weights import ModelConfig, Thresholds, load_model, save_config, save_model
+from lgg.weights import (
+    REPOSITORY_WEIGHTS,
+    ModelConfig,
+    Thresholds,
+    available,
+    load_model,
+    save_config,
+    save_model,
+)
 from train.card import write_card
+from train.export_onnx import export_onnx
 from train.index import Volume
 from train.recipe import Recipe
 from train.thresholds import gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
@@ -109,3 +123,36 @@ def gate_folder(*folders: Path) -> Path:
 
 def _processor() -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def convert(
+    format: Literal["onnx"],
+    models: tuple[str, ...] = (),
+    weights: Path = REPOSITORY_WEIGHTS,
+    out: Path = Path("onnx"),
+) -> None:
+    """Write models in another format and check that they still say the same.
+
+    Args:
+        format: onnx: float32, any batch, logits out.
+        models: Which models; by default all in the folder of weights.
+        weights: Folder of weights.
+        out: Folder for one file a model, as OUT/<model>.onnx.
+    """
+    for name in models or available(weights):
+        path = out / f"{name}.{format}"
+        difference = export_onnx(weights / name, path)
+        size = path.stat().st_size / 1e6
+        print(f"{path}: {size:.1f} MB, logits within {difference:.1e} of torch's under ONNX Runtime")
+
+
+def main() -> None:
+    """Run the command; our own errors end it with their message, not a traceback."""
+    try:
+        tyro.cli(convert, prog="python -m train.export", description=__doc__)
+    except LggError as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()

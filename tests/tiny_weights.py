@@ -1,0 +1,45 @@
+"""Networks that load in milliseconds, and folders of their weights, for tests of everything around them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lgg.models import BUILDERS, GATE
+from lgg.models.unet import UNet
+from lgg.weights import ModelConfig, Thresholds, save_model
+
+#: As an evaluation of two patients would have left them.
+METRICS = {
+    "protocol": "patient",
+    "cascade": "hard",
+    "mode": "volume",
+    "measures": {"volume_mean": {"value": 0.81234, "low": 0.7, "high": 0.9, "n": 2}},
+    "patients": {"TCGA_CS_1_20000101": 0.9, "TCGA_DU_2_20000101": 0.72468},
+}
+
+
+def tiny_gate() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def use_tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put tiny networks under the names of a gate and two segmenters."""
+    monkeypatch.setitem(BUILDERS, GATE, tiny_gate)
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
+    monkeypatch.setitem(BUILDERS, "unet", lambda: UNet(widths=(4, 12)))
+
+
+def write_weights(folder: Path, names: tuple[str, ...] = (GATE, "unet-mini", "unet"), **config) -> Path:
+    """Write untrained weights of the (tiny) networks; the gate lets every slice pass."""
+    torch.manual_seed(0)
+    for name in names:
+        settings = {"date": "2026-11-22", "thresholds": Thresholds(gate=0), **config}
+        save_model(folder / name, BUILDERS[name](), ModelConfig(name, 32, **settings))
+    return folder
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Relative path → content of everything in a folder."""
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
