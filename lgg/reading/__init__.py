@@ -1,9 +1,9 @@
-"""From a file to a typed slice: TIFF, PNG and JPEG, told apart by their first bytes.
+"""From a file to a typed slice: TIFF, PNG, JPEG and DICOM, told apart by their first bytes.
 
-Uploads are hostile until proven otherwise. So tifffile, Pillow and imagecodecs, which decode them, are fenced
-in: a declared size is checked before memory is reserved for it, metadata is bounded or taken out first, and
-data that is missing is an error. Nothing global is changed (no Pillow limit, no warning filter; tifffile's
-log is filtered for our own files only), so any number of threads may read at once.
+Uploads are hostile until proven otherwise. So tifffile, Pillow, pydicom and imagecodecs, which decode them,
+are fenced in: a declared size is checked before memory is reserved for it, metadata is bounded or taken out
+first, and data that is missing is an error. Nothing global is changed (no Pillow limit, no warning filter;
+tifffile's log is filtered for our own files only), so any number of threads may read at once.
 
 Transparency is ignored throughout: it says where a program would show its background, not what the scanner
 measured, and blending it in would change intensities.
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SliceError
+from lgg.reading.dicom import decode_dicom
 from lgg.reading.jpeg import decode_jpeg
-from lgg.reading.kinds import JPEG, PNG, TIFF, kind_of
+from lgg.reading.kinds import DICOM, JPEG, PNG, TIFF, kind_of
 from lgg.reading.picture import CUT_SHORT, MAX_BYTES, MAX_SIDE, MIN_SIDE, Picture
 from lgg.reading.png import decode_png
 from lgg.reading.tiff import decode_tiff
@@ -28,17 +29,18 @@ __all__ = ["MAX_BYTES", "MAX_SIDE", "MIN_SIDE", "read_mask", "read_slice"]
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
-DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg}
+DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg, DICOM: decode_dicom}
 
 
 def read_slice(source: Source, name: str | None = None, *, allow_constant: bool = False) -> Slice:
-    """Read one axial MRI slice from a TIFF, PNG or JPEG file.
+    """Read one axial MRI slice from a TIFF, PNG, JPEG or DICOM file.
 
     Three channels are taken as pre-contrast T1, FLAIR and post-contrast T1, in this order. One channel, and
     three that are equal in every pixel (a grey picture saved as RGB), are taken as FLAIR: `flair_only`.
     A fourth channel, and a second beside grey, must be transparency and is ignored. Pixel values stay the
-    file's own, except that "white is zero" is inverted and colour tables are looked up. Spacing is filled in
-    only where the file states one that can be believed (rules in `lgg.reading.spacing`).
+    file's own (in DICOM the scanner's, after its slope and intercept and before any window), except that
+    "white is zero" is inverted and colour tables are looked up. Spacing is filled in only where the file
+    states one that can be believed (rules in `lgg.reading.spacing`; in DICOM, PixelSpacing).
 
     Args:
         source: a path, the file's bytes, or a binary stream, read from where it stands and left open.
