@@ -46,6 +46,10 @@ TEXTS = (
 SHORTS = (SAMPLES, ROWS, COLUMNS, ALLOCATED, STORED, HIGH_BIT, SIGNED)
 
 
+class NoPictureError(SliceError):
+    """A DICOM file of another kind: a report, a directory, a plan."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a result that refers to the file must repeat: unique identifiers, none of the patient."""
@@ -149,7 +153,7 @@ def read_header(data: bytes) -> Header:
 def _refuse_without_pixels(size: int) -> None:
     if size > MAX_HEADER:
         raise SliceError("its DICOM header is over 1 MiB. Export the slice once more, without private tags.")
-    raise SliceError(
+    raise NoPictureError(
         "this DICOM file holds no picture (a report, a directory or a plan, perhaps), or it is cut short. "
         "Upload the MR images themselves."
     )
