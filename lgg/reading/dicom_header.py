@@ -34,14 +34,15 @@ FIRST_PIXELS = 0x7FE00008
 SOP_CLASS, INSTANCE, MODALITY, DESCRIPTION = 0x00080016, 0x00080018, 0x00080060, 0x0008103E
 STUDY, SERIES, SERIES_NUMBER, NUMBER = 0x0020000D, 0x0020000E, 0x00200011, 0x00200013
 POSITION, ORIENTATION, FRAME_OF_REFERENCE = 0x00200032, 0x00200037, 0x00200052
-PHOTOMETRIC, FRAMES, PIXEL_SPACING = 0x00280004, 0x00280008, 0x00280030
+PHOTOMETRIC, FRAMES, THICKNESS, PIXEL_SPACING = 0x00280004, 0x00280008, 0x00180050, 0x00280030
 INTERCEPT, SLOPE = 0x00281052, 0x00281053
 SAMPLES, ROWS, COLUMNS = 0x00280002, 0x00280010, 0x00280011
 ALLOCATED, STORED, HIGH_BIT, SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
 #: Texts, numbers among them, and two-byte integers.
 TEXTS = (
     *(SOP_CLASS, INSTANCE, MODALITY, DESCRIPTION, STUDY, SERIES, SERIES_NUMBER, NUMBER),
-    *(POSITION, ORIENTATION, FRAME_OF_REFERENCE, PHOTOMETRIC, FRAMES, PIXEL_SPACING, INTERCEPT, SLOPE),
+    *(POSITION, ORIENTATION, FRAME_OF_REFERENCE, PHOTOMETRIC, FRAMES, THICKNESS, PIXEL_SPACING),
+    *(INTERCEPT, SLOPE),
 )
 SHORTS = (SAMPLES, ROWS, COLUMNS, ALLOCATED, STORED, HIGH_BIT, SIGNED)
 
@@ -76,6 +77,7 @@ class Header:
         slope, intercept: from stored values to the scanner's.
         spacing: (row, column) distance of pixel centres in mm, from PixelSpacing alone: ImagerPixelSpacing
             is measured at the detector, not in the patient.
+        thickness: of the slice in mm.
         orientation: direction of a row, then of a column, two unit vectors in the patient's LPS axes.
         position: centre of the first pixel in mm, in the same axes.
         transfer_syntax: how the pixels are packed.
@@ -100,6 +102,7 @@ class Header:
     slope: float
     intercept: float
     spacing: tuple[float, float] | None
+    thickness: float | None
     orientation: tuple[float, ...] | None
     position: tuple[float, ...] | None
     transfer_syntax: str
@@ -211,6 +214,7 @@ def _header(fields: _Fields, syntax: str, at: int, length: int | None) -> Header
         slope=(fields.numbers(SLOPE, 1) or (1.0,))[0] or 1.0,
         intercept=(fields.numbers(INTERCEPT, 1) or (0.0,))[0],
         spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+        thickness=(fields.numbers(THICKNESS, 1) or (None,))[0],
         orientation=_unit_vectors(fields.numbers(ORIENTATION, 6)),
         position=fields.numbers(POSITION, 3) or None,
         transfer_syntax=syntax,

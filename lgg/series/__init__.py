@@ -13,12 +13,14 @@ from lgg.reading.kinds import kind_of
 from lgg.reading.source import Source, bare_name
 from lgg.series.archive import File, unpack
 from lgg.series.dicom import read_dicom_series
+from lgg.series.grid import Grid
 from lgg.series.nifti import is_nifti, read_nifti
 from lgg.series.pictures import read_pictures
 from lgg.series.sequences import AmbiguousSeriesError
 from lgg.series.series import Candidate, Series
+from lgg.slice import Slice
 
-__all__ = ["AmbiguousSeriesError", "Candidate", "Series", "read_series"]
+__all__ = ["AmbiguousSeriesError", "Candidate", "Series", "read_series", "series_of"]
 
 NIFTI, DICOM, PICTURES = "NIfTI", "DICOM", "pictures"
 Reader = Callable[[Sequence[File], str, Mapping[str, str] | None], Series]
@@ -60,6 +62,18 @@ def read_series(
         return series
     note = f"Files in the archive that are no images were left out: {len(left_out)}."
     return replace(series, notes=(note, *series.notes))
+
+
+def series_of(one: Slice) -> Series:
+    """A lone slice as a series of one."""
+    return Series(
+        one.pixels[None],
+        one.source,
+        (one.source,),
+        Grid((1, *one.size)),
+        flair_only=one.flair_only,
+        spacing=one.spacing,
+    )
 
 
 def _readable(files: Sequence[File]) -> tuple[list[File], list[File]]:
