@@ -99,6 +99,11 @@ class Cascade:
         #: The hard gate's threshold is the gate's own; all others come with the segmenter.
         self.thresholds = replace(self.config.thresholds, gate=self.gate_config.thresholds.gate)
 
+    @property
+    def gate(self) -> nn.Module:
+        """The gate's network, in evaluation mode, for those who look inside it."""
+        return self._gate
+
     @classmethod
     def from_pretrained(
         cls,
