@@ -103,6 +103,11 @@ class Cascade:
         #: All come with the segmenter: they were chosen for this gate before this segmenter.
         self.thresholds = self.config.thresholds
 
+    @property
+    def gate(self) -> nn.Module:
+        """The gate's network, in evaluation mode, for those who look inside it."""
+        return self._gate
+
     @classmethod
     def from_pretrained(
         cls,

@@ -13,6 +13,10 @@ class SliceError(LggError):
     """An image cannot be read, or cannot be used as an MRI slice."""
 
 
+class SeriesError(SliceError):
+    """Files cannot be put together to one patient's series."""
+
+
 class WeightsError(LggError):
     """A weights folder is missing, damaged, foreign or made for another network."""
 

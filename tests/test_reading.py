@@ -114,7 +114,6 @@ def test_the_orientation_tag_is_applied(orientation, kind):
         (b"GIF89a" + bytes(500), "a GIF"),
         (b"BM" + bytes(500), "a BMP"),
         (b"RIFF\0\0\0\0WEBP" + bytes(500), "a WebP"),
-        (bytes(128) + b"DICM" + bytes(500), "a DICOM file"),
         (b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100), "a NIfTI volume"),
         (b"\x1c\x02\0\0n+2\0" + bytes(600), "a NIfTI volume"),
         (b"\x5c\x01\0\0" + bytes(400), "an Analyze volume"),

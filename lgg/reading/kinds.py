@@ -1,8 +1,9 @@
 """Which format a file has, by its first bytes; its suffix is never asked."""
 
 from lgg.errors import SliceError
+from lgg.reading.dicom_header import is_dicom
 
-TIFF, PNG, JPEG = "TIFF", "PNG", "JPEG"
+TIFF, PNG, JPEG, DICOM = "TIFF", "PNG", "JPEG", "DICOM"
 
 READABLE = {
     b"II*\0": TIFF,
@@ -19,7 +20,6 @@ UNPACK = "Unpack it and upload one slice as TIFF, PNG or JPEG."
 
 #: (offset, bytes there, what it is, what to do). The first match counts.
 FOREIGN = (
-    (128, b"DICM", "a DICOM file", EXPORT_SLICE),
     (344, b"n+1\0", "a NIfTI volume", EXPORT_SLICE),
     (344, b"ni1\0", "the header of a NIfTI volume", EXPORT_SLICE),
     (4, b"n+2\0", "a NIfTI volume", EXPORT_SLICE),
@@ -64,13 +64,15 @@ ANALYZE_LENGTH = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
 
 
 def kind_of(data: bytes) -> str:
-    """Name the format of a file's bytes: `TIFF`, `PNG` or `JPEG`.
+    """Name the format of a file's bytes: `TIFF`, `PNG`, `JPEG` or `DICOM`.
 
     Raises:
         SliceError: it is empty, another format (named), or nothing known.
     """
     if not data:
         raise SliceError("the file is empty. Export the slice once more, as TIFF, PNG or JPEG.")
+    if is_dicom(data):  # asked first: some writers put the beginning of a TIFF in front of DICOM's mark
+        return DICOM
     for magic, kind in READABLE.items():
         if data.startswith(magic):
             return kind
@@ -79,4 +81,4 @@ def kind_of(data: bytes) -> str:
             raise SliceError(f"this is {what}, which is not read here. {advice}")
     if len(data) >= 348 and data.startswith(ANALYZE_LENGTH):
         raise SliceError(f"this is an Analyze volume's header, which is not read here. {EXPORT_SLICE}")
-    raise SliceError("this is not an image that can be read. Upload one slice as TIFF, PNG or JPEG.")
+    raise SliceError("this is not an image that can be read. Upload one slice as TIFF, PNG, JPEG or DICOM.")

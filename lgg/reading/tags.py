@@ -16,7 +16,8 @@ STACK = (
 )
 #: Pages in a chain, thumbnails among them, and tags a page. A slice has about one and twenty.
 MAX_PAGES, MAX_TAGS = 32, 1024
-#: Values in all tags together: enough for strips of one row and for tiles of 16 × 16 pixels.
+#: Values in all tags together: enough for strips of one row and for tiles of 16 × 16 pixels. A stack may have
+#: four times as many: 512 pages of 512 strips.
 MAX_VALUES = 2**19
 #: XMP, IPTC, Photoshop and ICC blocks may be longer: tifffile reads them only when asked.
 OPAQUE = frozenset((700, 33723, 34377, 34675, 37724))
@@ -25,8 +26,11 @@ MICROSCOPES = frozenset((33628, 34412, 65420))
 IMAGEJ_LENGTHS, IMAGEJ_BLOCK = 50838, 50839
 
 
-def walk_tags(data: bytes) -> list[frozenset[int]]:
+def walk_tags(data: bytes, pages: int = 1) -> list[frozenset[int]]:
     """The tag codes of every page of a TIFF or BigTIFF, in the file's order.
+
+    Args:
+        pages: how many slices the file may hold; thumbnails and masks come on top.
 
     Raises:
         SliceError: the chain runs in a circle or beyond the limits, or the file is a microscope's.
@@ -37,12 +41,12 @@ def walk_tags(data: bytes) -> list[frozenset[int]]:
         struct.Struct(order + kinds) for kinds in (("Q", "HHQQ", "Q") if big else ("H", "HHII", "I"))
     )
     (offset,) = link.unpack_from(data, 8 if big else 4)
-    pages: dict[int, frozenset[int]] = {}
+    found: dict[int, frozenset[int]] = {}
     lengths: Counter[int] = Counter()
     while offset:
-        if offset in pages:
+        if offset in found:
             raise SliceError(CUT_SHORT)
-        if len(pages) == MAX_PAGES:
+        if len(found) == pages - 1 + MAX_PAGES:
             raise SliceError(STACK)
         (count,) = number.unpack_from(data, offset)
         if count > MAX_TAGS:
@@ -52,12 +56,13 @@ def walk_tags(data: bytes) -> list[frozenset[int]]:
         tags = list(entry.iter_unpack(data[start:end]))
         for code, _, length, _ in tags:
             lengths[code] += length
-        pages[offset] = frozenset(code for code, *_ in tags)
+        found[offset] = frozenset(code for code, *_ in tags)
         (offset,) = link.unpack_from(data, end)
     if lengths.keys() & MICROSCOPES:
         raise SliceError("it is a microscope's TIFF, which is not read here. Save the slice as a plain TIFF.")
     # tifffile cuts ImageJ's block into as many pieces as there are lengths, each up to the block's own.
     pieces = lengths[IMAGEJ_LENGTHS] * lengths[IMAGEJ_BLOCK]
-    if pieces > MAX_BYTES or sum(lengths[code] for code in lengths.keys() - OPAQUE) > MAX_VALUES:
+    values = sum(lengths[code] for code in lengths.keys() - OPAQUE)
+    if pieces > MAX_BYTES or values > MAX_VALUES * min(pages, 4):
         raise SliceError(CUT_SHORT)
-    return list(pages.values())
+    return list(found.values())

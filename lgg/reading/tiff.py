@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -50,26 +51,53 @@ def decode_tiff(data: bytes) -> Picture:
     Raises:
         SliceError: another layout (named), several pages, or missing data.
     """
-    codes = walk_tags(data)
+    return _decode(data, None)[0]
+
+
+def decode_stack(data: bytes, pages: int, check: Callable[[int, int, int], None]) -> list[Picture]:
+    """Decode a TIFF file whose pages are the slices of a series, in the file's order.
+
+    Args:
+        pages: at most so many.
+        check: called with the number of pages and the height and width of each, before any is decoded; it
+            raises if that is too much.
+
+    Raises:
+        SliceError: as `decode_tiff`, for any of the pages; or channels that are pages of their own.
+    """
+    return _decode(data, check, pages)
+
+
+def _decode(data: bytes, check: Callable[[int, int, int], None] | None, most: int = 1) -> list[Picture]:
+    codes = walk_tags(data, most)
     token = _reading.set(True)
     try:
         with io.BytesIO(data) as stream, TiffFile(stream, is_scanimage=False) as file:
-            page = _single_page(file, codes)
-            check_size(index(page.imagelength), index(page.imagewidth))
+            pages = _pages(file, codes)
+            if check is None and len(pages) > 1:
+                raise SliceError(STACK)
             imagej = file.imagej_metadata or {}
-            _refuse_stack(page, imagej)
-            _check_samples(page)
-            channels = _channels(page)
-            _check_segments(page)
-            picture = _assemble(data, page, channels)
-            spacing = _spacing(page, imagej)
-            return upright(replace(picture, spacing=spacing), page.tags.valueof(ORIENTATION, 1))
+            for page in pages:
+                height, width = index(page.imagelength), index(page.imagewidth)
+                check_size(height, width)
+                if check is not None:
+                    check(len(pages), height, width)
+            _refuse_stack(pages, imagej)
+            return [_picture(data, page, imagej) for page in pages]
     finally:
         _reading.reset(token)
 
 
-def _single_page(file: TiffFile, codes: list[frozenset[int]]) -> TiffPage:
-    """The one page that is neither a thumbnail nor a mask of another."""
+def _picture(data: bytes, page: TiffPage, imagej: dict[str, object]) -> Picture:
+    _check_samples(page)
+    channels = _channels(page)
+    _check_segments(page)
+    picture = replace(_assemble(data, page, channels), spacing=_spacing(page, imagej))
+    return upright(picture, page.tags.valueof(ORIENTATION, 1))
+
+
+def _pages(file: TiffFile, codes: list[frozenset[int]]) -> list[TiffPage]:
+    """The pages that are neither thumbnails nor masks of others."""
     pages = []
     for number, present in enumerate(codes):
         page = file.pages[number]
@@ -77,21 +105,24 @@ def _single_page(file: TiffFile, codes: list[frozenset[int]]) -> TiffPage:
             raise SliceError(CUT_SHORT)
         pages.append(page)
     real = [page for page in pages if not page.subfiletype & NOT_A_PAGE] or pages[:1]
-    if len(real) > 1:
-        raise SliceError(STACK)
     if not real:
         raise SliceError(CUT_SHORT)
-    return real[0]
+    return real
 
 
-def _refuse_stack(page: TiffPage, imagej: dict[str, object]) -> None:
+def _refuse_stack(pages: list[TiffPage], imagej: dict[str, object]) -> None:
     """Some programs put a whole stack behind one page and tell so in the description only."""
-    images = imagej.get("images", 1)
+    page, images, channels = pages[0], imagej.get("images", 1), imagej.get("channels", 1)
     with suppress(ValueError, TypeError, KeyError, RecursionError):  # a text that only looks like a shape
         if page.shaped_description:  # tifffile's own
             images = math.prod(json.loads(page.shaped_description)["shape"]) // math.prod(page.shape)
-    if page.imagedepth > 1 or page.tiledepth > 1 or (isinstance(images, int | float) and images > 1):
+    deep = any(one.imagedepth > 1 or one.tiledepth > 1 for one in pages)
+    if deep or (isinstance(images, int | float) and images > len(pages)):
         raise SliceError(STACK)
+    # tifffile calls any first axis channels, so only three, or some of each slice, are taken for sequences.
+    sequences = isinstance(channels, int | float) and (channels == 3 or 1 < channels < len(pages))
+    if len(pages) > 1 and sequences:
+        raise SliceError("its channels are pages of their own. Save a slice as one page of three channels.")
 
 
 def _check_samples(page: TiffPage) -> None:

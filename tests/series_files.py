@@ -1,0 +1,100 @@
+"""Makers of series for the tests: slice files, archives, NIfTI and DICOM volumes, and blobs in them."""
+
+import gzip
+import io
+import zipfile
+from itertools import permutations, product
+
+import nibabel as nib
+import numpy as np
+from dicom_files import SERIES, dicom
+from reading_files import noise, tiff
+
+#: All 48 ways in which an array's axes can lie along the patient's, as columns of ±1.
+DIRECTIONS = [
+    np.eye(3)[:, list(order)] * signs
+    for order in permutations(range(3))
+    for signs in product((1, -1), repeat=3)
+]
+
+
+def affine(directions, spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0)):
+    matrix = np.eye(4)
+    matrix[:3, :3] = directions * spacing
+    matrix[:3, 3] = origin
+    return matrix
+
+
+def rotated(degrees, axis):
+    turn = np.radians(degrees)
+    matrix = np.eye(3)
+    one, other = [number for number in range(3) if number != axis]
+    matrix[[one, other], [one, other]] = np.cos(turn)
+    matrix[one, other], matrix[other, one] = -np.sin(turn), np.sin(turn)
+    return matrix
+
+
+def slices(count=4, height=48, width=40, channels=3):
+    """(count, H, W, C) uint8, all different."""
+    return noise(count, height, width, channels)
+
+
+def slice_files(pixels, pattern="patient_{}.tif"):
+    """Name → TIFF of each slice, numbered from 1."""
+    return {pattern.format(number): tiff(one) for number, one in enumerate(pixels, start=1)}
+
+
+def archive(files, compression=zipfile.ZIP_DEFLATED):
+    """A ZIP archive of name → bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as opened:
+        for name, data in files.items():
+            opened.writestr(name, data)
+    return stream.getvalue()
+
+
+def nifti(voxels, affine, *, codes=(1, 1), packed=True, kind=nib.Nifti1Image):
+    """A NIfTI file with free texts that nothing may keep; `codes` are those of qform and sform."""
+    image = kind(voxels, affine)
+    image.set_qform(affine, codes[0], strip_shears=True)
+    image.set_sform(affine, codes[1])
+    image.header["descrip"] = b"Doe^Jane"
+    data = image.to_bytes()
+    return gzip.compress(data) if packed else data
+
+
+def blob(shape, affine, centre, radius):
+    """Which voxels of an array lie within `radius` mm of a place in the patient (RAS): (…) bool."""
+    indices = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    places = indices @ affine[:3, :3].T + affine[:3, 3]
+    return np.linalg.norm(places - centre, axis=-1) <= radius
+
+
+def dicom_stack(
+    volume, row, column, *, spacing=(0.75, 0.5), step=5.0, origin=(-100.0, -120.0, 30.0), **changes
+):
+    """A DICOM file for each plane of (N, H, W) uint16, along the normal of two directions; and the affine.
+
+    Returns:
+        files in the order of the planes, and (4, 4) from (plane, row, column) to RAS millimetres.
+    """
+    normal = np.cross(row, column)
+    series = changes.pop("series", SERIES)
+    files = []
+    for number, plane in enumerate(volume):
+        position = origin + number * step * normal
+        files.append(
+            dicom(
+                plane,
+                series=series,
+                number=1000 - number,  # neither names nor numbers tell the order
+                ImagePositionPatient=[f"{one:.6f}" for one in position],
+                ImageOrientationPatient=[f"{one:.6f}" for one in (*row, *column)],
+                PixelSpacing=list(spacing),
+                **changes,
+            )
+        )
+    affine = np.eye(4)
+    lps = np.column_stack([step * normal, np.multiply(column, spacing[0]), np.multiply(row, spacing[1])])
+    affine[:3, :3], affine[:3, 3] = np.diag([-1, -1, 1]) @ lps, np.multiply(origin, (-1, -1, 1))
+    return files, affine
