@@ -75,8 +75,8 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
         watch: gets each epoch's figures.
 
     Raises:
-        DataError: as `train.loop.train`; the run exists and neither `resume` nor `restart` is
-            asked for; or the teacher has seen slices that are not this job's to learn from.
+        DataError: as `train.loop.train`; a side has no patient; the run exists and neither `resume` nor
+            `restart` is asked for; or the teacher has seen slices that are not this job's to learn from.
         WeightsError: a segmenter's gate is missing: its veto is part of the thresholds.
 
     Returns:
@@ -88,6 +88,13 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
             shutil.rmtree(folder, ignore_errors=True)
         elif not resume and not restart:
             refuse_to_overwrite(folder)
+    sides: tuple[Side, ...] = ("train", "validation")
+    empty = [side for side in sides if not job.sides[side]]
+    if empty:
+        raise DataError(
+            f"No patient of the {' and the '.join(empty)} side is in the data. The split of kaggle_3m is "
+            "fixed (train/splits.json): add some. Data of your own needs three patients or more."
+        )
     if job.architecture != GATE:
         load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)  # now, not after hours of training
     teacher = None if job.teacher is None else load_teacher(job.teacher, job.sides["train"])
