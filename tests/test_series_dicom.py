@@ -146,6 +146,15 @@ def test_sequences_on_other_grids_are_refused(change):
         read_series(study(only_2=change))
 
 
+def test_two_lone_slices_without_a_place_are_not_one_grid():
+    lone = [
+        dicom(scan(), series=f"1.2.{number}", description=name, ImagePositionPatient=None)
+        for number, name in enumerate(DESCRIPTIONS.values())
+    ]
+    with pytest.raises(SeriesError, match="does not lie on the grid"):
+        read_series(lone)
+
+
 def test_missing_slices_are_noticed():
     files, _ = dicom_stack(volume(), *AXIAL)
     series = read_series(files[:10] + files[12:])

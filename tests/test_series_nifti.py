@@ -152,6 +152,13 @@ def test_sequences_on_other_grids_are_refused(other):
         read_series([THREE[NAMES[FLAIR]], other], [NAMES[FLAIR], NAMES[POST]])
 
 
+def test_a_code_that_means_nothing_is_none():
+    data = bytearray(nifti(noise(*SHAPE), RAS, packed=False))
+    struct.pack_into("<h", data, 254, 999)  # sform_code
+    series = read_series([bytes(data)])
+    assert (series.nifti["sform_code"], series.nifti["qform_code"]) == (0, 1)
+
+
 def test_free_texts_are_not_kept():
     series = read_series([nifti(noise(*SHAPE), RAS)])
     assert b"Doe" not in series.nifti.binaryblock

@@ -3,6 +3,8 @@
 import csv
 import gzip
 import io
+import subprocess
+import sys
 import zipfile
 
 import nibabel as nib
@@ -148,6 +150,12 @@ def test_the_archive_is_written_whole(tmp_path):
     assert zipfile.ZipFile(tmp_path / "result.zip").testzip() is None
 
 
+def test_what_few_uploads_need_is_not_imported_for_all():
+    code = "import sys, lgg.takeaway; print({'pydicom', 'nibabel', 'highdicom'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("directions", DIRECTIONS[::5], ids=range(0, 48, 5))
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 def test_a_nifti_mask_lies_where_the_tumour_does(directions, kind):
@@ -218,6 +226,17 @@ def test_a_segmentation_says_what_it_is():
     assert segment.SegmentAlgorithmType == "AUTOMATIC"
     assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "lgg unet-lite0"
     assert found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 4
+
+
+def test_directions_that_differ_by_rounding_are_one_direction():
+    turned = dicom(
+        noise(48, 40, dtype="uint16"),
+        number=9,
+        ImagePositionPatient=[-100.0, -120.0, 60.0],
+        ImageOrientationPatient=[1, 0.004, 0, -0.004, 1, 0],
+    )
+    series = read_series([*STACK, turned])
+    assert segmentation(series, np.ones((6, 48, 40), bool)).NumberOfFrames == 6
 
 
 def test_a_segmentation_without_tumour_is_empty():

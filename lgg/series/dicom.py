@@ -41,8 +41,8 @@ def read_dicom_series(
         check_volume(len(groups[one.key]), groups[one.key][0][1].rows, groups[one.key][0][1].columns)
     stacks = {channel: sort_stack(groups[one.key]) for channel, one in chosen.items()}
     flair = stacks[FLAIR]
-    for channel, stack in stacks.items():
-        check_same_grid(flair, stack, SEQUENCES[channel])
+    for channel in set(stacks) - {FLAIR}:
+        check_same_grid(flair, stacks[channel], SEQUENCES[channel])
     notes += gaps(flair)
     if (first := flair.headers[0]).modality not in ("MR", ""):
         notes.append(f"The files say {first.modality}, not MR: the networks were trained on MR alone.")

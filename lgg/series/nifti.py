@@ -28,6 +28,8 @@ NIFTI_1, NIFTI_2 = (348, 344, b"n+1\0"), (540, 4, b"n+2\0")
 #: The fields that say where voxels lie; texts are left behind.
 PLACE = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "pixdim", "xyzt_units")
 OFFSETS = ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z")
+#: What a qform or sform can refer to; 0 is nothing.
+CODES = range(6)
 #: How far, in mm, the same voxel of two sequences may lie apart.
 TOLERANCE = 0.5
 
@@ -121,6 +123,10 @@ def _parsed(file: File) -> _Volume:
     header = kind()
     for name in (*PLACE, *OFFSETS):
         header[name] = stored[name]
+    # As nibabel would mend them, and tell so on the console.
+    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    for name in ("qform_code", "sform_code"):
+        header[name] = header[name] if int(header[name]) in CODES else 0
     header.set_data_shape(shape)
     grid = axial_grid((shape[0], shape[1], shape[2]), header.get_best_affine())
     slices, height, width = (shape[axis] for axis in grid.order)

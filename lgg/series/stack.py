@@ -1,5 +1,6 @@
 """Where the slices of a DICOM series lie: sorted along their normal, and checked to be one even stack."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,11 +114,12 @@ def check_same_grid(flair: Stack, other: Stack, sequence: str) -> None:
     """
     one, two = flair.headers[0], other.headers[0]
     same = (len(flair.files), one.rows, one.columns) == (len(other.files), two.rows, two.columns)
-    if same and one.orientation and two.orientation:
-        same = _near(one.orientation, two.orientation, SLACK) and _near(one.spacing, two.spacing, SLACK)
-        positions = [np.array([header.position for header in stack.headers]) for stack in (flair, other)]
-        same = same and float(np.linalg.norm(positions[0] - positions[1], axis=1).max()) <= TOLERANCE
-    if not same:
+    same = same and _near(one.orientation, two.orientation, SLACK) and _near(one.spacing, two.spacing, SLACK)
+    # A lone slice may come without a position: then no second sequence can be laid on it.
+    if not same or not all(
+        header.position and match.position and math.dist(header.position, match.position) <= TOLERANCE
+        for header, match in zip(flair.headers, other.headers, strict=True)
+    ):
         raise SeriesError(
             f"The {sequence} series does not lie on the grid of the FLAIR series. Register and resample it "
             "to the FLAIR first, or upload FLAIR alone."

@@ -6,14 +6,17 @@ archive that wants a patient needs them filled in by whoever stores the file.
 
 import io
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from lgg.reading.dicom_header import Header
 from lgg.series.series import Series
 from lgg.takeaway.method import NOTICE, Method
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 MAKER, LABEL = "lgg (open source)", "LGG"
 #: MR and CT images, as one file a slice; and the form of an identifier.
@@ -59,7 +62,7 @@ def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Method)
     )
     found = series.to_source(masks).astype(np.uint8)
     segmentation = highdicom.seg.Segmentation(
-        source_images=[_reference(header) for header in series.dicom],
+        source_images=[_reference(header, first) for header in series.dicom],
         pixel_array=found,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
@@ -92,8 +95,14 @@ def _can_be_referred_to(header: Header) -> bool:
     return known and None not in (header.spacing, header.orientation, header.position)
 
 
-def _reference(header: Header) -> Dataset:
-    """What highdicom asks of a source image; the patient's and the study's texts are empty."""
+def _reference(header: Header, first: Header) -> "Dataset":
+    """What highdicom asks of a source image; the patient's and the study's texts are empty.
+
+    It wants one direction and spacing for all: the first image's, from which the others differ by less than
+    what makes a stack.
+    """
+    from pydicom.dataset import Dataset
+
     dataset = Dataset()
     for keyword in (
         *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
@@ -104,8 +113,8 @@ def _reference(header: Header) -> Dataset:
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = header.identity.study, header.identity.series
     dataset.FrameOfReferenceUID = header.identity.frame_of_reference
     dataset.Modality, dataset.Rows, dataset.Columns = "MR", header.rows, header.columns
-    dataset.PixelSpacing = list(header.spacing or ())
-    dataset.ImageOrientationPatient = list(header.orientation or ())
+    dataset.PixelSpacing = list(first.spacing or ())
+    dataset.ImageOrientationPatient = list(first.orientation or ())
     dataset.ImagePositionPatient = list(header.position or ())
     dataset.SliceThickness = header.thickness
     return dataset

@@ -26,7 +26,7 @@ MEANINGS = {
 
 
 def table(predictions: Sequence[Prediction]) -> str:
-    """`slices.csv`: slices from 1, from bottom to top; `area_mm2` is empty where no spacing is known."""
+    """`slices.csv`: slices from 1, in their order; `area_mm2` is empty where no spacing is known."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -58,11 +58,12 @@ def readme(series: Series, predictions: Sequence[Prediction], method: Method, fi
     }
     sequences = "FLAIR alone" if series.flair_only else ", ".join(SEQUENCES)
     volume = _volume(series, predictions)
+    order = "in the order of their names or pages" if series.grid.affine is None else "from bottom to top"
     lines = [
         "Low-grade glioma segmentation: results",
         f"{NOTICE}. Not a medical device.",
         "",
-        f"Slices      {len(series)} of {width} x {height} pixels, from bottom to top ({sequences})",
+        f"Slices      {len(series)} of {width} x {height} pixels, {order} ({sequences})",
         f"With tumour {sum(one.area > 0 for one in predictions)}" + volume,
         "",
         "Files",
