@@ -21,6 +21,7 @@ from lgg.errors import DataError, SliceError, WeightsError
 from lgg.gallery import Example, load_examples
 from lgg.models import TITLES
 from lgg.picture import Rgb, enlarge, flair_picture, overlay
+from lgg.plausible import implausible
 from lgg.reading import read_slice
 from lgg.shelf import open_shelf
 from lgg.slice import Slice
@@ -80,7 +81,7 @@ class Desk:
         picture = flair_picture(one, prediction.head)
         label = f"Outlined by {report.model(cascade)}" if prediction.area else "Nothing outlined"
         return (
-            report.verdict_html(one, prediction),
+            report.verdict_html(one, prediction) + report.warning_html(implausible(one, prediction.head)),
             gr.Row(visible=True),
             gr.Image(shown(overlay(picture, prediction.mask)), label=label, alt_text=f"FLAIR. {label}."),
             shown(enlarge(picture)),
@@ -89,13 +90,13 @@ class Desk:
         )
 
     def segment(self, file: str | None, architecture: str) -> tuple[dict[str, Any], Rgb]:
-        """Gate and outline one axial brain MRI slice, a TIFF, PNG or JPEG file.
+        """Gate and outline one axial brain MRI slice, a TIFF, PNG, JPEG or single-frame DICOM file.
 
         Returns what was found, and the FLAIR with the outline. Research only, not a medical device.
         """
         try:
             if file is None:
-                raise SliceError("No file was sent. Send one slice as TIFF, PNG or JPEG.")
+                raise SliceError("No file was sent. Send one slice as TIFF, PNG, JPEG or DICOM.")
             one, prediction, cascade = self.examine(file, architecture)
             picture = shown(overlay(flair_picture(one, prediction.head), prediction.mask))
             return report.as_json(one, prediction, cascade), picture

@@ -1,6 +1,7 @@
 """All that the page says: its standing words, and what a prediction means in words, numbers and HTML."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
@@ -8,14 +9,16 @@ from typing import Any, Literal
 from lgg.cascade import Cascade, Prediction
 from lgg.errors import LggError, SliceError
 from lgg.models import GATE, TITLES
+from lgg.plausible import implausible
 from lgg.slice import Slice
 
 TITLE = "Low-grade glioma segmentation"
 HEADER = f"""<header><div><h1>{TITLE}</h1>
 <p>A gate says how likely a brain MRI slice holds a glioma; a U-Net outlines it.</p></div>
 <p class="notice">Research only, not a medical device</p></header>"""
-PRIVACY = """<p class="hint">TIFF, PNG or JPEG, with pre-contrast T1, FLAIR and post-contrast T1 as its three
-channels, or with FLAIR alone. Deleted within the hour; still, send nothing that identifies a patient.</p>"""
+PRIVACY = """<p class="hint">TIFF, PNG, JPEG or single-frame DICOM, with pre-contrast T1, FLAIR and
+post-contrast T1 as its three channels, or with FLAIR alone. Deleted within the hour; still, send nothing that
+identifies a patient.</p>"""
 FOOTER = """<footer><p><strong>Research only, not a medical device.</strong>
 Not for diagnosis or treatment.</p>
 <p>Code: MIT. Weights: CC BY-NC-SA 4.0. The examples are synthetic, drawn from the ICBM 152 template.</p>
@@ -100,6 +103,7 @@ def as_json(one: Slice, prediction: Prediction, cascade: Cascade) -> dict[str, A
         "height": one.size[0],
         "width": one.size[1],
         "flair_only": one.flair_only,
+        "warnings": list(implausible(one, prediction.head)),
         "notice": "Research only, not a medical device.",
     }
 
@@ -111,6 +115,17 @@ def verdict_html(one: Slice, prediction: Prediction) -> str:
         f'<section class="verdict {said.tone}" role="status"><p class="source">{escape(one.source)}</p>'
         f"<h2>{escape(said.headline)}</h2><p>{escape(said.detail)}</p>"
         f"{gate_bar(prediction.gate_probability, prediction.thresholds.gate)}</section>"
+    )
+
+
+def warning_html(reasons: Sequence[str]) -> str:
+    """Why the networks were not made for this picture; nothing where it is like what they were trained on."""
+    if not reasons:
+        return ""
+    lines = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    return (
+        '<section class="warning" role="alert"><h3>The networks were not made for this picture</h3>'
+        f"<ul>{lines}</ul><p>Do not rely on what they say of it.</p></section>"
     )
 
 

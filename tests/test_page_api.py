@@ -8,6 +8,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from skimage.data import astronaut
 
 import app
 from lgg.errors import WeightsError
@@ -44,6 +45,15 @@ def test_a_slice_yields_a_report_and_an_overlay(client):
         assert (picture.format, picture.size) == ("PNG", (512, 512))
         coloured = np.ptp(np.asarray(picture.convert("RGB")).astype(int), axis=2).any()
     assert coloured == (report["area_pixels"] > 0)
+
+
+def test_a_picture_that_the_networks_were_not_made_for_comes_with_warnings(client, tmp_path):
+    Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
+    name = architectures(client)[0]
+    report, _ = client.predict(handle_file(tmp_path / "portrait.png"), name, api_name="/segment")
+    assert report["warnings"]
+    report, _ = client.predict(handle_file(PHANTOM), name, api_name="/segment")
+    assert report["warnings"] == []
 
 
 def test_every_architecture_on_offer_answers(client):

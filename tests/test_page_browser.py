@@ -4,7 +4,9 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
+from skimage.data import astronaut
 
 from lgg.gallery import SHIPPED
 
@@ -108,6 +110,19 @@ def test_junk_is_refused_and_the_next_file_works(page, tmp_path):
         expect(page.locator("#result .verdict.error")).to_be_visible()
     upload(page, SHIPPED / "small-lesion.tif")
     expect_result(page, "small-lesion.tif")
+
+
+def test_a_photo_is_examined_with_a_warning_that_says_why(page, tmp_path):
+    photo = tmp_path / "portrait.png"
+    Image.fromarray(astronaut()).save(photo)
+    upload(page, photo)
+    expect_result(page, "portrait.png")
+    warning = page.locator("#result .warning")
+    expect(warning).to_contain_text("not made for this picture")
+    expect(warning.locator("li").first).to_be_visible()
+    pick(page, "Large lesion")
+    expect_result(page, "large-lesion.tif")
+    expect(warning).to_have_count(0)
 
 
 def test_another_architecture_examines_the_same_slice(page):

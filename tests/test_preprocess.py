@@ -7,7 +7,7 @@ import pytest
 import tifffile
 import torch
 
-from lgg.preprocess import Placement, fit, head_mask, measure, network_input, restore
+from lgg.preprocess import Placement, fit, head_mask, inner_head, measure, network_input, restore
 from lgg.reading import read_slice
 from lgg.slice import FLAIR, POST, PRE
 from train.augment import PLAIN, augment
@@ -110,9 +110,9 @@ class TestInput:
             served(change(pixels), mode), served(pixels, mode), atol=1e-3, rtol=0, equal_nan=False
         )
 
-    def test_is_a_z_score_inside_the_head(self):
+    def test_is_a_z_score_inside_the_head_without_its_rim(self):
         pixels = brain()[None]
-        head = measure(pixels)[0][0]
+        head = inner_head(measure(pixels)[0])[0]
         inside = served(pixels)[0][:, torch.from_numpy(head)]
         assert inside.mean(1) == pytest.approx(torch.zeros(3), abs=1e-4)
         assert inside.std(1, correction=0) == pytest.approx(torch.ones(3), abs=1e-4)
@@ -152,6 +152,30 @@ class TestInput:
         assert np.array_equal(fit(pixels, 64)[0, :, 12:52].permute(1, 2, 0), pixels[0])
 
 
+class TestInnerHead:
+    def test_leaves_out_a_rim_by_the_size_of_the_head(self):
+        head = np.zeros((120, 120), bool)
+        head[10:110, 10:110] = True
+        inner = inner_head(head)
+        assert inner.sum() == (100 - 2 * 8) ** 2  # 8 % of the side
+        assert (inner & ~head).sum() == 0
+
+    def test_of_a_picture_cropped_to_the_head_has_a_rim_too(self):
+        assert not inner_head(np.ones((100, 100), bool))[0].any()
+
+    def test_of_a_volume_has_the_rim_of_its_largest_slice(self):
+        heads = np.zeros((2, 120, 120), bool)
+        heads[0, 10:110, 10:110] = True
+        heads[1, 50:80, 50:80] = True
+        assert inner_head(heads)[1].sum() == (30 - 2 * 8) ** 2
+        assert inner_head(heads[1]).sum() > (30 - 2 * 3) ** 2
+
+    def test_is_the_head_where_the_rim_would_take_all(self):
+        line = np.zeros((64, 64), bool)
+        line[30] = True
+        assert np.array_equal(inner_head(line), line)
+
+
 class TestStatistics:
     def test_of_a_slice_are_its_own(self):
         pixels = series()
@@ -164,8 +188,19 @@ class TestStatistics:
         pixels = series()
         heads, found = measure(pixels, "volume")
         for one in found:
-            assert one.mean == pytest.approx(pixels[heads].mean(0), rel=1e-5)
-            assert one.std == pytest.approx(pixels[heads].std(0), rel=1e-5)
+            assert one.mean == pytest.approx(pixels[inner_head(heads)].mean(0), rel=1e-5)
+            assert one.std == pytest.approx(pixels[inner_head(heads)].std(0), rel=1e-5)
+
+    def test_do_not_change_with_the_scalp(self):
+        rows, columns = np.mgrid[:100, :100]
+        radius = np.hypot(rows - 50, columns - 50)
+        brain = np.random.default_rng(0).uniform(90, 110, (100, 100)) * (radius < 40)
+        found = []
+        for scalp in (120, 400):
+            flair = np.where((radius > 37) & (radius < 40), scalp, brain)
+            found.append(measure(np.repeat(flair[None, ..., None], 3, 3).astype(np.float32))[1][0])
+        assert found[0].mean == pytest.approx(found[1].mean, rel=1e-3)
+        assert found[0].std == pytest.approx(found[1].std, rel=1e-2)
 
     def test_differ_between_slice_and_volume(self):
         assert not torch.allclose(served(series(), "slice"), served(series(), "volume"), atol=0.01)

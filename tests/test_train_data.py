@@ -211,10 +211,22 @@ class TestLosses:
         assert dice_loss(120 * target - 60, target).item() == pytest.approx(0, abs=1e-6)
         assert dice_loss(60 - 120 * target, target).item() > 0.98
 
-    def test_dice_spans_the_batch(self):
-        logits, target = torch.randn(4, 1, 8, 8), torch.rand(4, 1, 8, 8).round()
-        as_one = [one.reshape(1, 1, 32, 8) for one in (logits, target)]
-        assert dice_loss(logits, target).item() == pytest.approx(dice_loss(*as_one).item())
+    def test_dice_is_half_the_batchs_and_half_the_mean_of_slices_with_tumour(self):
+        # A large tumour found whole, a small one missed, and an empty slice where 16 pixels are invented.
+        target = torch.zeros(3, 1, 16, 16)
+        target[0, 0], target[1, 0, 0, :8] = 1, 1
+        found = torch.zeros(3, 1, 16, 16)
+        found[0, 0], found[2, 0, 0, :16] = 1, 1
+        batch = (2 * 256 + 1) / (256 + 16 + 264 + 1)
+        slices = (1 + 1 / 9) / 2
+        expected = 1 - (batch + slices) / 2
+        assert dice_loss(120 * found - 60, target).item() == pytest.approx(expected, abs=1e-5)
+
+    def test_dice_without_any_tumour_is_that_of_the_batch(self):
+        found = torch.zeros(2, 1, 8, 8)
+        found[0, 0, 0, :3] = 1
+        loss = dice_loss(120 * found - 60, torch.zeros(2, 1, 8, 8)).item()
+        assert loss == pytest.approx(1 - 1 / (3 + 1), abs=1e-5)
 
     def test_dice_bce_leaves_the_weight_out(self):
         both = dice_loss(self.LOGITS, self.TARGET) + bce(self.LOGITS, self.TARGET)

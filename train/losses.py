@@ -18,24 +18,31 @@ def bce(logits: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Ten
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 − soft Dice over the whole batch (Milletari et al., 2016); a batch without tumour is no special case.
+    """1 − soft Dice (Milletari et al., 2016): half over the whole batch, half the mean of its tumour slices.
 
-    Over the batch, not a mean over slices: on an empty slice the latter punishes any trace of probability as
-    much as missing a whole tumour. Over the batch of *all* processes: two with half a batch each learn what
-    one with the whole batch would.
+    Over the batch, so that an empty slice is no special case and each false pixel counts; but there large
+    tumours drown small ones, and the edges of all of them, so each slice with tumour has its own say as well.
+    The batch is that of *all* processes: two with half of it each learn what one with the whole would.
 
     Args:
-        logits, target: (N, 1, H, W).
+        logits, target: (N, 1, H, W); a slice whose target reaches one half anywhere holds tumour.
     """
     probability = logits.sigmoid()
-    sums = torch.stack([(probability * target).sum(), probability.sum() + target.sum()])
+    overlap = (probability * target).sum((1, 2, 3))
+    total = probability.sum((1, 2, 3)) + target.sum((1, 2, 3))
+    holds = (target.amax((1, 2, 3)) >= 0.5).float()
+    each = (2 * overlap + SMOOTH) / (total + SMOOTH)
+    sums = torch.stack([overlap.sum(), total.sum(), (each * holds).sum(), holds.sum()])
     if logits.requires_grad and dist.is_available() and dist.is_initialized():
         # Its gradient is summed over the processes too, which their averaging then divides by their number.
         from torch.distributed.nn.functional import all_reduce  # only there where torch was built with it
 
         sums = all_reduce(sums)
-    overlap, total = sums.unbind()
-    return 1 - (2 * overlap + SMOOTH) / (total + SMOOTH)
+    overlap, total, dices, slices = sums.unbind()
+    batch = (2 * overlap + SMOOTH) / (total + SMOOTH)
+    # Without a slice with tumour, the batch alone counts.
+    own = torch.where(slices > 0, dices / slices.clamp(min=1), batch)
+    return 1 - (batch + own) / 2
 
 
 def loss_of(name: LossName, logits: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:

@@ -21,14 +21,14 @@ def _cpu() -> dict[str, Stages]:
     Half resolution teaches most in a quarter of the time, a short finish at full resolution adds the borders;
     `--stages 1` leaves the finish out.
     """
-    gate = Recipe(epochs=20, lr=1e-3, loss="bce", tumour_weight=1.5, best_by="auroc", mask_head=0.5)
+    gate = Recipe(epochs=16, lr=1e-3, loss="bce", tumour_weight=1.5, best_by="auroc", mask_head=0.5)
     finish = Recipe(epochs=4, size=256, lr=3e-4)
     return {
         "gate": (gate, replace(gate, epochs=4, size=256, lr=2e-4)),
         "unet": (Recipe(lr=1e-3), replace(finish, epochs=2)),
-        "unet-mini": (Recipe(epochs=20, lr=3e-3), finish),
+        "unet-mini": (Recipe(epochs=16, lr=3e-3), finish),
         "unet-resnext50": (Recipe(lr=1e-3), replace(finish, epochs=2)),
-        "unet-lite0": (Recipe(epochs=20, initialise="imagenet"), finish),
+        "unet-lite0": (Recipe(epochs=16, initialise="imagenet"), finish),
     }
 
 
