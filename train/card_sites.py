@@ -6,6 +6,7 @@ from typing import Any
 
 from lgg.models import GATE
 from lgg.weights import ModelConfig
+from train.splits import site
 
 #: Code in a patient's name (TCGA_<site>_<id>_<date>) → hospital, as Buda et al. (2019) list them.
 SITES = {
@@ -19,8 +20,7 @@ SITES = {
 
 def site_of(patient: str) -> str:
     """The site's code, or "other" for a name of another shape."""
-    parts = patient.split("_")
-    return parts[1] if len(parts) == 4 and parts[0] == "TCGA" else "other"
+    return site(patient) or "other"
 
 
 def by_site(patients: Iterable[str]) -> dict[str, list[str]]:
