@@ -78,6 +78,9 @@ def test_evaluation_works_on_any_patients_and_says_how_fast_it_was(trained, tmp_
     assert done.returncode == 0, done.stderr
     assert {row["patient"] for row in json.loads(out.read_text())["patients"]} == {"CASE_00", "CASE_01"}
     assert "ms_per_slice_cpu" in done.stdout
+    tables = out.with_suffix(".md").read_text()
+    assert "## By external" in tables
+    assert "| CASE_00 |" in tables
 
 
 def test_resuming_a_finished_run_trains_nothing_more(trained):

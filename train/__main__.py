@@ -24,12 +24,12 @@ from train import speed as speeds
 from train.checkpoint import runs_folder
 from train.feed import Memory
 from train.folds import fold_done, judge_folds, train_fold
-from train.index import index_folder, load_volume
-from train.job import Job, Patients, choose_on, default_home, run_job
+from train.index import index_folder
+from train.job import Job, choose_on, default_home, run_job, sides_of, tumour_volumes
 from train.recipe import Changes
 from train.recipes import RecipeName
 from train.results import Results, collect, load_results, save_results
-from train.splits import FOLDS, Protocol, Side, draw_folds, fixed, select
+from train.splits import FOLDS, Protocol, draw_folds
 from train.stop import Stopped
 from train.track import tracking
 
@@ -91,7 +91,7 @@ def _train(architecture: str, run: Run, changes: Changes) -> None:
         recipe=run.recipe or _usual_recipe(),
         changes=changes,
         patients=patients,
-        sides=_sides(patients, run.split, run.patients),
+        sides=sides_of(patients, run.split, run.patients),
         protocol=run.split,
         home=default_home(architecture, run.split, run.name),
         out=run.out,
@@ -114,22 +114,6 @@ def _usual_recipe() -> RecipeName:
     return "gpu" if torch.cuda.is_available() else "cpu"
 
 
-def _sides(patients: Patients, protocol: Protocol, limit: int | None) -> dict[Side, list[str]]:
-    """The keys of each side: patients, or slices."""
-    if protocol == "slice":
-        keys = [one.key for slices in patients.values() for one in slices]
-        return select(keys, "slice")
-    sides = select(list(patients), "patient", _tumour_volumes(patients))
-    return {side: names[:limit] for side, names in sides.items()}
-
-
-def _tumour_volumes(patients: Patients) -> dict[str, int]:
-    """Tumour pixels a patient, read only where the fixed split does not already decide."""
-    known = {name for names in fixed()["patient"].values() for name in names}
-    strangers = {name: slices for name, slices in patients.items() if name not in known}
-    return {name: int(load_volume(slices).masks.sum()) for name, slices in strangers.items()}
-
-
 def thresholds(
     data: Path,
     models: tuple[Model, ...] = (),
@@ -143,7 +127,7 @@ def thresholds(
         weights: Folder of weights.
     """
     patients = index_folder(data)
-    validation = select(list(patients), "patient", _tumour_volumes(patients))["validation"]
+    validation = sides_of(patients, "patient")["validation"]
     for name in models or available(weights):
         print(f"{name}: {choose_on(name, patients, validation, weights, weights)}")
 
@@ -165,14 +149,14 @@ def evaluate(
         models: Which segmenters; by default all in the folder of weights.
         weights: Folder of weights.
         split: slice: on the test slices of the slice split, whichever their patients (leaky).
-        out: JSON file for everything that was measured.
+        out: JSON file for everything that was measured; its tables are written beside it, as Markdown.
         record: Results file that takes it in beside what it holds, such as weights/results.json, from which
             `report` writes README, cards and figures.
     """
     index = index_folder(data)
     keys = None
     if split == "slice":
-        keys = _sides(index, "slice", None)["test"]
+        keys = sides_of(index, "slice")["test"]
         patients = ",".join(sorted({key.rpartition("_")[0] for key in keys}))
     chosen = evaluation.choose_patients(index, patients)
     found, times = Results(), []
@@ -183,8 +167,7 @@ def evaluate(
         found = found.merged(collect((cascade.gate_config, cascade.config), rows, results, protocol))
         times += [one for one in rows if one.measure.startswith("ms_")]
     _announce(found, times)
-    if out and PartialState().is_main_process:
-        save_results(found, out)
+    _save(found, out, weights)
     _record(found, record)
 
 
@@ -203,7 +186,7 @@ def folds(
         record: Results file that takes them in, such as weights/results.json.
     """
     patients = index_folder(run.data)
-    names = draw_folds(list(patients), _tumour_volumes(patients))
+    names = draw_folds(list(patients), tumour_volumes(patients))
     names = [one[: run.patients] for one in names]
     home = runs_folder() / (run.name or "folds")
     recipe = run.recipe or _usual_recipe()
@@ -216,8 +199,7 @@ def folds(
         return
     found = judge_folds(home, models, names, patients)
     _announce(found)
-    if PartialState().is_main_process:
-        save_results(found, home / "results.json")
+    _save(found, home / "results.json", home / "fold0" / "weights")
     _record(found, record)
 
 
@@ -227,6 +209,12 @@ def _announce(found: Results, times: list[evaluation.Row] | None = None) -> None
     for row in [*evaluation.headline(found.rows), *(times or [])]:
         bounds = "" if row.low is None else f"[{row.low:.4f}, {row.high:.4f}]"
         print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  {bounds:20} n={row.n}")
+
+
+def _save(found: Results, path: Path | None, weights: Path) -> None:
+    if path and PartialState().is_main_process:
+        save_results(found, path)
+        write_text(path.with_suffix(".md"), reporting.results_page(found, weights, []))
 
 
 def _record(found: Results, path: Path | None) -> None:

@@ -45,9 +45,9 @@ def sites_table(config: ModelConfig) -> str:
         + (" Dice a volume, mean | lowest |" if segmenter else ""),
         "|---|---|---|" + ("---|---|" if segmenter else ""),
     ]
-    for site in sorted({*trained, *tested}):
-        row = f"| {SITES.get(site, site)} | {len(trained.get(site, []))} | {len(tested.get(site, []))} |"
-        values = [float(scores[one]) for one in tested.get(site, [])]
+    for code in sorted({*trained, *tested}):
+        row = f"| {SITES.get(code, code)} | {len(trained.get(code, []))} | {len(tested.get(code, []))} |"
+        values = [float(scores[one]) for one in tested.get(code, [])]
         if segmenter:
             row += f" {mean(values):.3f} | {min(values):.3f} |" if values else " not tested | |"
         lines.append(row)

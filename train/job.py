@@ -19,7 +19,7 @@ from train.index import SliceFiles, load_volume, only
 from train.loop import Watch, make_accelerator, train
 from train.recipe import Changes, Recipe
 from train.recipes import RECIPES, RecipeName
-from train.splits import Protocol, Side
+from train.splits import Protocol, Side, fixed, select
 
 log = logging.getLogger(__name__)
 Patients = dict[str, list[SliceFiles]]
@@ -129,6 +129,22 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
     logs = [row | {"stage": number} for number, one in enumerate(folders, 1) for row in read_log(one)]
     export(state, job.stages, split, training, logs, job.target)
     return f"{job.architecture} in {job.target}: {choose(job)}"
+
+
+def sides_of(patients: Patients, protocol: Protocol, limit: int | None = None) -> dict[Side, list[str]]:
+    """The keys of each side, patients or slices; of patients only the first `limit`."""
+    if protocol == "slice":
+        keys = [one.key for slices in patients.values() for one in slices]
+        return select(keys, "slice")
+    sides = select(list(patients), "patient", tumour_volumes(patients))
+    return {side: names[:limit] for side, names in sides.items()}
+
+
+def tumour_volumes(patients: Patients) -> dict[str, int]:
+    """Tumour pixels a patient, read only where the fixed split does not already decide."""
+    known = {name for names in fixed()["patient"].values() for name in names}
+    strangers = {name: slices for name, slices in patients.items() if name not in known}
+    return {name: int(load_volume(slices).masks.sum()) for name, slices in strangers.items()}
 
 
 def load_teacher(folder: Path, keys: list[str]) -> nn.Module:

@@ -98,8 +98,9 @@ def results_page(results: Results, weights: Path, figures: list[str]) -> str:
     configs = _configs(weights)
     parts = [
         "# Results",
-        "Written by `python -m train report` from [weights/results.json](../weights/results.json), which "
-        "holds every measure in every mode with its interval. Dice and shares are 0 to 1.",
+        "Written by `python -m train` from the JSON file of the same results, which holds every measure in "
+        "every mode with its interval (`weights/results.json` for the weights that ship). Dice and shares "
+        "are 0 to 1.",
     ]
     for protocol, promise in PROTOCOLS.items():
         headline = headline_tables(results, configs, protocol)
