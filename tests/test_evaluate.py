@@ -150,13 +150,14 @@ def test_a_missing_sequence_is_one_that_flair_stands_in_for():
 
 
 def test_patients_are_chosen_by_side_fold_or_name():
-    test_side = fixed()["patient"]["test"]
-    everybody = {name: [] for side in fixed()["patient"].values() for name in side}
-    assert list(choose_patients(everybody, "test")) == test_side
-    assert list(choose_patients(everybody, f"{test_side[0]}, {test_side[1]}")) == test_side[:2]
-    assert len(choose_patients(everybody, "fold0")) == len(fixed()["folds"][0])
+    sides = fixed()["patient"]
+    everybody = {name: [] for side in sides.values() for name in side}
+    assert list(choose_patients(everybody, "test", sides)) == sides["test"]
+    named = f"{sides['test'][0]}, {sides['test'][1]}"
+    assert list(choose_patients(everybody, named, sides)) == sides["test"][:2]
+    assert len(choose_patients(everybody, "fold0", sides)) == len(fixed()["folds"][0])
     with pytest.raises(DataError, match="nobody of that name"):
-        choose_patients(everybody, "nobody of that name")
+        choose_patients(everybody, "nobody of that name", sides)
 
 
 def test_protocol_tells_strangers_and_leaky_weights_apart():
@@ -164,3 +165,6 @@ def test_protocol_tells_strangers_and_leaky_weights_apart():
     assert protocol_of(ModelConfig("unet", 128), known) == "patient"
     assert protocol_of(ModelConfig("unet", 128, split={"protocol": "slice"}), known) == "slice"
     assert protocol_of(ModelConfig("unet", 128), ["CASE_00"]) == "external"
+    own = {"protocol": "patient", "train": ["CASE_01"], "test": ["CASE_00"]}
+    assert protocol_of(ModelConfig("unet", 128, split=own), ["CASE_00"]) == "patient"
+    assert protocol_of(ModelConfig("unet", 128, split=own), known) == "external"

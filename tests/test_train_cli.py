@@ -79,7 +79,7 @@ def test_evaluation_works_on_any_patients_and_says_how_fast_it_was(trained, tmp_
     assert {row["patient"] for row in json.loads(out.read_text())["patients"]} == {"CASE_00", "CASE_01"}
     assert "ms_per_slice_cpu" in done.stdout
     tables = out.with_suffix(".md").read_text()
-    assert "## By external" in tables
+    assert "## By patient" in tables
     assert "| CASE_00 |" in tables
 
 

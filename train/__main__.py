@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from accelerate import PartialState
 from tyro.conf import OmitArgPrefixes
 
 from lgg.cascade import Cascade
@@ -21,6 +20,7 @@ from lgg.weights import REPOSITORY_WEIGHTS, available
 from train import evaluate as evaluation
 from train import report as reporting
 from train import speed as speeds
+from train.accelerator import make_accelerator
 from train.checkpoint import runs_folder
 from train.feed import Memory
 from train.folds import fold_done, judge_folds, train_fold
@@ -158,7 +158,7 @@ def evaluate(
     if split == "slice":
         keys = sides_of(index, "slice")["test"]
         patients = ",".join(sorted({key.rpartition("_")[0] for key in keys}))
-    chosen = evaluation.choose_patients(index, patients)
+    chosen = evaluation.choose_patients(index, patients, sides_of(index, "patient"))
     found, times = Results(), []
     for name in models or [one for one in available(weights) if one != GATE]:
         cascade = Cascade.from_pretrained(weights, name)
@@ -204,7 +204,7 @@ def folds(
 
 
 def _announce(found: Results, times: list[evaluation.Row] | None = None) -> None:
-    if not PartialState().is_main_process:
+    if not make_accelerator().is_main_process:
         return
     for row in [*evaluation.headline(found.rows), *(times or [])]:
         bounds = "" if row.low is None else f"[{row.low:.4f}, {row.high:.4f}]"
@@ -212,13 +212,13 @@ def _announce(found: Results, times: list[evaluation.Row] | None = None) -> None
 
 
 def _save(found: Results, path: Path | None, weights: Path) -> None:
-    if path and PartialState().is_main_process:
+    if path and make_accelerator().is_main_process:
         save_results(found, path)
         write_text(path.with_suffix(".md"), reporting.results_page(found, weights, []))
 
 
 def _record(found: Results, path: Path | None) -> None:
-    if path and PartialState().is_main_process:
+    if path and make_accelerator().is_main_process:
         save_results(load_results(path).merged(found), path)
 
 
@@ -232,7 +232,7 @@ def report(data: Path | None = None, weights: Path = REPOSITORY_WEIGHTS) -> None
     """
     if data is not None:
         evaluate(data, weights=weights, record=weights / "results.json")
-    if PartialState().is_main_process:
+    if make_accelerator().is_main_process:
         reporting.write_report(weights, pages=weights == REPOSITORY_WEIGHTS)
 
 

@@ -1,13 +1,12 @@
 """Evaluation: every measure, cascade and mode as rows of data, with intervals over patients."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -19,9 +18,10 @@ from lgg.metrics import bootstrap_interval
 from lgg.models import GATE
 from lgg.slice import FLAIR, POST, PRE
 from lgg.weights import ModelConfig
+from train.accelerator import make_accelerator
 from train.index import SliceFiles, Volume, load_volume
 from train.score import GATE_MEASURES, SEGMENTATION, Measure, Mode, PatientScores, examine, joined, score
-from train.splits import fixed
+from train.splits import Side, fixed
 
 Protocol = Literal["patient", "slice", "fold", "external"]
 #: The figures that everything quotes: hard gate, volume statistics, no TTA.
@@ -62,14 +62,22 @@ class PatientResult:
     pixels: NDArray[np.int64]
 
 
-def choose_patients(patients: dict[str, list[SliceFiles]], wanted: str) -> dict[str, list[SliceFiles]]:
+def choose_patients(
+    patients: dict[str, list[SliceFiles]], wanted: str, sides: Mapping[Side, list[str]]
+) -> dict[str, list[SliceFiles]]:
     """The patients that `--patients` names: `all`, a side, `regression`, `fold0` to `fold4`, or names.
+
+    Args:
+        patients: the data set's index.
+        wanted: as above.
+        sides: who is on which side.
 
     Raises:
         DataError: it names nobody, or somebody who is not in the data.
     """
     known = fixed()
-    lists = {"all": sorted(patients), "regression": known["regression"], **known["patient"]}
+    lists = {"all": sorted(patients), "regression": known["regression"]}
+    lists |= {str(side): names for side, names in sides.items()}
     lists |= {f"fold{number}": names for number, names in enumerate(known["folds"])}
     names = lists.get(wanted)
     if names is None:
@@ -87,9 +95,11 @@ def choose_patients(patients: dict[str, list[SliceFiles]], wanted: str) -> dict[
 
 
 def protocol_of(config: ModelConfig, patients: Iterable[str]) -> Protocol:
-    """Which promise the figures keep: they are `external` for patients that are not of `kaggle_3m`."""
-    known = {name for names in fixed()["patient"].values() for name in names}
-    if not known & set(patients):
+    """Which promise the figures keep: they are `external` for patients of other data than the weights'."""
+    sides = [names for names in config.split.values() if isinstance(names, list)]
+    # The slice split states only how many slices it has: there is one for `kaggle_3m` alone.
+    sides = sides or list(fixed()["patient"].values())
+    if not {name for names in sides for name in names} & set(patients):
         return "external"
     return "slice" if config.split.get("protocol") == "slice" else "patient"
 
@@ -105,7 +115,7 @@ def examine_patients(
     Args:
         keys: slices to score, as `<patient>_<number>`; all by default. Statistics are the whole volume's.
     """
-    state = PartialState()
+    state = make_accelerator()
     mine = list(patients.items())[state.process_index :: state.num_processes]
     bar = tqdm(mine, cascade.config.architecture, unit="patient", disable=not state.is_main_process)
     results = [_examine(cascade, load_volume(slices), modes, keys) for _, slices in bar]

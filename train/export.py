@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
-from accelerate import PartialState
 
 from lgg.cascade import Cascade
 from lgg.errors import LggError, WeightsError
@@ -29,6 +28,7 @@ from lgg.weights import (
     save_config,
     save_model,
 )
+from train.accelerator import make_accelerator
 from train.card import write_card
 from train.export_onnx import export_onnx
 from train.index import Volume
@@ -71,7 +71,7 @@ def export(
         | {
             "epochs": [one.epochs for one in stages],
             "best_epoch": state["best_epoch"],
-            "processes": PartialState().num_processes,
+            "processes": make_accelerator().num_processes,
             "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
             "torch": torch.__version__,
         },

@@ -11,12 +11,13 @@ from torch import nn
 from lgg.errors import DataError
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, load_config, load_model
+from train.accelerator import make_accelerator
 from train.checkpoint import CHECKPOINT, read_log, refuse_to_overwrite, runs_folder
 from train.dataset import Slices, load_slices
 from train.export import choose_thresholds, export, gate_folder
 from train.feed import Memory
 from train.index import SliceFiles, load_volume, only
-from train.loop import Watch, make_accelerator, train
+from train.loop import Watch, train
 from train.recipe import Changes, Recipe
 from train.recipes import RECIPES, RecipeName
 from train.splits import Protocol, Side, fixed, select

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from lgg.errors import DataError
 from lgg.models import GATE, build
+from train.accelerator import make_accelerator
 from train.augment import augment
 from train.checkpoint import append_log, load_checkpoint, save_checkpoint
 from train.curves import draw_curves
@@ -35,17 +35,6 @@ from train.validate import validate
 log = logging.getLogger(__name__)
 #: Called with each epoch's row of figures, for a tracker.
 Watch = Callable[[dict[str, Any]], None]
-
-
-def make_accelerator() -> Accelerator:
-    """bf16 where the hardware multiplies it natively: every CUDA device of today, and some CPUs.
-
-    `accelerate launch --mixed_precision` (the variable ACCELERATE_MIXED_PRECISION) has the last word.
-    """
-    native = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION")
-    torch.backends.cudnn.benchmark = True  # every step has the same shapes
-    return Accelerator(mixed_precision=asked or ("bf16" if native else "no"))
 
 
 def train(

@@ -10,9 +10,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgg.models import BUILDERS, build
+from train.accelerator import make_accelerator
 from train.augment import Augmentation
 from train.learner import Learner
-from train.loop import make_accelerator
 from train.recipe import Recipe
 
 #: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from lgg.errors import DataError
-from train.loop import Watch, make_accelerator
+from train.accelerator import make_accelerator
+from train.loop import Watch
 
 PROJECT = "lgg"
 
