@@ -114,6 +114,10 @@ def _training(config: ModelConfig) -> str:
         for one in config.recipe
     )
     split = config.split.get("protocol", "unknown")
+    if "stopped_after" in training:
+        stages += f"; stopped after epoch {training['stopped_after']}"
+    if "teacher" in training:
+        stages += f"; half of the loss by the teacher {training['teacher']}"
     return (
         f"Data: {config.data}. Split: {split} ({sides}). {stages}. "
         f"Began from {training['initialised']}; best epoch {training['best_epoch']} by validation; "

@@ -24,7 +24,7 @@ def _cpu() -> dict[str, Stages]:
     gate = Recipe(epochs=16, lr=1e-3, loss="bce", tumour_weight=1.5, best_by="auroc", mask_head=0.5)
     finish = Recipe(epochs=4, size=256, lr=3e-4)
     return {
-        "gate": (gate, replace(gate, epochs=4, size=256, lr=2e-4)),
+        "gate": (gate, replace(gate, epochs=4, size=256, lr=4e-4, mask_head=1)),
         "unet": (Recipe(lr=1e-3), replace(finish, epochs=2)),
         "unet-mini": (Recipe(epochs=16, lr=3e-3), finish),
         "unet-resnext50": (Recipe(lr=1e-3), replace(finish, epochs=2)),
