@@ -80,7 +80,9 @@ class TestSummary:
         assert (found["cascade"], found["mode"]) == ("hard", "volume")
         assert found["measures"]["volume_mean"] == {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
         assert found["patients"] == {"TCGA_CS_1": 0.5, "TCGA_HT_2": 0.9}
-        assert set(summary(RESULTS, "gate", "patient", "cpu")["measures"]) == {
+        gate = summary(RESULTS, "gate", "patient", "cpu")
+        assert gate["patients"] == {"TCGA_CS_1": None, "TCGA_HT_2": None}, "a gate has no Dice"
+        assert set(gate["measures"]) == {
             "auroc",
             "accuracy",
             "recall_tumour",

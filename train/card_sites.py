@@ -47,8 +47,8 @@ def sites_table(config: ModelConfig) -> str:
     ]
     for code in sorted({*trained, *tested}):
         row = f"| {SITES.get(code, code)} | {len(trained.get(code, []))} | {len(tested.get(code, []))} |"
-        values = [float(scores[one]) for one in tested.get(code, [])]
         if segmenter:
+            values = [float(scores[one]) for one in tested.get(code, [])]
             row += f" {mean(values):.3f} | {min(values):.3f} |" if values else " not tested | |"
         lines.append(row)
     few = (

@@ -124,9 +124,7 @@ def _patients(figure: "Figure", results: Results, protocol: Protocol) -> bool:
         )
         size.plot([one.tumour_pixels for one in own], [one.volume for one in own], linestyle="", **style)
     ranked.set(title="Dice of each patient, from worst to best", xlabel="rank", ylabel="Dice", ylim=(0, 1))
-    size.set(
-        title="Dice against size of the tumour", xlabel="tumour pixels, all slices", xscale="log", ylim=(0, 1)
-    )
+    size.set(title="Dice against size of the tumour", xlabel="tumour pixels, all slices", ylim=(0, 1))
     return True
 
 

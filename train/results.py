@@ -14,7 +14,7 @@ import numpy as np
 
 from lgg.errors import DataError
 from lgg.files import write_text
-from lgg.models import BUILDERS
+from lgg.models import BUILDERS, GATE
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 from train.evaluate import HEADLINE, PatientResult, Protocol, Row
 from train.splits import site
@@ -149,15 +149,15 @@ def summary(results: Results, model: str, protocol: Protocol, recipe: str) -> di
     gating, mode = HEADLINE
     own = [one for one in results.rows if (one.model, one.protocol, one.recipe) == (model, protocol, recipe)]
     # The gate's own figures have no cascade.
-    shown = [
-        one for one in own if one.mode == mode and one.cascade == ("none" if model == "gate" else gating)
-    ]
+    shown = [one for one in own if one.mode == mode and one.cascade == ("none" if model == GATE else gating)]
     if not shown:
         return {}
+    # The gate saw the patients of every segmenter behind it, but outlined none: it has no Dice.
+    gate = model == GATE
     patients = {
-        one.patient: one.volume
+        one.patient: None if gate else one.volume
         for one in results.patients
-        if (one.model, one.protocol, one.recipe) == (model, protocol, recipe)
+        if one.protocol == protocol and (gate or (one.model, one.recipe) == (model, recipe))
     }
     measures = {
         one.measure: {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
