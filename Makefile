@@ -19,8 +19,9 @@ help:
 app: $(STAMPS)/app
 	$(BIN)/python app.py
 
+# Two files at a time, each with one thread: starting processes takes most of the time.
 test: $(STAMPS)/test chromium
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMPS)/test
 	$(BIN)/ruff check .
