@@ -10,7 +10,6 @@ from torch import nn
 
 from lgg.cascade import BATCH, Cascade, Prediction
 from lgg.errors import SliceError, WeightsError
-from lgg.gating import decide, gate_passes
 from lgg.models import BUILDERS
 from lgg.models.unet import UNet
 from lgg.slice import Slice
@@ -87,40 +86,6 @@ def head_with_lesion(height=64, width=64, bright=1.0, spacing=None):
     flair[lesion] = 300
     pixels = np.repeat(flair[..., None], 3, 2) * bright
     return Slice(pixels.astype(np.float32), "slice", spacing=spacing), lesion
-
-
-class TestDecide:
-    """Worked by hand. The mask holds two pixels whose mean probability is 0.75."""
-
-    MAP = np.array([[0.125, 0.5], [1.0, 0.25]], np.float32)
-    FULL = np.array([[False, True], [True, False]])
-
-    @pytest.mark.parametrize(
-        ("gating", "gate", "keep", "kept"),
-        [
-            ("none", 0.0, 1.0, True),
-            ("hard", 0.49, 0.0, False),
-            ("hard", 0.5, 1.0, True),  # at the threshold; `keep` is the soft gate's
-            ("soft", 0.24, 0.0, False),  # surely empty
-            ("soft", 0.25, 0.75, True),  # unsure: the mask is sure enough, exactly
-            ("soft", 0.25, 0.76, False),
-            ("soft", 0.74, 0.76, False),
-            ("soft", 0.75, 0.76, True),  # the gate is sure: `keep` is not asked
-        ],
-    )
-    def test_by_hand(self, gating, gate, keep, kept):
-        mask = decide(gate, self.MAP, replace(SOFT, keep=keep), gating)
-        assert mask.dtype == bool
-        assert np.array_equal(mask, self.FULL if kept else np.zeros_like(self.FULL))
-
-    def test_takes_pixels_at_the_mask_threshold(self):
-        assert np.count_nonzero(decide(1, self.MAP, replace(HARD, mask=0.25), "none")) == 3
-
-    @pytest.mark.parametrize(
-        ("gating", "passes"), [("none", (1, 1, 1, 1)), ("hard", (0, 0, 1, 1)), ("soft", (0, 1, 1, 1))]
-    )
-    def test_the_segmenter_runs_where_it_could_matter(self, gating, passes):
-        assert [gate_passes(gate, SOFT, gating) for gate in (0.1, 0.3, 0.6, 0.9)] == list(map(bool, passes))
 
 
 class TestGating:

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from lgg.gating import decide, drop_small
 from lgg.metrics import calibration_error
-from lgg.weights import ModelConfig, Thresholds
+from lgg.weights import ModelConfig
 from tests.test_evaluate import BrightPart, bright_cascade
 from tests.tiny_data import write_folder
 from train.index import index_folder, load_volume
@@ -68,24 +67,3 @@ def test_temperature_calibrates_an_overconfident_gate():
     says = [1 / (1 + np.exp(-4 * honest / by)) for by in (1, temperature)]
     before, after = (calibration_error(one, tumour) for one in says)
     assert after < 0.03 < before
-
-
-class TestDropSmall:
-    def mask(self):
-        mask = np.zeros((32, 16), bool)
-        mask[2:4, 2:4] = True  # 4 px
-        mask[4:6, 4:6] = True  # touches the first at a corner: 8 px together
-        mask[20:24, 8:12] = True  # 16 px
-        return mask
-
-    @pytest.mark.parametrize(("smallest", "left"), [(0, 24), (8, 24), (9, 16), (16, 16), (17, 0)])
-    def test_keeps_components_of_at_least_that_many_pixels(self, smallest, left):
-        assert drop_small(self.mask(), smallest / 32**2).sum() == left
-
-    def test_of_an_empty_mask_is_empty(self):
-        assert not drop_small(np.zeros((8, 8), bool), 0.5).any()
-
-    def test_is_part_of_every_decision(self):
-        probability = self.mask().astype(np.float32)
-        found = decide(0.9, probability, Thresholds(smallest=9 / 32**2), "hard")
-        assert found.sum() == 16

@@ -2,12 +2,11 @@
 
 As the real one (0.51) does: at its import, the main process pretends to have CUDA. A tensor that is sent
 there becomes a hollow one, and the real values are kept. A function under `@GPU` runs in a thread of a forked
-process; there the pretence ends and the hollow tensors are filled; arguments and results travel as pickles.
+process; there the pretence ends and the hollow tensors are filled; arguments and results go through a pipe.
 Here the filled tensors stay on the CPU, and hollow ones hold NaN, so that computing outside `@GPU` shows.
 """
 
 import multiprocessing
-import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
@@ -83,11 +82,11 @@ def GPU(task: Callable | None = None, *, duration: float | None = None) -> Calla
         here, there = multiprocessing.get_context("fork").Pipe()
         worker = multiprocessing.get_context("fork").Process(target=_work, args=(task, there), daemon=True)
         worker.start()
-        here.send_bytes(pickle.dumps((args, kwargs)))
+        here.send((args, kwargs))
         if not here.poll(60):
             worker.kill()
             raise RuntimeError("GPU task aborted")
-        good, value = pickle.loads(here.recv_bytes())
+        good, value = here.recv()
         worker.join()
         if not good:  # of an error only the name comes back
             raise RuntimeError(f"ZeroGPU worker error: {value}")
@@ -99,7 +98,7 @@ def GPU(task: Callable | None = None, *, duration: float | None = None) -> Calla
 def _work(task: Callable, there: Any) -> None:
     global forked
     forked = True
-    args, kwargs = pickle.loads(there.recv_bytes())
+    args, kwargs = there.recv()
     _pretence.__exit__(None, None, None)
     torch.cuda.is_available = _is_available
     for shell, values in hollow.items():
@@ -114,4 +113,4 @@ def _work(task: Callable, there: Any) -> None:
 
     with ThreadPoolExecutor() as pool:
         result = pool.submit(run).result()
-    there.send_bytes(pickle.dumps(result))
+    there.send(result)

@@ -1,0 +1,67 @@
+"""From probabilities to a decision: the gate's veto, the mask's threshold, the smallest component."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lgg.gating import decide, drop_small, gate_passes
+from lgg.weights import Thresholds
+
+HARD = Thresholds(gate=0.5, mask=0.5)
+SOFT = Thresholds(gate=0.5, mask=0.5, low=0.25, high=0.75, keep=0.625)
+
+
+class TestDecide:
+    """Worked by hand. The mask holds two pixels whose mean probability is 0.75."""
+
+    MAP = np.array([[0.125, 0.5], [1.0, 0.25]], np.float32)
+    FULL = np.array([[False, True], [True, False]])
+
+    @pytest.mark.parametrize(
+        ("gating", "gate", "keep", "kept"),
+        [
+            ("none", 0.0, 1.0, True),
+            ("hard", 0.49, 0.0, False),
+            ("hard", 0.5, 1.0, True),  # at the threshold; `keep` is the soft gate's
+            ("soft", 0.24, 0.0, False),  # surely empty
+            ("soft", 0.25, 0.75, True),  # unsure: the mask is sure enough, exactly
+            ("soft", 0.25, 0.76, False),
+            ("soft", 0.74, 0.76, False),
+            ("soft", 0.75, 0.76, True),  # the gate is sure: `keep` is not asked
+        ],
+    )
+    def test_by_hand(self, gating, gate, keep, kept):
+        mask = decide(gate, self.MAP, replace(SOFT, keep=keep), gating)
+        assert mask.dtype == bool
+        assert np.array_equal(mask, self.FULL if kept else np.zeros_like(self.FULL))
+
+    def test_takes_pixels_at_the_mask_threshold(self):
+        assert np.count_nonzero(decide(1, self.MAP, replace(HARD, mask=0.25), "none")) == 3
+
+    @pytest.mark.parametrize(
+        ("gating", "passes"), [("none", (1, 1, 1, 1)), ("hard", (0, 0, 1, 1)), ("soft", (0, 1, 1, 1))]
+    )
+    def test_the_segmenter_runs_where_it_could_matter(self, gating, passes):
+        assert [gate_passes(gate, SOFT, gating) for gate in (0.1, 0.3, 0.6, 0.9)] == list(map(bool, passes))
+
+
+class TestDropSmall:
+    def mask(self):
+        mask = np.zeros((32, 16), bool)
+        mask[2:4, 2:4] = True  # 4 px
+        mask[4:6, 4:6] = True  # touches the first at a corner: 8 px together
+        mask[20:24, 8:12] = True  # 16 px
+        return mask
+
+    @pytest.mark.parametrize(("smallest", "left"), [(0, 24), (8, 24), (9, 16), (16, 16), (17, 0)])
+    def test_keeps_components_of_at_least_that_many_pixels(self, smallest, left):
+        assert drop_small(self.mask(), smallest / 32**2).sum() == left
+
+    def test_of_an_empty_mask_is_empty(self):
+        assert not drop_small(np.zeros((8, 8), bool), 0.5).any()
+
+    def test_is_part_of_every_decision(self):
+        probability = self.mask().astype(np.float32)
+        found = decide(0.9, probability, Thresholds(smallest=9 / 32**2), "hard")
+        assert found.sum() == 16
