@@ -1,0 +1,77 @@
+"""What was examined lately, so that a control that moves does not run a network again."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+#: Bytes kept in all. The latest is kept even where it alone is larger.
+BUDGET = 256 * 2**20
+#: Seconds after which anything is forgotten: as long as uploads stay on the disk.
+LIFETIME = 3000.0
+SWEEP = 60.0
+
+
+@dataclass(frozen=True)
+class _Entry:
+    value: Any
+    weight: int
+    born: float
+
+
+class Memory:
+    """A store of bounded size and age. Safe to share between threads.
+
+    Two threads that miss the same key at once both make it: dearer than a lock, but nobody waits for another.
+    """
+
+    def __init__(self, budget: int = BUDGET, lifetime: float = LIFETIME) -> None:
+        self._budget, self._lifetime = budget, lifetime
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+        self._sweeper: threading.Timer | None = None
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._entries)
+
+    def recall(self, key: Hashable, make: Callable[[], T], weigh: Callable[[T], int]) -> T:
+        """What is remembered under `key`, or else made now.
+
+        Args:
+            make: makes it; what it raises is raised here, and nothing is remembered.
+            weigh: its size in bytes.
+        """
+        with self._lock:
+            if key in self._entries and not self._expired(self._entries[key]):
+                self._entries.move_to_end(key)
+                kept: T = self._entries[key].value
+                return kept
+        value = make()
+        with self._lock:
+            self._entries[key] = _Entry(value, weigh(value), time.monotonic())
+            self._entries.move_to_end(key)
+            while len(self._entries) > 1 and sum(one.weight for one in self._entries.values()) > self._budget:
+                self._entries.popitem(last=False)
+            self._sweep_later()
+        return value
+
+    def _expired(self, entry: _Entry) -> bool:
+        return time.monotonic() - entry.born > self._lifetime
+
+    def _sweep_later(self) -> None:
+        # Forgotten in time even where nobody visits any more.
+        if self._sweeper is None and self._entries:
+            self._sweeper = threading.Timer(min(SWEEP, self._lifetime), self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._sweeper = None
+            for key in [key for key, entry in self._entries.items() if self._expired(entry)]:
+                del self._entries[key]
+            self._sweep_later()
