@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,15 @@ class Prediction:
         """How much of the head is tumour, in percent; 0 where no head was found."""
         head = np.count_nonzero(self.head)
         return 100 * float(np.count_nonzero(self.mask & self.head)) / head if head else 0.0
+
+    def decided(self, thresholds: Thresholds, gating: Gating = "hard") -> "Prediction":
+        """The same answers of the networks, judged by other thresholds.
+
+        Where the segmenter did not run (`always_segment`), there is no mask that another gate could let pass.
+        """
+        mask = decide(self.gate_probability, self.probability, thresholds, gating)
+        passed = gate_passes(self.gate_probability, thresholds, gating)
+        return replace(self, mask=mask, passed=passed, thresholds=thresholds)
 
 
 @dataclass(frozen=True)

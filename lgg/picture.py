@@ -12,6 +12,8 @@ Rgb = NDArray[np.uint8]
 #: Okabe and Ito's palette, told apart with any colour vision: what the model found, missed and invented.
 PREDICTED = (230, 159, 0)
 AGREED, MISSED, INVENTED = (0, 158, 115), (86, 180, 233), (213, 94, 0)
+#: Five of matplotlib's *inferno*, evenly spaced: lightness rises all the way, with any colour vision.
+INFERNO = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)
 #: Below this, a picture is enlarged by a whole number so that a contour of one pixel stays fine.
 DISPLAY_SIDE = 512
 
@@ -59,6 +61,24 @@ def overlay(
     result = _fill(large, region, colour, opacity)
     result[find_boundaries(region, mode="inner")] = colour
     return result
+
+
+def heat_overlay(picture: Rgb, values: NDArray[np.floating], opacity: float = 0.6) -> Rgb:
+    """A map over a picture, darker to lighter; where it is near 0 the picture shows through.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        values: (H, W), 0 to 1; what lies outside is clipped.
+        opacity: where the map is 1; towards 0 it falls off.
+
+    Returns:
+        (kH, kW, 3) uint8, enlarged as by `overlay`.
+    """
+    share = np.clip(values, 0, 1).astype(np.float32)
+    place = share * (len(INFERNO) - 1)
+    colours = np.stack([np.interp(place, range(len(INFERNO)), channel) for channel in INFERNO.T], axis=-1)
+    weight = (opacity * np.minimum(1, 2 * share))[..., None]
+    return enlarge((picture * (1 - weight) + colours * weight).round().astype(np.uint8))
 
 
 def error_overlay(

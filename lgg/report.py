@@ -108,13 +108,14 @@ def as_json(one: Slice, prediction: Prediction, cascade: Cascade) -> dict[str, A
     }
 
 
-def verdict_html(one: Slice, prediction: Prediction) -> str:
-    """The verdict and the gate's bar."""
+def verdict_html(one: Slice, prediction: Prediction, sure: str = "") -> str:
+    """The verdict, the gate's bar, and how sure that is in plain words."""
     said = verdict(prediction)
     return (
         f'<section class="verdict {said.tone}" role="status"><p class="source">{escape(one.source)}</p>'
         f"<h2>{escape(said.headline)}</h2><p>{escape(said.detail)}</p>"
-        f"{gate_bar(prediction.gate_probability, prediction.thresholds.gate)}</section>"
+        f"{gate_bar(prediction.gate_probability, prediction.thresholds.gate)}"
+        f'<p class="sure">{escape(sure)}</p></section>'
     )
 
 

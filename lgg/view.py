@@ -80,10 +80,36 @@ def describe(look: Look, prediction: Prediction) -> str:
         return f"{sequence}. Nothing is outlined."
     height, width = prediction.mask.shape
     rows, columns = np.nonzero(prediction.mask)
-    where = f"{_third(rows.mean() / height, 'upper', 'lower')} {_third(columns.mean() / width, 'left', 'right')}"
+    where = [_third(rows.mean() / height, "upper", "lower"), _third(columns.mean() / width, "left", "right")]
+    place = " ".join(filter(None, where)) or "central"
     against = " against the ground truth" if look.layer == "errors" else ""
-    return f"{sequence} with {prediction.area:,} pixels outlined{against}, in the {where} of the picture."
+    return (
+        f"{sequence} with {prediction.area:,} pixels outlined{against}, in the {place} part of the picture."
+    )
 
 
 def _third(share: float, first: str, last: str) -> str:
-    return first if share < 1 / 3 else last if share > 2 / 3 else "middle"
+    return first if share < 1 / 3 else last if share > 2 / 3 else ""
+
+
+def legend(look: Look, truth: bool) -> str:
+    """What the layer's colours mean, in one plain sentence.
+
+    Args:
+        truth: whether a ground truth is there.
+    """
+    if look.layer == "heat":
+        return "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high."
+    if look.layer == "why":
+        return (
+            "Where the gate saw what raised its probability (Grad-CAM), relative to this slice's highest "
+            "place. Coarse: a cell is an eighth of the picture."
+        )
+    if look.layer == "unsure":
+        return (
+            "How far the segmenter's answer moves when the slice is mirrored: where it is bright, do not "
+            "trust the outline."
+        )
+    if look.layer == "errors" and truth:
+        return "Green: agreed. Blue: missed. Red: invented. The white line is the ground truth."
+    return "Orange: what the segmenter outlines, if the gate lets the slice pass."

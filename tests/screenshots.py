@@ -28,8 +28,8 @@ def draw(browser: Browser, url: str, path: Path, viewport: dict[str, int]) -> No
     page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
     page.locator("#examples button.thumbnail-item").first.click()
-    page.locator("#result .facts").wait_for()
-    for picture in ("#outlined img", "#flair img"):
+    page.locator("#facts dl").wait_for()
+    for picture in ("#outlined img", "#plain img"):
         page.locator(picture).wait_for()
         page.wait_for_function("picture => document.querySelector(picture).complete", arg=picture)
     page.mouse.move(0, 0)

@@ -1,4 +1,4 @@
-"""The page's API, called as a program would: `segment` takes a file and says what is in it."""
+"""The page's API, called as a program would."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,10 +10,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from skimage.data import astronaut
 
-import app
 from lgg.errors import WeightsError
 from lgg.gallery import SHIPPED
 from lgg.models import SEGMENTERS
+from lgg.page.desk import Desk
+from lgg.page.layout import build_page
+from lgg.page.messages import refusal, tell
+from lgg.page.slice_show import SHOWN_SIDE, Current, Wanted, show, shown
 from lgg.shelf import load_cascades
 
 PHANTOM = SHIPPED / "large-lesion.tif"
@@ -29,10 +32,21 @@ def architectures(client: Client) -> list[str]:
     return endpoint["parameters"][1]["type"]["enum"]
 
 
-def test_segment_is_the_only_public_name(client):
+def test_only_what_is_meant_for_programs_has_a_name(client):
     listing = client.view_api(return_format="dict")
-    assert list(listing["named_endpoints"]) == ["/segment"]
+    assert list(listing["named_endpoints"]) == ["/segment", "/compare"]
     assert not listing["unnamed_endpoints"]
+    assert all("Research only" in one["description"] for one in listing["named_endpoints"].values())
+
+
+def test_compare_asks_every_architecture(client):
+    answer = client.predict(handle_file(PHANTOM), api_name="/compare")
+    assert list(answer["architectures"]) == architectures(client)
+    for name, report in answer["architectures"].items():
+        assert report["architecture"] == name
+        assert report["source"] == PHANTOM.name
+    if len(architectures(client)) > 1:
+        assert 0 <= answer["agreement"] <= 1
 
 
 def test_a_slice_yields_a_report_and_an_overlay(client):
@@ -79,7 +93,7 @@ def test_junk_is_refused_in_words_and_without_a_path(client, tmp_path):
     assert "/" not in str(caught.value)
 
 
-def test_eight_visitors_at_once_get_their_own_answers(page_url, tmp_path):
+def test_twenty_visitors_at_once_get_their_own_answers(page_url, tmp_path):
     def visit(number: int) -> tuple[str, int]:
         width = 96 + 8 * number
         path = tmp_path / f"visitor-{number}.png"
@@ -91,37 +105,39 @@ def test_eight_visitors_at_once_get_their_own_answers(page_url, tmp_path):
             assert picture.size[0] % width == 0
         return report["source"], report["width"]
 
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(visit, range(8)))
-    assert answers == [(f"visitor-{number}.png", 96 + 8 * number) for number in range(8)]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(visit, range(20)))
+    assert answers == [(f"visitor-{number}.png", 96 + 8 * number) for number in range(20)]
 
 
 def test_a_message_cannot_smuggle_markup():
-    assert "<img" not in app.refusal("Cannot read this file", "<img src=x onerror=alert(1)>.tif").message
+    assert "<img" not in refusal("Cannot read this file", "<img src=x onerror=alert(1)>.tif").message
 
 
 def test_a_failure_clears_the_last_result():
-    said, pictures, outlined, flair, facts, trouble = app.Desk({}).show("gone.tif", "unet")
+    wanted = Wanted("unet", "fill", 1, 0.5, 0.5, 0.35, slider=False)
+    said, body, _, outlined, plain, both, *words, trouble = show(Desk({}), Current("gone.tif"), wanted)
     assert "gone" in said
-    assert pictures.visible is False
-    assert (outlined, flair, facts) == (None, None, "")
+    assert body.visible is False
+    assert (outlined, plain, both) == (None, None, None)
+    assert words == ["", "", ""]
     with pytest.raises(gr.Error, match="gone"):
-        app.tell(trouble)
-    app.tell(None)
+        tell(trouble)
+    tell(None)
 
 
 def test_without_weights_the_page_comes_up_and_says_so(tmp_path):
     cascades, reasons = load_cascades(tmp_path)
     assert not cascades
     assert set(reasons) == set(SEGMENTERS)
-    texts = str(app.build_page(cascades, reasons).config["components"])
+    texts = str(build_page(cascades, reasons).config["components"])
     assert "No model to run" in texts
     assert "gate is missing" in texts
     assert str(tmp_path) not in texts
     with pytest.raises(WeightsError):
-        app.Desk(cascades).examine(str(PHANTOM), None)
+        Desk(cascades).examine(str(PHANTOM), None)
 
 
 def test_a_large_picture_is_sent_small():
     picture = np.zeros((1024, 4096, 3), np.uint8)
-    assert app.shown(picture).shape == (app.SHOWN_SIDE // 4, app.SHOWN_SIDE, 3)
+    assert shown(picture).shape == (SHOWN_SIDE // 4, SHOWN_SIDE, 3)

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-import app
 from lgg import provenance, source
 from lgg.cascade import Cascade
 from lgg.errors import WeightsError
 from lgg.models import GATE
+from lgg.page.layout import build_page
 from lgg.report import as_json
 from lgg.shelf import open_shelf
 from lgg.slice import Slice
@@ -179,7 +179,7 @@ class TestShelf:
 def test_the_page_shows_banner_and_origin(commit, hub):
     hub.faults.append(Fault(".*", status=500))
     shelf = open_shelf(REPO)
-    page = app.build_page(
+    page = build_page(
         shelf.cascades, shelf.reasons, provenance.banner_html(shelf), provenance.origin_html(shelf)
     )
     texts = str(page.config["components"])

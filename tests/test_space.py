@@ -54,7 +54,13 @@ def requirements(name: str) -> dict[str, Requirement]:
 
 class TestFiles:
     def test_only_what_the_page_needs_is_there(self, files):
-        assert {"app.py", "page.css", "requirements.txt", "pre-requirements.txt", "README.md"} <= files.keys()
+        assert {
+            "app.py",
+            "lgg/page/page.css",
+            "requirements.txt",
+            "pre-requirements.txt",
+            "README.md",
+        } <= files.keys()
         assert {
             "lgg/source.py",
             "lgg/pinned.json",
@@ -139,7 +145,7 @@ class TestRequirements:
         nodes = [node for tree in trees for node in ast.walk(tree)]
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-        # `spaces` is there on Spaces only; `app.py` does without it.
+        # `spaces` is there on Spaces only; the page does without it.
         modules = {one.split(".")[0] for one in names} - {*sys.stdlib_module_names, "lgg", "spaces"}
         imported = {canonicalize_name(packages_distributions()[one][0]) for one in modules}
         assert imported == requirements("requirements.txt").keys()

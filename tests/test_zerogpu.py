@@ -16,18 +16,21 @@ ROOT = Path(__file__).resolve().parents[1]
 PHANTOM = SHIPPED / "large-lesion.tif"
 SCRIPT = """
 import json, sys
-import app  # imports `spaces` before anything touches CUDA
+from lgg.page import zero  # imports `spaces` before anything touches CUDA
+from lgg.page.desk import Desk
 from lgg.shelf import open_shelf
 
-assert app.spaces.__file__.endswith("stand_ins/spaces.py")
+assert zero.spaces.__file__.endswith("stand_ins/spaces.py")
 cascade = open_shelf().cascades["unet-mini"]
-desk = app.Desk({"unet-mini": cascade})
-found = [desk.examine(sys.argv[1], "unet-mini")[1] for _ in range(2)]
+found = [Desk({"unet-mini": cascade}).examine(sys.argv[1], "unet-mini").prediction for _ in range(2)]
+desk = Desk({"unet-mini": cascade})
+maps = [desk.extra(sys.argv[1], "unet-mini", layer) for layer in ("why", "unsure")]
 weights = [*cascade._gate.parameters(), *cascade._segmenter.parameters()]
 print(json.dumps({
     "device": str(cascade.device),
     "gate": [one.gate_probability for one in found],
     "area": [one.area for one in found],
+    "maps": [one.shape == found[0].mask.shape and bool(0 < one.max() <= 1) for one in maps],
     "hollow": all(bool(one.isnan().all()) for one in weights),
 }))
 """
@@ -56,3 +59,4 @@ def test_the_forked_process_finds_what_the_cpu_finds(said):
     expected = Cascade.from_pretrained(architecture="unet-mini", device="cpu").predict(read_slice(PHANTOM))
     assert said["gate"] == pytest.approx([expected.gate_probability] * 2, abs=1e-5)
     assert said["area"] == pytest.approx([expected.area] * 2, abs=2)
+    assert said["maps"] == [True, True]

@@ -12,6 +12,7 @@ from huggingface_hub.repocard import metadata_load
 
 from lgg.errors import PublishError
 from lgg.models import GATE
+from lgg.scorecard import BENCHMARK
 from lgg.source import PINNED, Pin
 from lgg.weights import CONFIG_FILE, WEIGHTS_FILE, available
 from train.bundle import Files
@@ -66,6 +67,8 @@ def space_files(root: Path, pin: Pin, hardware: str, weights: Path) -> Files:
     for name in small:
         for file in (CONFIG_FILE, WEIGHTS_FILE):
             files[f"weights/{name}/{file}"] = weights / name / file
+    if (weights / BENCHMARK).is_file():  # the page's table of speeds
+        files[f"weights/{BENCHMARK}"] = weights / BENCHMARK
     files[str(PINNED.relative_to(root))] = (json.dumps(asdict(pin), indent=1) + "\n").encode()
     front = front_matter(root / "README.md", pin, hardware)
     check_front_matter(front, files)

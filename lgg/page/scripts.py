@@ -1,0 +1,24 @@
+"""The few lines of JavaScript that the page needs."""
+
+#: On a phone the result may lie outside the screen when a slice is picked.
+SCROLL_TO_RESULT = """() => {
+    const result = document.getElementById("result"), top = result.getBoundingClientRect().top;
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "auto" : "smooth"});
+}"""
+#: A picture that is pasted anywhere on the page is uploaded; Gradio's drop zone takes only drops and clicks.
+PASTE_TO_UPLOAD = """() => document.addEventListener("paste", event => {
+    const input = document.querySelector("#upload input[type=file]"), files = event.clipboardData?.files;
+    if (!input || !files?.length || input.closest("[role=tabpanel]")?.offsetParent === null) return;
+    event.preventDefault();
+    input.files = files;
+    input.dispatchEvent(new Event("change", {bubbles: true}));
+})"""
+#: The address of this page with the query given, to the clipboard; the box shows it if that is not allowed.
+COPY_LINK = """async (query) => {
+    const link = location.origin + location.pathname + query;
+    try { await navigator.clipboard.writeText(link); } catch { /* the box below holds it */ }
+    return link;
+}"""
+#: Once a file is ready: download it.
+CLICK_DOWNLOAD = """() => document.querySelector("#download-ready")?.click()"""

@@ -1,0 +1,115 @@
+"""What the tab for one slice does: values in, values out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+
+from lgg import report
+from lgg.gallery import Example
+from lgg.link import Wish, write_link
+from lgg.page.desk import Desk
+from lgg.page.messages import refusal
+from lgg.page.slice_show import Current, Wanted, layers, show, shown
+from lgg.picture import flair_picture, overlay
+from lgg.scorecard import comparison_html
+from lgg.takeaway import method_of, write_pack
+from lgg.view import Look
+from lgg.weights import Thresholds
+
+Values = tuple[Any, ...]
+PACK_NAME = "glioma-slice.zip"
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """What the handlers know."""
+
+    desk: Desk
+    examples: list[Example]
+
+    def pick(self, current: Current, *wanted: Any) -> Values:
+        """A new slice: values of `Result`, trouble, the layers on offer."""
+        *values, trouble = show(self.desk, current, Wanted(*wanted))
+        return *values, trouble, layers(current.truth is not None, Wanted(*wanted).layer)
+
+    def redraw(self, current: Current, *wanted: Any) -> Values:
+        """The same slice, shown otherwise: values of `Result`."""
+        return show(self.desk, current, Wanted(*wanted))[:-1]
+
+    def own_thresholds(self, architecture: str | None) -> tuple[float, float]:
+        """Of the mask and of the gate, as they came with the weights."""
+        cascade = self.desk.cascades.get(architecture or "")
+        own = cascade.thresholds if cascade else Thresholds()
+        return own.mask, own.gate
+
+    def side_by_side(self, current: Current) -> tuple[Any, Any]:
+        """Every architecture on the same slice, by its own thresholds."""
+        if current.path is None:
+            return gr.skip(), gr.skip()
+        try:
+            found = self.desk.compare(current.path)
+        except Exception as error:
+            raise refusal(*report.explain(error)) from None
+        pictures = []
+        for one in found:
+            picture = overlay(flair_picture(one.one, one.prediction.head), one.prediction.mask)
+            pictures.append((shown(picture), f"{report.model(one.cascade)}: {one.prediction.area:,} px"))
+        table = comparison_html([(one.cascade, one.prediction) for one in found])
+        return gr.Gallery(pictures, visible=True, columns=min(4, max(2, len(pictures)))), table
+
+    def pack(self, current: Current, *wanted: Any) -> Iterator[Any]:
+        """Everything that was found, in one archive that Gradio hands out and deletes within the hour."""
+        if current.path is None:
+            raise refusal("Nothing to download", "Pick an example or upload a slice first.")
+        chosen = Wanted(*wanted)
+        with TemporaryDirectory() as folder:
+            try:
+                examined = self.desk.examine(current.path, chosen.architecture)
+                thresholds = chosen.thresholds(examined.prediction.thresholds)
+                method = replace(method_of(examined.cascade, statistics="slice"), thresholds=thresholds)
+                path = Path(folder) / PACK_NAME
+                write_pack(path, examined.series, [examined.prediction.decided(thresholds)], method)
+            except Exception as error:
+                raise refusal(*report.explain(error)) from None
+            yield gr.DownloadButton(value=str(path))  # Gradio copies it before the folder goes
+
+    def link(self, current: Current, *wanted: Any) -> str:
+        """The query of a link that restores what is shown; an upload is never in it."""
+        chosen = Wanted(*wanted)
+        mask, gate = self.own_thresholds(chosen.architecture)
+        start = Look()
+        return write_link(
+            Wish(
+                example=current.example,
+                architecture=chosen.architecture,
+                threshold=None if chosen.threshold == mask else chosen.threshold,
+                gate=None if chosen.gate == gate else chosen.gate,
+                opacity=None if chosen.opacity == start.opacity else chosen.opacity,
+                layer=None if chosen.layer == start.layer else chosen.layer,
+                channel=None if chosen.channel == start.channel else chosen.channel,
+                slider=chosen.slider,
+            )
+        )
+
+    def wanted(self, wish: Wish, preferred: str | None) -> Wanted:
+        """The controls as a link wishes them, with the defaults for the rest."""
+        architecture = wish.architecture if wish.architecture in self.desk.cascades else preferred
+        mask, gate = self.own_thresholds(architecture)
+        start = Look()
+        return Wanted(
+            architecture,
+            wish.layer or start.layer,
+            start.channel if wish.channel is None else wish.channel,
+            mask if wish.threshold is None else wish.threshold,
+            gate if wish.gate is None else wish.gate,
+            start.opacity if wish.opacity is None else wish.opacity,
+            wish.slider,
+        )
+
+    def current(self, example: Example) -> Current:
+        """An example with its own ground truth."""
+        return Current(str(example.image), str(example.mask) if example.mask else None, example.name)

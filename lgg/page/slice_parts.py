@@ -1,0 +1,152 @@
+"""The components of the tab for one slice."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gradio as gr
+
+from lgg import report
+from lgg.gallery import Example
+from lgg.picture import flair_picture
+from lgg.reading import read_slice
+from lgg.slice import FLAIR, POST, PRE
+from lgg.view import Layer, Look
+
+#: What the result's pictures share.
+PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen", "download"]}
+LAYER_CHOICES: list[tuple[str, Layer]] = [
+    ("Fill", "fill"),
+    ("Outline", "outline"),
+    ("Heat map", "heat"),
+    ("Why (gate)", "why"),
+    ("How unsure", "unsure"),
+]
+ERRORS: tuple[str, Layer] = ("Errors", "errors")
+SEQUENCE_CHOICES = [("T1 pre", PRE), ("FLAIR", FLAIR), ("T1 post", POST)]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Components of one kind, in a fixed order."""
+
+    def all(self) -> list[Any]:
+        """All of them, as Gradio takes them for inputs and outputs."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True)
+class Choice(Parts):
+    """Where a visitor says what to look at."""
+
+    gallery: gr.Gallery
+    caption: gr.HTML
+    upload: gr.File
+    truth: gr.File
+    architecture: gr.Radio
+
+
+@dataclass(frozen=True)
+class Controls(Parts):
+    """How it is shown. Their values are the arguments of `lgg.page.slice_show.Wanted`, in this order."""
+
+    architecture: gr.Radio
+    layer: gr.Radio
+    channel: gr.Radio
+    threshold: gr.Slider
+    gate: gr.Slider
+    opacity: gr.Slider
+    slider: gr.Checkbox
+
+
+@dataclass(frozen=True)
+class Result(Parts):
+    """What is shown."""
+
+    said: gr.HTML
+    body: gr.Column
+    pictures: gr.Row
+    picture: gr.Image
+    plain: gr.Image
+    both: gr.ImageSlider
+    legend: gr.HTML
+    facts: gr.HTML
+    scores: gr.HTML
+
+
+def choice_column(examples: list[Example], choices: list[tuple[str, str]], preferred: str | None) -> Choice:
+    """Examples, uploads, architecture."""
+    gr.HTML("<h2>Pick an example</h2>", visible=bool(examples))
+    gallery = example_gallery(examples)
+    caption = gr.HTML(elem_id="caption")
+    gr.HTML("<h2>or upload a slice</h2>")
+    upload = gr.File(show_label=False, height=88, elem_id="upload")
+    gr.HTML(report.PRIVACY)
+    architecture = gr.Radio(
+        choices, value=preferred, label="Architecture", visible=bool(choices), elem_id="architecture"
+    )
+    with gr.Accordion("Compare with a ground truth", open=False, elem_id="truth-box"):
+        gr.HTML('<p class="hint">A mask of the same size, PNG or TIFF: whatever is not black is tumour.</p>')
+        truth = gr.File(show_label=False, height=88, elem_id="truth")
+    return Choice(gallery, caption, upload, truth, architecture)
+
+
+def example_gallery(examples: list[Example]) -> gr.Gallery:
+    """The examples as thumbnails of what the reading makes of them."""
+    return gr.Gallery(
+        [(flair_picture(read_slice(one.image)), one.title) for one in examples],
+        show_label=False,
+        container=False,
+        columns=3,
+        allow_preview=False,
+        format="png",
+        interactive=False,
+        buttons=[],
+        visible=bool(examples),
+        elem_id="examples",
+    )
+
+
+def result_column(
+    ready: bool, architecture: gr.Radio, thresholds: tuple[float, float]
+) -> tuple[Result, Controls]:
+    """Verdict first, then the pictures with their controls, then what was measured.
+
+    Args:
+        ready: whether there is any model to run.
+        thresholds: of the mask and of the gate, to begin with.
+    """
+    start = Look()
+    said = gr.HTML(report.empty_html(ready))
+    with gr.Column(visible=False, elem_id="body") as body:
+        with gr.Row(elem_id="pictures") as pictures:
+            picture = gr.Image(label="Outlined", elem_id="outlined", **PICTURE)
+            plain = gr.Image(label="As read", elem_id="plain", **PICTURE)
+        both = gr.ImageSlider(
+            label="Before and after",
+            visible=False,
+            format="png",
+            interactive=False,
+            elem_id="both",
+            buttons=["fullscreen"],
+        )
+        legend = gr.HTML(elem_id="legend")
+        with gr.Row(elem_id="switches"):
+            layer = gr.Radio(LAYER_CHOICES, value=start.layer, label="Show", elem_id="layer", scale=3)
+            channel = gr.Radio(
+                SEQUENCE_CHOICES, value=start.channel, label="Sequence", elem_id="sequence", scale=2
+            )
+        with gr.Row(elem_id="sliders"):
+            threshold = _slider("Mask threshold", "threshold", thresholds[0])
+            gate = _slider("Gate threshold", "gate", thresholds[1])
+            opacity = _slider("Opacity", "opacity", start.opacity)
+        slider = gr.Checkbox(
+            label="Before and after under one slider", container=False, elem_id="before-after"
+        )
+        scores = gr.HTML(elem_id="scores")
+        facts = gr.HTML(elem_id="facts")
+    result = Result(said, body, pictures, picture, plain, both, legend, facts, scores)
+    return result, Controls(architecture, layer, channel, threshold, gate, opacity, slider)
+
+
+def _slider(label: str, name: str, value: float) -> gr.Slider:
+    return gr.Slider(0, 1, value, step=0.01, label=label, elem_id=name, min_width=180, buttons=[])

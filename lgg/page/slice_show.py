@@ -1,0 +1,119 @@
+"""From what a visitor chose to what the tab for one slice shows."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from lgg import report
+from lgg.cascade import Prediction
+from lgg.page.desk import Desk, Examined
+from lgg.page.messages import Trouble
+from lgg.page.slice_parts import ERRORS, LAYER_CHOICES
+from lgg.picture import Rgb
+from lgg.plausible import implausible
+from lgg.scorecard import truth_html
+from lgg.uncertainty import calibration_error, in_words
+from lgg.view import Layer, Look, base, describe, draw, legend
+from lgg.weights import Thresholds
+
+#: Longest side of a picture that is sent to a browser.
+SHOWN_SIDE = 1536
+#: How many values `show` returns before the error: those of `lgg.page.slice_parts.Result`.
+NOTHING: tuple[Any, ...] = (gr.skip(),) * 9
+
+
+@dataclass(frozen=True)
+class Current:
+    """What one visitor looks at: paths in Gradio's cache of uploads, or of the shipped examples."""
+
+    path: str | None = None
+    truth: str | None = None
+    example: str | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The values of the controls, in the order of `lgg.page.slice_parts.Controls`."""
+
+    architecture: str | None
+    layer: Layer
+    channel: int
+    threshold: float
+    gate: float
+    opacity: float
+    slider: bool
+
+    @property
+    def look(self) -> Look:
+        """What is drawn."""
+        return Look(self.channel, self.layer, self.opacity)
+
+    def thresholds(self, own: Thresholds) -> Thresholds:
+        """The model's own thresholds, but for the two that a visitor moves."""
+        return replace(own, mask=self.threshold, gate=self.gate)
+
+
+def show(desk: Desk, current: Current, wanted: Wanted) -> tuple[Any, ...]:
+    """Values of all of `Result`, and an error or None.
+
+    A failure clears the last result. It is returned, not raised, so that its words can stay on the page.
+    """
+    if current.path is None:
+        return *NOTHING, None
+    try:
+        examined = desk.examine(current.path, wanted.architecture)
+        truth = desk.truth(current.truth, examined)
+        look = wanted.look
+        if look.layer == "errors" and truth is None:
+            look = replace(look, layer="fill")
+        extra = desk.extra(current.path, str(wanted.architecture), look.layer)
+    except Exception as error:
+        return failed(error)
+    one = examined.one
+    prediction = examined.prediction.decided(wanted.thresholds(examined.prediction.thresholds))
+    over, plain = shown(draw(one, prediction, look, extra, truth)), shown(base(one, prediction, look))
+    words = describe(look, prediction)
+    label = f"{report.model(examined.cascade)}: {'outlined' if prediction.area else 'nothing outlined'}"
+    sides = not wanted.slider
+    return (
+        _said(examined, prediction),
+        gr.Column(visible=True),
+        gr.Row(visible=sides),
+        gr.Image(over if sides else None, label=label, alt_text=words),
+        gr.Image(plain if sides else None, alt_text=f"{words.split(' with ')[0].rstrip('.')} alone."),
+        gr.ImageSlider((plain, over) if wanted.slider else None, visible=wanted.slider),
+        f'<p class="hint">{legend(look, truth is not None)}</p>',
+        report.facts_html(one, prediction, examined.cascade),
+        truth_html(prediction, truth) if truth is not None else "",
+        None,
+    )
+
+
+def failed(error: Exception) -> tuple[Any, ...]:
+    """What stands there instead of a result, and the error in words."""
+    trouble: Trouble = report.explain(error)
+    hidden = (gr.Column(visible=False), gr.skip(), None, None, None, "", "", "")
+    return report.error_html(*trouble), *hidden, trouble
+
+
+def layers(truth: bool, layer: Layer) -> gr.Radio:
+    """The layers on offer: errors only where there is a ground truth to err against."""
+    choices = [*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES
+    return gr.Radio(choices, value="fill" if layer == "errors" and not truth else layer)
+
+
+def shown(picture: Rgb) -> Rgb:
+    """A picture small enough to send."""
+    image = Image.fromarray(picture)
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return np.asarray(image)
+
+
+def _said(examined: Examined, prediction: Prediction) -> str:
+    error = calibration_error(examined.cascade.gate_config)
+    sure = in_words(prediction.gate_probability, error)
+    warning = report.warning_html(implausible(examined.one, prediction.head))
+    return report.verdict_html(examined.one, prediction, sure) + warning

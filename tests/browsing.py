@@ -1,0 +1,51 @@
+"""What browser tests of the page share: a page that must stay clean, and a visitor's few gestures."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, expect
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PATIENCE_MS = 120_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@contextmanager
+def visit(browser: Browser, url: str, viewport: dict[str, int], query: str = "") -> Iterator[Page]:
+    """An open page. Whatever a test does, nothing may appear in the console and no other host be asked."""
+    context = browser.new_context(
+        viewport=viewport, reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"]
+    )
+    one = context.new_page()
+    one.set_default_timeout(PATIENCE_MS)
+    complaints, hosts = [], set()
+    one.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    one.on("pageerror", lambda error: complaints.append(str(error)))
+    one.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
+    one.goto(url + query)
+    expect(one.locator("#examples button.thumbnail-item")).to_have_count(6)
+    yield one
+    width = one.evaluate("document.documentElement.scrollWidth")
+    context.close()
+    assert width <= viewport["width"], "no sideways scrolling"
+    assert complaints == []
+    assert hosts - {""} == {urlsplit(url).netloc}, "data: and blob: addresses have no host"
+
+
+def pick(page: Page, title: str) -> None:
+    """Click an example."""
+    picture = page.get_by_alt_text(title, exact=True)
+    page.locator("#examples button.thumbnail-item", has=picture).click()
+
+
+def upload(page: Page, path) -> None:
+    """Hand a slice to the drop zone."""
+    page.locator("#upload input[type=file]").set_input_files(path)
+
+
+def slide(page: Page, name: str, value: float) -> None:
+    """Type a value into a slider's number, as a visitor may instead of dragging."""
+    number = page.locator(f"#{name} input[type=number]")
+    number.fill(str(value))
+    number.press("Tab")
