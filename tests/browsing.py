@@ -7,15 +7,20 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, expect
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 120_000
+PATIENCE_MS = 15_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
 @contextmanager
-def visit(browser: Browser, url: str, viewport: dict[str, int], query: str = "") -> Iterator[Page]:
+def visit(
+    browser: Browser, url: str, viewport: dict[str, int], query: str = "", scheme: str = "light"
+) -> Iterator[Page]:
     """An open page. Whatever a test does, nothing may appear in the console and no other host be asked."""
     context = browser.new_context(
-        viewport=viewport, reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"]
+        viewport=viewport,
+        reduced_motion="reduce",
+        color_scheme=scheme,
+        permissions=["clipboard-read", "clipboard-write"],
     )
     one = context.new_page()
     one.set_default_timeout(PATIENCE_MS)

@@ -13,6 +13,7 @@ from lgg.errors import SliceError, WeightsError
 from lgg.explain import grad_cam
 from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
+from lgg.plausible import implausible
 from lgg.reading import read_mask
 from lgg.series import AmbiguousSeriesError, Series, read_series
 from lgg.slice import Slice
@@ -26,13 +27,15 @@ Map = NDArray[np.float32]
 class Examined:
     """A slice and what a cascade says of it, by the cascade's own thresholds; the segmenter always ran.
 
-    `series` is the same slice as it was read, with the way back to its source's own grid.
+    `series` is the same slice as it was read, with the way back to its source's own grid; `warnings` say why
+    the networks were not made for it.
     """
 
     series: Series
     one: Slice
     prediction: Prediction
     cascade: Cascade
+    warnings: tuple[str, ...]
 
     @property
     def bytes(self) -> int:
@@ -108,7 +111,9 @@ class Desk:
             raise WeightsError("There are no weights to run. Train or download them, then restart.")
         # By the upload's own name: within a series it would be called `page 1`.
         one = replace(series.slices()[0], source=series.source)
-        return Examined(series, one, self._predict(one, architecture), self.cascades[architecture])
+        prediction = self._predict(one, architecture)
+        warnings = implausible(one, prediction.head)
+        return Examined(series, one, prediction, self.cascades[architecture], warnings)
 
     def _run(self, one: Slice, architecture: str) -> Prediction:
         # By name: ZeroGPU sends arguments to another process, and the cascade is there already.

@@ -59,7 +59,7 @@ class Handlers:
             picture = overlay(flair_picture(one.one, one.prediction.head), one.prediction.mask)
             pictures.append((shown(picture), f"{report.model(one.cascade)}: {one.prediction.area:,} px"))
         table = comparison_html([(one.cascade, one.prediction) for one in found])
-        return gr.Gallery(pictures, visible=True, columns=min(4, max(2, len(pictures)))), table
+        return gr.update(value=pictures, visible=True, columns=min(4, max(2, len(pictures)))), table
 
     def pack(self, current: Current, *wanted: Any) -> Iterator[Any]:
         """Everything that was found, in one archive that Gradio hands out and deletes within the hour."""

@@ -13,8 +13,8 @@ from lgg.page.desk import Desk, Examined
 from lgg.page.messages import Trouble
 from lgg.page.slice_parts import ERRORS, LAYER_CHOICES
 from lgg.picture import Rgb
-from lgg.plausible import implausible
 from lgg.scorecard import truth_html
+from lgg.slice import SEQUENCES
 from lgg.uncertainty import calibration_error, in_words
 from lgg.view import Layer, Look, base, describe, draw, legend
 from lgg.weights import Thresholds
@@ -82,9 +82,10 @@ def show(desk: Desk, current: Current, wanted: Wanted) -> tuple[Any, ...]:
         _said(examined, prediction),
         gr.Column(visible=True),
         gr.Row(visible=sides),
-        gr.Image(over if sides else None, label=label, alt_text=words),
-        gr.Image(plain if sides else None, alt_text=f"{words.split(' with ')[0].rstrip('.')} alone."),
-        gr.ImageSlider((plain, over) if wanted.slider else None, visible=wanted.slider),
+        # Not gr.Image(…): a component of its own would write each picture once more, as lossy WebP.
+        gr.update(value=over if sides else None, label=label, alt_text=words),
+        gr.update(value=plain if sides else None, alt_text=f"{SEQUENCES[look.channel]} alone."),
+        gr.update(value=(plain, over) if wanted.slider else None, visible=wanted.slider),
         f'<p class="hint">{legend(look, truth is not None)}</p>',
         report.facts_html(one, prediction, examined.cascade),
         truth_html(prediction, truth) if truth is not None else "",
@@ -115,5 +116,5 @@ def shown(picture: Rgb) -> Rgb:
 def _said(examined: Examined, prediction: Prediction) -> str:
     error = calibration_error(examined.cascade.gate_config)
     sure = in_words(prediction.gate_probability, error)
-    warning = report.warning_html(implausible(examined.one, prediction.head))
+    warning = report.warning_html(examined.warnings)
     return report.verdict_html(examined.one, prediction, sure) + warning

@@ -17,7 +17,7 @@ from lgg.page.messages import tell
 from lgg.page.slice_extras import connect_extras, extras_row
 from lgg.page.slice_handlers import Handlers, Values
 from lgg.page.slice_parts import Choice, Controls, Result, choice_column, result_column
-from lgg.page.slice_show import Current, Wanted, failed, show
+from lgg.page.slice_show import Current, Wanted, show
 from lgg.scorecard import architectures_html
 
 
@@ -99,8 +99,9 @@ def _connect(
         try:
             handlers.desk.truth(path, handlers.desk.examine(here.path, Wanted(*values).architecture))
         except Exception as error:  # the slice stays; only the mask is refused
-            *_, failure = failed(error)
-            return *handlers.pick(here, *values)[:-2], failure, gr.skip(), here, None
+            failure = report.explain(error)
+            *said, _ = handlers.redraw(here, *values)  # the last of `Result` is where scores would stand
+            return *said, report.error_html(*failure), failure, gr.skip(), here, None
         return *handlers.pick(mine, *values), mine, gr.skip()
 
     def on_switch(name: str, here: Current, *values: Any) -> Values:
