@@ -1,16 +1,21 @@
 """The example slices that a visitor can pick: the shipped phantoms, or a folder of one's own."""
 
 import json
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lgg.errors import DataError
 
+log = logging.getLogger("lgg.page")
 #: The list of a folder's examples, in display order.
 INDEX = "examples.json"
 #: The phantoms that ship with the package.
 SHIPPED = Path(__file__).parent / "examples"
+#: Examples of whoever runs the page, such as real slices that must not be shared; git ignores the folder.
+OWN = Path(os.environ.get("LGG_EXAMPLES") or Path(__file__).parents[1] / "examples")
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,23 @@ def load_examples(folder: Path | None = None) -> list[Example]:
     if len({example.name for example in examples}) < len(examples):
         raise DataError(f"{INDEX} uses a name twice; each example needs its own.")
     return examples
+
+
+def all_examples() -> list[Example]:
+    """The shipped examples and then one's own, if there are any; a damaged folder costs only its own.
+
+    One's own cannot take a shipped example's name, which links hold.
+    """
+    found: list[Example] = []
+    for folder in (SHIPPED, OWN):
+        if folder is OWN and not (folder / INDEX).is_file():
+            continue
+        try:
+            names = {one.name for one in found}
+            found += [one for one in load_examples(folder) if one.name not in names]
+        except DataError as error:
+            log.error("Examples are left out: %s", error)
+    return found
 
 
 def _example(folder: Path, entry: Any, number: int) -> Example:  # noqa: ANN401 (whatever JSON holds)

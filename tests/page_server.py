@@ -60,6 +60,7 @@ def serve_page(weights: Path, scratch: Path) -> Iterator[str]:
     scratch.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
         "LGG_WEIGHTS": str(weights),
+        "LGG_EXAMPLES": str(scratch / "none"),
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(scratch / "uploads"),
     }

@@ -1,14 +1,11 @@
 """The whole page: header, tabs, footer, API."""
 
-import logging
-
 import gradio as gr
 
 from lgg import report
 from lgg.about import about_html
 from lgg.cascade import Cascade
-from lgg.errors import DataError
-from lgg.gallery import Example, load_examples
+from lgg.gallery import all_examples
 from lgg.models import TITLES
 from lgg.page.api import offer_api
 from lgg.page.desk import Desk
@@ -22,7 +19,7 @@ def build_page(
     cascades: dict[str, Cascade], reasons: dict[str, str], banner: str = "", origin: str = ""
 ) -> gr.Blocks:
     """The whole page; `banner` and `origin` are HTML about its weights, see `lgg.provenance`."""
-    desk, examples = Desk(cascades), examples_or_none()
+    desk, examples = Desk(cascades), all_examples()
     choices = [(TITLES[name], name) for name in cascades]
     with gr.Blocks(title=report.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         gr.HTML(report.HEADER)
@@ -37,12 +34,3 @@ def build_page(
         connect_load(page)
         offer_api(desk, choices)
     return page
-
-
-def examples_or_none() -> list[Example]:
-    """The examples; a damaged folder costs the gallery, not the page."""
-    try:
-        return load_examples()
-    except DataError as error:
-        logging.getLogger("lgg.page").error("No examples: %s", error)
-        return []
