@@ -44,14 +44,11 @@ def choose(patients: dict[str, list[SliceFiles]], count: int) -> list[Pick]:
         areas = load_volume(slices).masks.sum((1, 2))
         largest = int(areas.max(initial=0))
         wanted = (1.0, 0.2, 0.0)[number % 3]
-        # An empty one from the volume's middle third: at its ends there is little head to see.
-        third = len(slices) // 3
-        middle = range(third, max(third + 1, len(slices) - third))
-        tumour = np.flatnonzero(areas).tolist()
-        row = min(
-            tumour if wanted and tumour else middle,
-            key=lambda one: (abs(areas[one] / max(1, largest) - wanted), one),
-        )
+        tumour, empty = np.flatnonzero(areas).tolist(), np.flatnonzero(areas == 0).tolist()
+        if wanted and tumour:
+            row = min(tumour, key=lambda one: abs(areas[one] / largest - wanted))
+        else:  # near the middle: at its ends there is little head to see
+            row = min(empty or tumour, key=lambda one: abs(one - len(slices) / 2))
         picks.append(Pick(slices[row], int(areas[row]), float(areas[row] / max(1, largest))))
     return picks
 
