@@ -99,9 +99,10 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
     if job.architecture != GATE:
         load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)  # now, not after hours of training
     teacher = None if job.teacher is None else load_teacher(job.teacher, job.sides["train"])
-    start, began_from, minutes = None, "", 0.0
-    state: dict[str, Any] = {}
-    for recipe, folder in zip(job.stages, folders, strict=True):
+    kept: dict[str, Any] = {}
+    stages: list[Recipe] = []
+    began_from, minutes = "", 0.0
+    for number, (recipe, folder) in enumerate(zip(job.stages, folders, strict=True), start=1):
         log.info("%s, %s, in the run '%s'", job.architecture, folder.name, job.home.name)
         slices = tuple(
             load_keys(job.patients, job.sides[side], recipe.size) for side in ("train", "validation")
@@ -111,15 +112,18 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
             recipe,
             (slices[0], slices[1]),
             folder,
-            start=start,
+            start=kept.get("best"),
             resume=resume and (folder / CHECKPOINT).exists(),
             teacher=teacher,
             memory=job.memory,
             watch=watch,
         )
-        start = state["best"]
         began_from = began_from or state["initialised"]
         minutes += state["seconds"] / 60
+        if _better(state, kept):
+            kept, stages = state, job.stages[:number]
+        else:
+            log.info("%s was not better on the validation side: the stage before it is kept.", folder.name)
     if not make_accelerator().is_main_process:
         return ""
     split: dict[str, Any] = {"protocol": job.protocol}
@@ -128,8 +132,15 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
     if job.teacher is not None:
         training["teacher"] = job.teacher.name
     logs = [row | {"stage": number} for number, one in enumerate(folders, 1) for row in read_log(one)]
-    export(state, job.stages, split, training, logs, job.target)
+    export(kept, stages, split, training, logs, job.target)
     return f"{job.architecture} in {job.target}: {choose(job)}"
+
+
+def _better(state: dict[str, Any], kept: dict[str, Any]) -> bool:
+    """Whether a stage's best epoch is the best so far; judged by another measure, the later one counts."""
+    if not kept or state["recipe"]["best_by"] != kept["recipe"]["best_by"]:
+        return True
+    return bool(state["best_score"] >= kept["best_score"])
 
 
 def sides_of(patients: Patients, protocol: Protocol, limit: int | None = None) -> dict[Side, list[str]]:
