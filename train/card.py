@@ -25,6 +25,9 @@ commercial use. Code: MIT."""
 CITATION = """Cite the data set's papers: Buda, Saha, Mazurowski, *Computers in Biology and Medicine* 109
 (2019), and Mazurowski et al., *Journal of Neuro-Oncology* (2017); and this software by its CITATION.cff."""
 
+#: How every card ends.
+CLOSING = ("## Limits", LIMITS, "## Licence and citation", LICENCES, CITATION)
+
 
 def write_card(folder: Path, config: ModelConfig) -> None:
     """Write the card; the same config gives the same bytes."""
@@ -59,11 +62,7 @@ def card_text(config: ModelConfig, repo: str = "") -> str:
         results_table(config.metrics),
         "## By site",
         sites_table(config),
-        "## Limits",
-        LIMITS,
-        "## Licence and citation",
-        LICENCES,
-        CITATION,
+        *CLOSING,
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from lgg.models import GATE, TITLES
 from lgg.weights import ModelConfig
-from train.card import CITATION, LICENCES, LIMITS, USE, load_snippet
+from train.card import CLOSING, USE, load_snippet
 from train.card_metadata import SHOWN, collection_front_matter
 from train.card_sites import sites_table
 
@@ -45,11 +45,7 @@ def collection_text(
         "All rows: [results.json](results.json).",
         f"## {TITLES[best.architecture]} by site",
         sites_table(best),
-        "## Limits",
-        LIMITS,
-        "## Licence and citation",
-        LICENCES,
-        CITATION,
+        *CLOSING,
     ]
     return "\n\n".join(sections) + "\n"
 
