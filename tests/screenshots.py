@@ -1,54 +1,128 @@
-"""Draws the README's two pictures of the page: `python -m tests.screenshots`.
+"""Draws the page: `python -m tests.screenshots` for the README, `--all DIR` every state at both widths.
 
 With the repository's weights (or `$LGG_WEIGHTS`) and the shipped phantoms only; nobody's scan is in them.
 """
 
+import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, expect
 
 from lgg.cascade import DEFAULT_ARCHITECTURE
+from lgg.gallery import load_examples
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, available
+from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, pick, upload
 from tests.page_server import ROOT, chromium, serve_page
 
-PICTURES = {
-    "page.png": {"width": 1280, "height": 900},
-    "page-phone.png": {"width": 390, "height": 844},
+README = {"page.png": DESKTOP, "page-phone.png": PHONE}
+
+
+def _example(page: Page) -> None:
+    pick(page, load_examples()[0].title)
+    expect(page.locator("#facts dl")).to_be_visible()
+    for picture in ("#outlined img", "#plain img"):
+        expect(page.locator(picture)).to_have_js_property("complete", True)
+
+
+def _layer(name: str) -> Callable[[Page], None]:
+    def choose(page: Page) -> None:
+        _example(page)
+        before = page.locator("#outlined img").get_attribute("src")
+        page.locator("#layer label", has_text=name).click()
+        expect(page.locator("#outlined img")).not_to_have_attribute("src", str(before))
+
+    return choose
+
+
+def _slider(page: Page) -> None:
+    _example(page)
+    page.locator("#before-after input").check()
+    expect(page.locator("#both img")).to_have_count(2)
+
+
+def _compare(page: Page) -> None:
+    _example(page)
+    page.get_by_role("button", name="Compare all architectures").click()
+    expect(page.locator("#comparison table")).to_be_visible()
+    expect(page.locator("#side-by-side img").first).to_be_visible()
+
+
+def _junk(page: Page) -> None:
+    upload(page, {"name": "holiday.tif", "mimeType": "image/tiff", "buffer": b"not a picture at all " * 20})
+    expect(page.locator("#result .verdict.error")).to_be_visible()
+
+
+def _about(page: Page) -> None:
+    page.get_by_role("tab", name="About").click()
+    expect(page.locator(".about")).to_be_visible()
+
+
+#: State → how a visitor gets there.
+STATES: dict[str, Callable[[Page], None]] = {
+    "start": lambda page: None,
+    "example": _example,
+    "heat": _layer("Heat map"),
+    "why": _layer("Why"),
+    "unsure": _layer("How unsure"),
+    "errors": _layer("Errors"),
+    "slider": _slider,
+    "compare": _compare,
+    "junk": _junk,
+    "about": _about,
 }
-PATIENCE_MS = 120_000
 
 
-def draw(browser: Browser, url: str, path: Path, viewport: dict[str, int]) -> None:
-    """One picture: the first example, examined."""
-    context = browser.new_context(viewport=viewport, color_scheme="light", reduced_motion="reduce")
+def draw(
+    browser: Browser, url: str, path: Path, viewport: dict[str, int], state: str, scheme: str, whole: bool
+) -> None:
+    """One picture. `whole`: the page to its end, not just what fits the screen."""
+    context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
-    page.locator("#examples button.thumbnail-item").first.click()
-    page.locator("#facts dl").wait_for()
-    for picture in ("#outlined img", "#plain img"):
-        page.locator(picture).wait_for()
-        page.wait_for_function("picture => document.querySelector(picture).complete", arg=picture)
+    expect(page.locator("#examples button.thumbnail-item")).to_have_count(6)
+    STATES[state](page)
     page.mouse.move(0, 0)
-    page.screenshot(path=path)
+    page.wait_for_timeout(300)  # what moves has come to rest
+    page.screenshot(path=path, full_page=whole)
     context.close()
 
 
 def main() -> None:
-    """Both pictures, into `docs`."""
+    """The README's pictures into `docs`, or all states into a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", type=Path, metavar="DIR", help="every state, light and dark, both widths")
+    everything = parser.parse_args().all
     weights = Path(os.environ.get("LGG_WEIGHTS", REPOSITORY_WEIGHTS))
     if not {GATE, DEFAULT_ARCHITECTURE} <= set(available(weights)):
         raise SystemExit(f"The pictures need weights: {GATE} and {DEFAULT_ARCHITECTURE}. Train them first.")
-    folder = ROOT / "docs"
-    folder.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        with serve_page(weights, Path(scratch)) as url, chromium() as browser:
-            for name, viewport in PICTURES.items():
-                draw(browser, url, folder / name, viewport)
-    print(f"Drawn: {', '.join(PICTURES)}, in docs.")
+    folder = everything or ROOT / "docs"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        serve_page(weights, Path(scratch)) as url,
+        chromium() as one,
+    ):
+        if everything is None:
+            for name, viewport in README.items():
+                draw(one, url, folder / name, viewport, "example", "light", whole=False)
+            return
+        for state in STATES:
+            for scheme in ("light", "dark"):
+                for width, viewport in (("desktop", DESKTOP), ("phone", PHONE)):
+                    draw(
+                        one,
+                        url,
+                        folder / f"{state}-{width}-{scheme}.png",
+                        viewport,
+                        state,
+                        scheme,
+                        whole=True,
+                    )
 
 
 if __name__ == "__main__":
