@@ -132,6 +132,8 @@ class SeriesEvents:
             path.write_bytes(data)
             # Gradio copies the file when it takes this value, before it asks for the next.
             yield {"surface": gr.Model3D(str(path), visible=True, label=label)}
+        # The last answer is sent twice, and a model that comes again while its viewer loads is never drawn.
+        yield {"turn": gr.skip()}
 
     def archive(self, order: Order, settings: Settings) -> Iterator[Updates]:
         """Everything that was found, as a ZIP archive."""
@@ -200,6 +202,7 @@ CLEARED: Updates = {
     "surface": gr.Model3D(None, visible=False),
     "save": gr.DownloadButton(value=None, visible=False),
 }
+TURNING: Updates = {"surface": gr.Model3D(visible=True)}
 #: Other files have other volumes.
 OTHER_FILES: Updates = {"asked": False, "sequences": gr.Column(visible=False)}
 STOPPED: Updates = {**CLEARED, **IDLE, "said": CANCELLED}

@@ -14,6 +14,7 @@ from lgg.errors import SeriesError
 from lgg.page.series_events import (
     OTHER_FILES,
     STOPPED,
+    TURNING,
     WAITING,
     SeriesEvents,
     Settings,
@@ -230,7 +231,9 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     for control in look[:3]:
         control.input(one(events.slice), place, outputs, **VIEW)
     parts["threshold"].input(one(events.threshold), place, outputs, **VIEW)
-    parts["turn"].click(made(events.surface), place[1:], outputs, show_progress_on=[parts["turn"]], **RUN)
+    # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
+    opened = parts["turn"].click(lambda: named(TURNING), None, outputs, queue=False, **quiet)
+    opened.then(made(events.surface), place[1:], outputs, show_progress_on=[parts["surface"]], **RUN)
     parts["prepare"].click(
         made(events.archive), place[1:], outputs, show_progress_on=[parts["prepare"]], **RUN
     ).success(None, js=SAVE)
