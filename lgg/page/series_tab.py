@@ -201,7 +201,7 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
 
         return answer
 
-    def on_pick(order: Order, *rest: object, event: gr.EventData) -> dict[Any, Any]:
+    def on_pick(event: gr.EventData, order: Order, *rest: object) -> dict[Any, Any]:
         return one(events.slice)(event.slice, order, *rest)
 
     def made(handler: Callable[[Order, Settings], Iterator[Updates]]) -> Callable[..., Iterator[dict]]:
