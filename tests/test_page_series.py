@@ -121,7 +121,7 @@ def test_another_threshold_decides_all_slices_anew(page, zipped):
     field.fill("1")
     field.press("Enter")
     expect(page.locator("#series-facts")).not_to_have_text(before)
-    page.get_by_label("Heat map").click()
+    page.locator("#series-settings").get_by_role("radio", name="Heat map").check()
     expect(page.locator("#series-picture img")).to_have_attribute("alt", re.compile("heat map"))
 
 

@@ -113,10 +113,10 @@ def test_a_visitors_choice_becomes_an_assignment():
 
 def test_a_failure_clears_the_last_result_and_says_why(desk, tmp_path):
     (tmp_path / "junk.tif").write_bytes(b"no picture" * 50)
-    *_, said, idle = SeriesEvents(desk).start([str(tmp_path / "junk.tif")], "unet", False, [], Settings())
+    *_, said = SeriesEvents(desk).start([str(tmp_path / "junk.tif")], "unet", False, [], Settings())
     assert "not an image" in said["said"]
     assert str(tmp_path) not in said["said"]
-    assert idle["stop"].visible is False
+    assert said["stop"].visible is False
 
 
 def test_sequences_are_asked_for_and_then_used(desk, tmp_path):
@@ -126,12 +126,12 @@ def test_sequences_are_asked_for_and_then_used(desk, tmp_path):
         (tmp_path / f"{name}.nii.gz").write_bytes(data)
     paths = sorted(str(path) for path in tmp_path.iterdir())
     events = SeriesEvents(desk)
-    *_, asked, _ = events.start(paths, "unet", False, [], Settings())
+    *_, asked = events.start(paths, "unet", False, [], Settings())
     assert asked["asked"] is True
     assert "&lt;c&gt;" in asked["said"]
     assert "<c>" not in asked["said"]
     assert asked["flair"].choices == [(f"{name}.nii", f"{name}.nii") for name in ("<c>", "a", "b")]
-    *_, shown, _ = events.start(paths, "unet", True, ["a.nii", "b.nii", ""], Settings())
+    *_, shown = events.start(paths, "unet", True, ["a.nii", "b.nii", ""], Settings())
     assert shown["order"].assignment == (("a.nii", "pre"), ("b.nii", "flair"))
     assert len(desk.result(shown["order"])) == 3
 

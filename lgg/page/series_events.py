@@ -5,6 +5,7 @@ result and says why where the result would stand.
 """
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ CANCELLED = """<section class="verdict empty" role="status"><h2>Cancelled</h2>
 SURFACE, ARCHIVE = "tumour.glb", "segmentation.zip"
 #: Longest side of a picture that is sent to a browser.
 SHOWN_SIDE = 1536
+#: Seconds between two answers that must both arrive.
+PAUSE = 0.5
 NONE = "(none: FLAIR stands in)"
 
 Updates = dict[str, Any]
@@ -87,22 +90,24 @@ class SeriesEvents:
             asked: whether the visitor was asked which volume is which sequence.
             roles: the volumes chosen for `ROLES`.
         """
-        yield {**CLEARED, "start": gr.Button(interactive=False), "stop": gr.Button(visible=True)}
+        # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
+        # loses some, but not the last.
+        last: Updates = {}
         try:
             order = Order(tuple(files or ()), architecture, assigned(roles) if asked else ())
             for progress in self.desk.examine(order):
                 if progress.result is None:
                     now = series_report.progress_html(progress.done, progress.slices, progress.seconds)
-                    yield {"said": now}
+                    yield {**CLEARED, **RUNNING, "said": now}
                 else:
-                    yield self._opened(order, progress.result, settings)
+                    last = self._opened(order, progress.result, settings)
         except AmbiguousSeriesError as error:
             guesses = {one.guess: one.key for one in error.candidates if one.guess is not None}
             said = report.error_html("Which volume is which?", str(error))
-            yield {"said": said, **_asking(error.candidates, guesses)}
+            last = {**CLEARED, "said": said, **_asking(error.candidates, guesses)}
         except Exception as error:
-            yield {"said": report.error_html(*report.explain(error))}
-        yield IDLE
+            last = failed(error)
+        yield {**last, **IDLE}
 
     def slice(self, number: float, order: Order, settings: Settings) -> Updates:
         """Another slice, or the same one shown in another way."""
@@ -111,13 +116,8 @@ class SeriesEvents:
         return {"picture": self._picture(result, number, order, settings), "slider": number}
 
     def threshold(self, number: float, order: Order, settings: Settings) -> Updates:
-        """Other outlines in all slices; no network runs."""
-        result = self.desk.result(order)
-        chosen = result.decided(settings.thresholds(result.thresholds))
-        return {
-            **self._said(order, chosen, round(number)),
-            "picture": self._picture(result, round(number), order, settings),
-        }
+        """What other outlines in all slices amount to; the picture follows. No network runs."""
+        return self._said(order, self._decided(order, settings), round(number))
 
     def surface(self, order: Order, settings: Settings) -> Iterator[Updates]:
         """The tumour in 3D."""
@@ -132,8 +132,10 @@ class SeriesEvents:
             path.write_bytes(data)
             # Gradio copies the file when it takes this value, before it asks for the next.
             yield {"surface": gr.Model3D(str(path), visible=True, label=label)}
-        # The last answer is sent twice, and a model that comes again while its viewer loads is never drawn.
-        yield {"turn": gr.skip()}
+            # The last answer is sent twice, and a model that comes again while its viewer loads is never
+            # drawn; so the last one is another, and late enough for the first not to be lost.
+            time.sleep(PAUSE)
+            yield {"turn": gr.skip()}
 
     def archive(self, order: Order, settings: Settings) -> Iterator[Updates]:
         """Everything that was found, as a ZIP archive."""
@@ -164,7 +166,6 @@ class SeriesEvents:
             **self._said(order, result, number),
             **(_asking(series.candidates, series.chosen) if more else {}),
             "order": order,
-            "view": gr.Column(visible=True),
             "picture": self._picture(result, number, order, settings),
             "slider": gr.Slider(maximum=max(len(result), 2), value=number, visible=len(result) > 1),
             "channel": gr.Radio(value=settings.channel, visible=not series.flair_only),
@@ -191,11 +192,11 @@ class SeriesEvents:
         return gr.Image(_sent(draw(one, prediction, settings.look)), alt_text=words)
 
 
-#: How the tab looks while nothing runs, and while there is no result.
+#: How the tab looks while a series is examined, while none is, and while there is no result.
+RUNNING: Updates = {"start": gr.Button(interactive=False), "stop": gr.Button(visible=True)}
 IDLE: Updates = {"start": gr.Button(interactive=True), "stop": gr.Button(visible=False)}
 CLEARED: Updates = {
     "order": None,
-    "view": gr.Column(visible=False),
     "picture": None,
     "chart": "",
     "facts": "",

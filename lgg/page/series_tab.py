@@ -81,7 +81,9 @@ def series_tab(desk: Models, choices: Sequence[tuple[str, str]], preferred: str 
             parts |= _controls(choices, preferred)
         with gr.Column(scale=5, min_width=280, elem_id="series-result"):
             parts["said"] = gr.HTML(WAITING, elem_id="series-said")
-            with gr.Column(visible=False, elem_id="series-view") as parts["view"]:
+            # The style hides it while there is no plot: in Gradio 6.31 what comes together with its column,
+            # shortly after other answers, is sometimes lost.
+            with gr.Column(elem_id="series-view"):
                 parts |= _view()
     _connect(parts, SeriesEvents(series_desk))
     return series_desk
@@ -230,7 +232,10 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     parts["chart"].select(on_pick, place[1:], outputs, **VIEW)
     for control in look[:3]:
         control.input(one(events.slice), place, outputs, **VIEW)
-    parts["threshold"].input(one(events.threshold), place, outputs, **VIEW)
+    # The picture comes last, by what the controls say then: other answers may have come in between.
+    parts["threshold"].input(one(events.threshold), place, outputs, **VIEW).then(
+        one(events.slice), place, outputs, **VIEW
+    )
     # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
     opened = parts["turn"].click(lambda: named(TURNING), None, outputs, queue=False, **quiet)
     opened.then(made(events.surface), place[1:], outputs, show_progress_on=[parts["surface"]], **RUN)
