@@ -1,7 +1,7 @@
 """The predictor: slices in, gate probabilities and tumour masks out, numpy on both sides."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lgg.errors import SliceError, WeightsError
 from lgg.gating import Gating, decide, gate_passes
 from lgg.models import GATE, SEGMENTERS
-from lgg.preprocess import Placement, StatisticsMode, measure, network_input, restore
+from lgg.preprocess import Placement, Statistics, StatisticsMode, measure, network_input, restore
 from lgg.slice import Slice
 from lgg.source import Source, find_address, obtain
 from lgg.weights import ModelConfig, Thresholds, load_model
@@ -87,6 +87,10 @@ class Maps:
     segmented: NDArray[np.bool_]
     heads: NDArray[np.bool_]
     milliseconds: dict[str, float]
+
+
+#: Runs both networks on some slices, as `Cascade.batch` does: pixels, heads, statistics, gating → answers.
+RunBatch = Callable[[NDArray[np.float32], NDArray[np.bool_], Sequence[Statistics], Gating | None], Maps]
 
 
 class Cascade:
@@ -170,14 +174,43 @@ class Cascade:
         Raises:
             SliceError: there are none, or their sizes differ.
         """
+        batches = self.predict_batches(slices, gating, always_segment)
+        return [prediction for batch in batches for prediction in batch]
+
+    def predict_batches(
+        self,
+        slices: Sequence[Slice],
+        gating: Gating = "hard",
+        always_segment: bool = False,
+        *,
+        size: int = BATCH,
+        run: RunBatch | None = None,
+    ) -> Iterator[list[Prediction]]:
+        """As `predict_series`, batch after batch, so that progress can be shown, or the rest be left.
+
+        The statistics are measured once, over the whole volume, before the first batch.
+
+        Args:
+            size: slices of a batch.
+            run: what runs a batch, `batch` of this cascade unless another process has to.
+
+        Raises:
+            SliceError: there are no slices, or their sizes differ; at the first batch.
+        """
         if not slices:
             raise SliceError("The series is empty. Upload at least one slice.")
         if len({one.size for one in slices}) > 1:
             raise SliceError("The slices differ in size, so they are not one series. Upload them one by one.")
-        maps = self.maps(
-            np.stack([one.pixels for one in slices]), "volume", None if always_segment else gating
-        )
-        return self._predictions(maps, slices, gating)
+        clock = time.perf_counter()
+        pixels = np.stack([one.pixels for one in slices])
+        heads, found = measure(pixels, "volume")
+        measured = 1000 * (time.perf_counter() - clock) / len(slices)
+        skip = None if always_segment else gating
+        for start in range(0, len(slices), size):
+            part = slice(start, start + size)
+            maps = (run or self.batch)(pixels[part], heads[part], found[part], skip)
+            maps.milliseconds["preprocess"] += measured * len(maps.gate)
+            yield self._predictions(maps, slices[part], gating)
 
     def maps(self, pixels: NDArray[np.float32], mode: StatisticsMode, gating: Gating | None = None) -> Maps:
         """Run the networks.
@@ -189,7 +222,27 @@ class Cascade:
         """
         clock = time.perf_counter()
         heads, found = measure(pixels, mode)
-        gate_input = network_input(pixels, found, self.gate_config.input_size)
+        measured = 1000 * (time.perf_counter() - clock)
+        maps = self.batch(pixels, heads, found, gating)
+        maps.milliseconds["preprocess"] += measured
+        return maps
+
+    def batch(
+        self,
+        pixels: NDArray[np.float32],
+        heads: NDArray[np.bool_],
+        found: Sequence[Statistics],
+        gating: Gating | None = None,
+    ) -> Maps:
+        """Run the networks on slices that were measured before, maybe as part of a larger volume.
+
+        Args:
+            pixels: (N, H, W, 3) float32.
+            heads, found: the N heads and statistics that `lgg.preprocess.measure` gave.
+            gating: as for `maps`.
+        """
+        clock = time.perf_counter()
+        gate_input = network_input(pixels, list(found), self.gate_config.input_size)
         prepared = time.perf_counter()
         gate = self._run(self._gate, gate_input, self.gate_config.temperature)[:, 0].numpy()
         gated = time.perf_counter()

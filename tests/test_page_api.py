@@ -34,7 +34,7 @@ def architectures(client: Client) -> list[str]:
 
 def test_only_what_is_meant_for_programs_has_a_name(client):
     listing = client.view_api(return_format="dict")
-    assert list(listing["named_endpoints"]) == ["/segment", "/compare"]
+    assert list(listing["named_endpoints"]) == ["/segment", "/compare", "/segment_series"]
     assert not listing["unnamed_endpoints"]
     assert all("Research only" in one["description"] for one in listing["named_endpoints"].values())
 

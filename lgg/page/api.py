@@ -1,5 +1,6 @@
 """The page's API: named endpoints for programs, with components of their own so that the page's stay free."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -8,6 +9,8 @@ from lgg import report
 from lgg.errors import SliceError
 from lgg.page.desk import Desk
 from lgg.page.messages import refusal
+from lgg.page.series_run import SeriesDesk
+from lgg.page.series_tab import segment_series
 from lgg.page.slice_show import shown
 from lgg.picture import Rgb, flair_picture, overlay
 from lgg.uncertainty import agreement
@@ -18,8 +21,8 @@ NO_FILE = "No file was sent. Send one slice as TIFF, PNG, JPEG or DICOM."
 class Api:
     """What programs may ask of a desk."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, desk: Desk, series_desk: SeriesDesk) -> None:
+        self.desk, self.series_desk = desk, series_desk
 
     def segment(self, file: str | None, architecture: str) -> tuple[dict[str, Any], Rgb]:
         """Gate and outline one axial brain MRI slice, a TIFF, PNG, JPEG or single-frame DICOM file.
@@ -56,10 +59,24 @@ class Api:
         except Exception as error:
             raise refusal(*report.explain(error)) from None
 
+    def segment_series(
+        self, files: list[str] | None, architecture: str, sequences: dict[str, str] | None
+    ) -> Iterator[tuple[dict[str, Any], str]]:
+        """Gate and outline one patient's axial slices: files, an archive, a DICOM series or NIfTI volumes.
 
-def offer_api(desk: Desk, choices: list[tuple[str, str]]) -> None:
+        For several volumes, `sequences` may say which is which: a NIfTI file's name, or a DICOM series'
+        unique identifier, and `pre`, `flair` or `post`. Returns what was found, and a zip archive of masks,
+        overlays, probabilities and tables. Research only, not a medical device.
+        """
+        try:
+            yield from segment_series(self.series_desk, files, architecture, sequences)
+        except Exception as error:
+            raise refusal(*report.explain(error)) from None
+
+
+def offer_api(desk: Desk, series_desk: SeriesDesk, choices: list[tuple[str, str]]) -> None:
     """Add the endpoints to the page around."""
-    api = Api(desk)
+    api = Api(desk, series_desk)
     with gr.Row(visible=False):
         gr.Button().click(
             api.segment,
@@ -74,4 +91,15 @@ def offer_api(desk: Desk, choices: list[tuple[str, str]]) -> None:
             [gr.JSON(label="Reports")],
             api_name="compare",
             concurrency_id="model",
+        )
+        gr.Button().click(
+            api.segment_series,
+            [
+                gr.File(label="Files", file_count="multiple"),
+                gr.Radio(choices, value=desk.preferred, label="Architecture"),
+                gr.JSON(label="Sequences"),
+            ],
+            [gr.JSON(label="Report"), gr.File(label="Archive")],
+            api_name="segment_series",
+            concurrency_id="series",
         )

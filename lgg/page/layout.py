@@ -9,6 +9,7 @@ from lgg.gallery import all_examples
 from lgg.models import TITLES
 from lgg.page.api import offer_api
 from lgg.page.desk import Desk
+from lgg.page.series_tab import series_tab
 from lgg.page.slice_tab import build_slice_tab
 
 #: Every 10 minutes, uploads older than 50 are deleted: they are gone within the hour.
@@ -27,10 +28,12 @@ def build_page(
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One slice"):
                 connect_load = build_slice_tab(desk, examples, choices, reasons)
+            with gr.Tab("Whole series"):
+                series_desk = series_tab(desk, choices, desk.preferred)
             with gr.Tab("About"):
                 gr.HTML(about_html(cascades, reasons))
         gr.HTML(origin, visible=bool(origin))
         gr.HTML(report.FOOTER)
         connect_load(page)
-        offer_api(desk, choices)
+        offer_api(desk, series_desk, choices)
     return page

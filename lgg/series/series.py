@@ -73,6 +73,13 @@ class Series:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def voxel_mm3(self) -> float | None:
+        """Volume of a voxel in cubic millimetres, only where all three distances are known."""
+        if self.spacing is None or self.slice_distance is None:
+            return None
+        return self.spacing[0] * self.spacing[1] * self.slice_distance
+
     def slices(self) -> list[Slice]:
         """The slices one by one, as `Cascade.predict_series` takes them; their pixels are views."""
         return [

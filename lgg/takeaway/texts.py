@@ -88,7 +88,6 @@ def readme(series: Series, predictions: Sequence[Prediction], method: Method, fi
 
 def _volume(series: Series, predictions: Sequence[Prediction]) -> str:
     """The tumour's volume where all distances are known."""
-    if series.spacing is None or series.slice_distance is None:
+    if series.voxel_mm3 is None:
         return ""
-    voxel = series.spacing[0] * series.spacing[1] * series.slice_distance
-    return f", {sum(one.area for one in predictions) * voxel / 1000:.2f} ml"
+    return f", {sum(one.area for one in predictions) * series.voxel_mm3 / 1000:.2f} ml"

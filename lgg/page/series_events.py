@@ -1,0 +1,232 @@
+"""What the controls of the series' tab do: from a visitor's choices to new values for its components.
+
+Handlers answer with component's name → value, and know nothing of the layout. A failure clears the last
+result and says why where the result would stand.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from lgg import report, series_report
+from lgg.chart import chart_html
+from lgg.page.series_run import ROLES, Order, SeriesDesk, assigned
+from lgg.picture import Rgb
+from lgg.series import AmbiguousSeriesError, Candidate
+from lgg.slice import FLAIR, POST, PRE
+from lgg.surface import surface_glb
+from lgg.takeaway import method_of, write_pack
+from lgg.view import Layer, Look, describe, draw
+from lgg.volume import SeriesResult, decided
+from lgg.weights import Thresholds
+
+WAITING = """<section class="verdict empty"><h2>No series yet</h2>
+<p>Upload a patient's slices, then choose Examine.</p></section>"""
+CANCELLED = """<section class="verdict empty" role="status"><h2>Cancelled</h2>
+<p>Nothing was kept. Choose Examine to begin again.</p></section>"""
+#: What a visitor saves is never named after the upload.
+SURFACE, ARCHIVE = "tumour.glb", "segmentation.zip"
+#: Longest side of a picture that is sent to a browser.
+SHOWN_SIDE = 1536
+#: Seconds between two answers that must both arrive.
+PAUSE = 0.5
+NONE = "(none: FLAIR stands in)"
+
+Updates = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a visitor wants the slices shown, as the controls give it.
+
+    Attributes:
+        channel: which sequence lies below.
+        layer: what lies over it.
+        opacity: of the layer, 0 to 100.
+        mask: probability from which on pixels are outlined, 0 to 100.
+    """
+
+    channel: int = FLAIR
+    layer: Layer = "outline"
+    opacity: float = 35
+    mask: float = 50
+
+    @property
+    def look(self) -> Look:
+        """As drawing takes it."""
+        return Look(self.channel, self.layer, self.opacity / 100)
+
+    def thresholds(self, default: Thresholds) -> Thresholds:
+        """The model's thresholds with the visitor's for the mask; the control tells whole percents only."""
+        same = round(100 * default.mask) == round(self.mask)
+        return default if same else replace(default, mask=self.mask / 100)
+
+
+class SeriesEvents:
+    """The handlers. They keep nothing of any visitor."""
+
+    def __init__(self, desk: SeriesDesk) -> None:
+        self.desk = desk
+
+    def start(
+        self,
+        files: Sequence[str] | None,
+        architecture: str,
+        asked: bool,
+        roles: Sequence[str | None],
+        settings: Settings,
+    ) -> Iterator[Updates]:
+        """Examine a series, telling after each batch how far it is.
+
+        Args:
+            files: the uploads.
+            asked: whether the visitor was asked which volume is which sequence.
+            roles: the volumes chosen for `ROLES`.
+        """
+        # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
+        # loses some, but not the last.
+        last: Updates = {}
+        try:
+            order = Order(tuple(files or ()), architecture, assigned(roles) if asked else ())
+            for progress in self.desk.examine(order):
+                if progress.result is None:
+                    now = series_report.progress_html(progress.done, progress.slices, progress.seconds)
+                    yield {**CLEARED, **RUNNING, "said": now}
+                else:
+                    last = self._opened(order, progress.result, settings)
+        except AmbiguousSeriesError as error:
+            guesses = {one.guess: one.key for one in error.candidates if one.guess is not None}
+            said = report.error_html("Which volume is which?", str(error))
+            last = {**CLEARED, "said": said, **_asking(error.candidates, guesses)}
+        except Exception as error:
+            last = failed(error)
+        yield {**last, **IDLE}
+
+    def slice(self, number: float, order: Order, settings: Settings) -> Updates:
+        """Another slice, or the same one shown in another way."""
+        result = self.desk.result(order)
+        number = min(max(round(number), 1), len(result))
+        return {"picture": self._picture(result, number, order, settings), "slider": number}
+
+    def threshold(self, number: float, order: Order, settings: Settings) -> Updates:
+        """What other outlines in all slices amount to; the picture follows. No network runs."""
+        return self._said(order, self._decided(order, settings), round(number))
+
+    def surface(self, order: Order, settings: Settings) -> Iterator[Updates]:
+        """The tumour in 3D."""
+        result = self._decided(order, settings)
+        data = surface_glb(result)
+        if data is None:
+            return
+        unit = "pixels and slices as cubes" if result.series.voxel_mm3 is None else "true to scale"
+        label = f"The outlined tumour in the head, {unit}"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / SURFACE
+            path.write_bytes(data)
+            # Gradio copies the file when it takes this value, before it asks for the next.
+            yield {"surface": gr.Model3D(str(path), visible=True, label=label)}
+            # The last answer is sent twice, and a model that comes again while its viewer loads is never
+            # drawn; so the last one is another, and late enough for the first not to be lost.
+            time.sleep(PAUSE)
+            yield {"turn": gr.skip()}
+
+    def archive(self, order: Order, settings: Settings) -> Iterator[Updates]:
+        """Everything that was found, as a ZIP archive."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.write(Path(folder), order, self._decided(order, settings))
+            size = path.stat().st_size / 1e6
+            label = f"Save the archive ({size:.1f}\u00a0MB)"
+            yield {"save": gr.DownloadButton(label, value=str(path), visible=True)}
+
+    def write(self, folder: Path, order: Order, result: SeriesResult) -> Path:
+        """Write the archive of a result into a folder."""
+        method = replace(method_of(self.desk.cascade(order)), thresholds=result.thresholds)
+        write_pack(folder / ARCHIVE, result.series, result.predictions, method)
+        return folder / ARCHIVE
+
+    def _decided(self, order: Order, settings: Settings) -> SeriesResult:
+        result = self.desk.result(order)
+        return result.decided(settings.thresholds(result.thresholds))
+
+    def _opened(self, order: Order, result: SeriesResult, settings: Settings) -> Updates:
+        """A result that is shown for the first time, by the model's own thresholds."""
+        series, number = result.series, result.most_telling
+        settings = replace(settings, mask=100 * result.thresholds.mask)
+        if series.flair_only:
+            settings = replace(settings, channel=FLAIR)
+        more = len(series.candidates) > 1
+        return {
+            **self._said(order, result, number),
+            **(_asking(series.candidates, series.chosen) if more else {}),
+            "order": order,
+            "picture": self._picture(result, number, order, settings),
+            "slider": gr.Slider(maximum=max(len(result), 2), value=number, visible=len(result) > 1),
+            "channel": gr.Radio(value=settings.channel, visible=not series.flair_only),
+            "threshold": round(settings.mask),
+        }
+
+    def _said(self, order: Order, result: SeriesResult, number: int) -> Updates:
+        """All words about a result; what was made of another outline is put away."""
+        warning = report.warning_html(series_report.warnings(result))
+        return {
+            "said": series_report.verdict_html(result) + warning,
+            "chart": chart_html(result, number),
+            "facts": series_report.facts_html(result, self.desk.cascade(order)),
+            "turn": gr.Button(visible=result.voxels > 0),
+            "surface": gr.Model3D(None, visible=False),
+            "save": gr.DownloadButton(value=None, visible=False),
+        }
+
+    def _picture(self, result: SeriesResult, number: int, order: Order, settings: Settings) -> gr.Image:
+        one = result.series.slices()[number - 1]
+        prediction = result.predictions[number - 1]
+        prediction = decided(prediction, settings.thresholds(prediction.thresholds))
+        words = f"Slice {number} of {len(result)}. {describe(settings.look, prediction)}"
+        return gr.Image(_sent(draw(one, prediction, settings.look)), alt_text=words)
+
+
+#: How the tab looks while a series is examined, while none is, and while there is no result.
+RUNNING: Updates = {"start": gr.Button(interactive=False), "stop": gr.Button(visible=True)}
+IDLE: Updates = {"start": gr.Button(interactive=True), "stop": gr.Button(visible=False)}
+CLEARED: Updates = {
+    "order": None,
+    "picture": None,
+    "chart": "",
+    "facts": "",
+    "surface": gr.Model3D(None, visible=False),
+    "save": gr.DownloadButton(value=None, visible=False),
+}
+TURNING: Updates = {"surface": gr.Model3D(visible=True)}
+#: Other files have other volumes.
+OTHER_FILES: Updates = {"asked": False, "sequences": gr.Column(visible=False)}
+STOPPED: Updates = {**CLEARED, **IDLE, "said": CANCELLED}
+
+
+def failed(error: Exception) -> Updates:
+    """A result that can no longer be shown, and why."""
+    return {**CLEARED, "said": report.error_html(*report.explain(error))}
+
+
+def _asking(candidates: Sequence[Candidate], chosen: Mapping[int, str]) -> Updates:
+    """A choice of volume for each sequence; `chosen` stands there at first."""
+    volumes = [(one.label, one.key) for one in candidates]
+    fields: Updates = {}
+    for role, channel in zip(ROLES, (PRE, FLAIR, POST), strict=True):
+        choices = volumes if channel == FLAIR else [(NONE, ""), *volumes]
+        value = chosen.get(channel)
+        fields[role] = gr.Dropdown(choices, value=value if value or channel == FLAIR else "")
+    return {"asked": True, "sequences": gr.Column(visible=True), **fields}
+
+
+def _sent(picture: Rgb) -> Rgb:
+    """A picture small enough to send."""
+    image = Image.fromarray(picture)
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    return np.asarray(image)

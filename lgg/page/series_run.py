@@ -1,0 +1,187 @@
+"""Reads and examines whole series for the page, batch after batch, and remembers what was found."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgg.cascade import BATCH, Cascade, Maps, Prediction
+from lgg.errors import SeriesError, WeightsError
+from lgg.gating import Gating
+from lgg.page.memory import Memory
+from lgg.page.zero import on_gpu
+from lgg.preprocess import Statistics
+from lgg.series import Series, read_series
+from lgg.volume import SeriesResult
+
+#: On a GPU that has to be asked for, a call costs more than the slices in it.
+GPU_BATCH = 64
+#: Bytes of series that are kept: six of 100 slices.
+SERIES_BUDGET = 512 * 2**20
+#: What a visitor may call a volume in an assignment.
+ROLES = ("pre", "flair", "post")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a visitor wants examined. It holds no more than names, so that it can be kept for each visitor.
+
+    Attributes:
+        paths: of the uploads.
+        architecture: of the segmenter.
+        assignment: (candidate's key, `pre`, `flair` or `post`); empty where reading may guess.
+    """
+
+    paths: tuple[str, ...]
+    architecture: str
+    assignment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an examination is; `result` is there at its end, and only then.
+
+    Attributes:
+        done, slices: examined, and in all; 0 in all while the series is being read.
+        seconds: that the examined ones took.
+    """
+
+    done: int = 0
+    slices: int = 0
+    seconds: float = 0.0
+    result: SeriesResult | None = None
+
+
+class SeriesDesk:
+    """Where series are examined. It holds the models and, for a while, results; no names of visitors."""
+
+    def __init__(self, cascades: dict[str, Cascade]) -> None:
+        self.cascades = cascades
+        # Apart, because a series takes ten times the room and can be read again within a second or two.
+        self._series, self._found = Memory(SERIES_BUDGET), Memory()
+        self._batch = on_gpu(self._run)
+
+    def series(self, order: Order) -> Series:
+        """The series that was uploaded.
+
+        Raises:
+            AmbiguousSeriesError: nobody knows which volume is which sequence.
+            SliceError: whatever else is wrong with the uploads.
+        """
+
+        def read() -> Series:
+            if not order.paths:
+                raise SeriesError("There is nothing to examine yet. Upload a series.")
+            if not all(Path(path).is_file() for path in order.paths):
+                raise SeriesError(
+                    "Uploads are deleted after a while, and these are gone. Upload them once more."
+                )
+            return read_series(order.paths, assignment=dict(order.assignment) or None)
+
+        return self._series.recall((order.paths, order.assignment), read, lambda one: one.pixels.nbytes)
+
+    def examine(self, order: Order) -> Iterator[Progress]:
+        """Read and examine, telling how far it is; the last progress holds the result.
+
+        Raises:
+            WeightsError: there are no weights for the architecture.
+            SliceError: as for `series`.
+        """
+        yield Progress()
+        cascade = self.cascade(order)
+        series = self.series(order)
+        predictions = self._remembered(order)
+        if predictions is None:
+            found: list[Prediction] = []
+            yield Progress(0, len(series))
+            began = 0.0
+            for batch in self._batches(cascade, series, order):
+                # Measuring the volume comes before the first batch and is not a slice's share of time.
+                began = began or time.monotonic() - sum(map(_seconds, batch))
+                found += batch
+                yield Progress(len(found), len(series), time.monotonic() - began)
+            made = tuple(found)
+            predictions = self._found.recall(order, lambda: made, _weigh)
+        yield Progress(len(series), len(series), 0.0, SeriesResult(series, predictions))
+
+    def result(self, order: Order) -> SeriesResult:
+        """What was found, from memory, or else examined once more.
+
+        Raises:
+            WeightsError, SliceError: as for `examine`.
+        """
+        for progress in self.examine(order):
+            if progress.result is not None:
+                return progress.result
+        raise AssertionError("the last progress holds the result")
+
+    def cascade(self, order: Order) -> Cascade:
+        """The cascade of an architecture.
+
+        Raises:
+            WeightsError: there is none.
+        """
+        if order.architecture not in self.cascades:
+            raise WeightsError("There are no weights to run. Train or download them, then restart.")
+        return self.cascades[order.architecture]
+
+    def _batches(self, cascade: Cascade, series: Series, order: Order) -> Iterator[list[Prediction]]:
+        return cascade.predict_batches(
+            series.slices(),
+            size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
+            run=partial(self._batch, order.architecture),
+        )
+
+    def _run(
+        self,
+        architecture: str,
+        pixels: NDArray[np.float32],
+        heads: NDArray[np.bool_],
+        found: Sequence[Statistics],
+        gating: Gating | None,
+    ) -> Maps:
+        # By name: ZeroGPU sends arguments to another process, and the cascade is there already.
+        return self.cascades[architecture].batch(pixels, heads, found, gating)
+
+    def _remembered(self, order: Order) -> tuple[Prediction, ...] | None:
+        def forgotten() -> NoReturn:
+            raise LookupError
+
+        try:
+            return self._found.recall(order, forgotten, _weigh)
+        except LookupError:
+            return None
+
+
+def assigned(chosen: Sequence[str | None]) -> tuple[tuple[str, str], ...]:
+    """The assignment that a visitor chose.
+
+    Args:
+        chosen: keys of the candidates for `ROLES`, in that order; None or empty for a missing sequence.
+
+    Raises:
+        SeriesError: FLAIR is missing, or one volume is chosen twice.
+    """
+    pairs = [(key, role) for key, role in zip(chosen, ROLES, strict=True) if key]
+    if "flair" not in [role for _, role in pairs]:
+        raise SeriesError("Choose the volume that is FLAIR. The T1 sequences may be missing, FLAIR may not.")
+    if len(dict(pairs)) < len(pairs):
+        raise SeriesError("One volume is chosen for two sequences. Choose another for each, or none.")
+    return tuple(pairs)
+
+
+def _seconds(one: Prediction) -> float:
+    return sum(one.milliseconds.values()) / 1000
+
+
+def _weigh(predictions: Sequence[Prediction]) -> int:
+    """Bytes. Where the segmenter did not run, probabilities are zeros that the system has not handed out."""
+    return sum(
+        one.mask.nbytes + one.head.nbytes + (one.probability.nbytes if one.passed else 0)
+        for one in predictions
+    )

@@ -1,0 +1,249 @@
+"""The tab in which a whole series is examined: its layout, which control does what, and its API."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import gradio as gr
+
+from lgg import series_report
+from lgg.cascade import Cascade
+from lgg.chart import FOLLOW, ON_LOAD
+from lgg.errors import SeriesError
+from lgg.page.series_events import (
+    OTHER_FILES,
+    STOPPED,
+    TURNING,
+    WAITING,
+    SeriesEvents,
+    Settings,
+    Updates,
+    failed,
+)
+from lgg.page.series_run import ROLES, Order, SeriesDesk
+from lgg.slice import FLAIR, SEQUENCES
+
+HINT = """<p class="hint">All slices of one patient: TIFF, PNG or JPEG files in the order of their names, a
+ZIP archive of them, a TIFF with a page a slice, a DICOM series, or NIfTI, FLAIR alone or one file for each
+sequence. 512 slices at most. Deleted within the hour; still, send nothing that identifies a patient.</p>"""
+LAYERS = [("Outline", "outline"), ("Fill", "fill"), ("Heat map", "heat")]
+#: A series takes a minute; visitors of single slices do not wait for it.
+RUN: dict[str, Any] = {
+    "concurrency_id": "series",
+    "concurrency_limit": 1,
+    "api_visibility": "private",
+    "show_progress": "minimal",
+}
+VIEW: dict[str, Any] = {
+    "concurrency_id": "series-view",
+    "concurrency_limit": 4,
+    "api_visibility": "private",
+    "show_progress": "hidden",
+    "trigger_mode": "always_last",
+}
+#: On a phone the result lies below the controls.
+SCROLL = """(...values) => {
+    const result = document.getElementById("series-result"), top = result.getBoundingClientRect().top;
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "auto" : "smooth"});
+    return values;
+}"""
+#: The archive is made when it is asked for; then it is saved as if its own button were pressed.
+SAVE = """() => setTimeout(() => {
+    const save = document.querySelector("a#series-save, #series-save a, button#series-save");
+    if (save && save.offsetParent) save.click();
+}, 200)"""
+
+
+class Models(Protocol):
+    """Whatever holds the models: architecture → cascade."""
+
+    cascades: dict[str, Cascade]
+
+
+def series_tab(desk: Models, choices: Sequence[tuple[str, str]], preferred: str | None) -> SeriesDesk:
+    """Build the tab's contents in the surrounding blocks.
+
+    Args:
+        desk: holds the models.
+        choices: (name for people, architecture) of each segmenter on offer.
+        preferred: the architecture that is chosen at first.
+
+    Returns:
+        where series are examined, for `segment_series`.
+    """
+    series_desk = SeriesDesk(desk.cascades)
+    # Of this visitor: what was examined, and whether it was asked which volume is which.
+    parts: dict[str, Any] = {"order": gr.State(None), "asked": gr.State(False)}
+    with gr.Row(elem_id="series-columns"):
+        with gr.Column(scale=2, min_width=280, elem_id="series-controls"):
+            parts |= _controls(choices, preferred)
+        with gr.Column(scale=5, min_width=280, elem_id="series-result"):
+            parts["said"] = gr.HTML(WAITING, elem_id="series-said")
+            # The style hides it while there is no plot: in Gradio 6.31 what comes together with its column,
+            # shortly after other answers, is sometimes lost.
+            with gr.Column(elem_id="series-view"):
+                parts |= _view()
+    _connect(parts, SeriesEvents(series_desk))
+    return series_desk
+
+
+def segment_series(
+    desk: SeriesDesk, files: list[str] | None, architecture: str, sequences: dict[str, str] | None = None
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """What the API's endpoint of this name yields, once: the report as plain values, and the archive's path.
+
+    Args:
+        desk: where series are examined.
+        files: one patient's slices, an archive of them, a DICOM series or NIfTI volumes.
+        architecture: the segmenter.
+        sequences: for several volumes, which is which: a NIfTI file's name, or a DICOM series' unique
+            identifier → `pre`, `flair` or `post`; guessed where it is left out.
+
+    Raises:
+        SliceError, WeightsError: the files, or the architecture, cannot be used.
+    """
+    if not files:
+        raise SeriesError("No file was sent. Send the slices of one patient.")
+    order = Order(tuple(files), architecture, tuple((sequences or {}).items()))
+    result = desk.result(order)
+    with tempfile.TemporaryDirectory() as folder:
+        path = SeriesEvents(desk).write(Path(folder), order, result)
+        yield series_report.as_json(result, desk.cascade(order)), str(path)
+
+
+def _controls(choices: Sequence[tuple[str, str]], preferred: str | None) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    gr.HTML("<h2>Upload a series</h2>")
+    parts["files"] = gr.File(show_label=False, file_count="multiple", height=150, elem_id="series-upload")
+    gr.HTML(HINT)
+    with gr.Column(visible=False, elem_id="series-sequences") as parts["sequences"]:
+        gr.HTML("<h2>Which volume is which?</h2>")
+        for role, sequence in zip(ROLES, SEQUENCES, strict=True):
+            parts[role] = gr.Dropdown([], label=sequence, interactive=True, elem_id=f"series-{role}")
+    parts["architecture"] = gr.Radio(
+        list(choices), value=preferred, label="Architecture", visible=bool(choices)
+    )
+    with gr.Row(elem_id="series-buttons"):
+        parts["start"] = gr.Button("Examine", variant="primary", elem_id="series-start")
+        parts["stop"] = gr.Button("Cancel", variant="stop", visible=False, elem_id="series-stop")
+    return parts
+
+
+def _view() -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    with gr.Row(elem_id="series-look"):
+        with gr.Column(scale=3, min_width=280):
+            parts["picture"] = gr.Image(
+                format="png",
+                interactive=False,
+                show_label=False,
+                buttons=["fullscreen", "download"],
+                elem_id="series-picture",
+            )
+            parts["slider"] = gr.Slider(
+                1, 2, value=1, step=1, label="Slice", buttons=[], elem_id="series-slice"
+            )
+        with gr.Column(scale=2, min_width=220, elem_id="series-settings"):
+            parts["channel"] = gr.Radio(
+                [(name, number) for number, name in enumerate(SEQUENCES)], value=FLAIR, label="Sequence"
+            )
+            parts["layer"] = gr.Radio(LAYERS, value="outline", label="Drawn over it")
+            parts["opacity"] = gr.Slider(
+                0, 100, value=35, step=5, label="Opacity of fill and heat map, %", buttons=[]
+            )
+            parts["threshold"] = gr.Slider(
+                1,
+                99,
+                value=50,
+                step=1,
+                label="Outline from this probability on, %",
+                buttons=[],
+                elem_id="series-threshold",
+            )
+    parts["chart"] = gr.HTML(js_on_load=ON_LOAD, elem_id="series-chart")
+    parts["facts"] = gr.HTML(elem_id="series-facts")
+    with gr.Row(elem_id="series-more"):
+        parts["turn"] = gr.Button("Show the tumour in 3D", elem_id="series-turn")
+        parts["prepare"] = gr.Button("Download everything", elem_id="series-prepare")
+        parts["save"] = gr.DownloadButton("Save the archive", visible=False, elem_id="series-save")
+    parts["surface"] = gr.Model3D(
+        interactive=False,
+        visible=False,
+        height=420,
+        clear_color=(0.04, 0.05, 0.07, 1.0),
+        elem_id="series-surface",
+    )
+    return parts
+
+
+def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
+    """Tie controls to handlers; every handler may change every component."""
+    outputs = list(parts.values())
+    look = [parts[name] for name in ("channel", "layer", "opacity", "threshold")]
+    place = [parts["slider"], parts["order"], *look]
+
+    def named(updates: Updates) -> dict[Any, Any]:
+        return {parts[name]: value for name, value in updates.items()}
+
+    def on_start(
+        files: list[str] | None, architecture: str, asked: bool, *rest: object
+    ) -> Iterator[dict[Any, Any]]:
+        roles, settings = [str(role or "") for role in rest[:3]], _settings(rest[3:])
+        for updates in events.start(files, architecture, asked, roles, settings):
+            yield named(updates)
+
+    def one(handler: Callable[[float, Order, Settings], Updates]) -> Callable[..., dict[Any, Any]]:
+        def answer(number: float, order: Order, *rest: object) -> dict[Any, Any]:
+            try:
+                return named(handler(number, order, _settings(rest)))
+            except Exception as error:
+                return named(failed(error))
+
+        return answer
+
+    def on_pick(event: gr.EventData, order: Order, *rest: object) -> dict[Any, Any]:
+        return one(events.slice)(event.slice, order, *rest)
+
+    def made(handler: Callable[[Order, Settings], Iterator[Updates]]) -> Callable[..., Iterator[dict]]:
+        def answer(order: Order, *rest: object) -> Iterator[dict[Any, Any]]:
+            try:
+                for updates in handler(order, _settings(rest)):
+                    yield named(updates)
+            except Exception as error:
+                yield named(failed(error))
+
+        return answer
+
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    parts["files"].change(lambda: named(OTHER_FILES), None, outputs, **quiet)
+    roles = [parts[role] for role in ROLES]
+    run = parts["start"].click(
+        on_start,
+        [parts["files"], parts["architecture"], parts["asked"], *roles, *look],
+        outputs,
+        js=SCROLL,
+        show_progress_on=[parts["said"]],
+        **RUN,
+    )
+    parts["stop"].click(lambda: named(STOPPED), None, outputs, cancels=[run], queue=False, **quiet)
+    parts["slider"].input(one(events.slice), place, outputs, js=FOLLOW, **VIEW)
+    parts["chart"].select(on_pick, place[1:], outputs, **VIEW)
+    for control in look[:3]:
+        control.input(one(events.slice), place, outputs, **VIEW)
+    # The picture comes last, by what the controls say then: other answers may have come in between.
+    parts["threshold"].input(one(events.threshold), place, outputs, **VIEW).then(
+        one(events.slice), place, outputs, **VIEW
+    )
+    # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
+    opened = parts["turn"].click(lambda: named(TURNING), None, outputs, queue=False, **quiet)
+    opened.then(made(events.surface), place[1:], outputs, show_progress_on=[parts["surface"]], **RUN)
+    parts["prepare"].click(
+        made(events.archive), place[1:], outputs, show_progress_on=[parts["prepare"]], **RUN
+    ).success(None, js=SAVE)
+
+
+def _settings(values: Sequence[Any]) -> Settings:
+    """From the controls of `look`, in their order."""
+    return Settings(*values)

@@ -1,0 +1,46 @@
+"""Makers of series results for the tests: discs for heads, blocks for tumours, no network."""
+
+import numpy as np
+
+from lgg.cascade import Prediction
+from lgg.series.grid import Grid
+from lgg.series.series import Series
+from lgg.volume import SeriesResult
+from lgg.weights import Thresholds
+
+THRESHOLDS = Thresholds(gate=0.5, mask=0.5)
+SIZE = (40, 32)
+
+
+def series(count, spacing=None, step=None, notes=(), size=SIZE):
+    random = np.random.default_rng(0)
+    pixels = random.uniform(1, 100, (count, *size, 3)).astype(np.float32)
+    names = tuple(f"slice {number}" for number in range(1, count + 1))
+    grid = Grid((count, *size))
+    return Series(
+        pixels, "scan <b>.zip", names, grid, spacing=spacing, slice_distance=step, notes=tuple(notes)
+    )
+
+
+def result(gates, sides, spacing=None, step=None, notes=(), size=SIZE):
+    """A slice for each gate probability, with a square tumour of each side (in pixels, sure to 70 %)."""
+    made = series(len(gates), spacing, step, notes, size)
+    head = np.zeros(size, bool)
+    head[4:-4, 4:-4] = True
+    predictions = []
+    for gate, side in zip(gates, sides, strict=True):
+        mask = np.zeros(size, bool)
+        mask[8 : 8 + side, 10 : 10 + side] = True
+        predictions.append(
+            Prediction(
+                gate_probability=gate,
+                passed=gate >= THRESHOLDS.gate,
+                probability=np.where(mask, 0.7, 0.1).astype(np.float32),
+                mask=mask,
+                head=head,
+                thresholds=THRESHOLDS,
+                milliseconds={"preprocess": 1.0, "gate": 2.0, "segment": 3.0},
+                spacing=spacing,
+            )
+        )
+    return SeriesResult(made, tuple(predictions))

@@ -1,0 +1,153 @@
+"""Examining a series batch after batch: the same as in one go, with progress, and it can be left."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from series_files import affine, nifti, slice_files, slices
+from test_cascade import Bright, Level, cascade, head_with_lesion
+
+from lgg.cascade import BATCH
+from lgg.errors import SeriesError, SliceError, WeightsError
+from lgg.page.series_events import SeriesEvents, Settings
+from lgg.page.series_run import Order, SeriesDesk, assigned
+from lgg.page.series_tab import segment_series
+
+COUNT = 2 * BATCH + 3
+
+
+@pytest.fixture
+def uploads(tmp_path):
+    """A file a slice; every other one is too dim for the gate."""
+    pixels = head_with_lesion(60, 44)[0].pixels
+    series = np.stack([pixels * (1 if number % 2 else 0.2) for number in range(COUNT)]) / 400 * 255
+    for name, data in slice_files(series.astype(np.uint8)).items():
+        (tmp_path / name).write_bytes(data)
+    return tuple(str(path) for path in tmp_path.iterdir())
+
+
+@pytest.fixture
+def desk():
+    return SeriesDesk({"unet": cascade(Level(0.5), Bright())})
+
+
+def seen(desk):
+    return desk.cascades["unet"]._segmenter.seen
+
+
+def test_batches_are_the_whole(desk, uploads):
+    made, series = desk.cascades["unet"], desk.series(Order(uploads, "unet"))
+    whole = made.predict_series(series.slices())
+    for size in (1, BATCH, 100):
+        batches = list(made.predict_batches(series.slices(), size=size))
+        assert [len(one) for one in batches[:-1]] == [size] * (len(batches) - 1)
+        parts = [one for batch in batches for one in batch]
+        for one, other in zip(parts, whole, strict=True):
+            assert one.gate_probability == pytest.approx(other.gate_probability, abs=1e-6)
+            np.testing.assert_allclose(one.probability, other.probability, atol=1e-5)
+            np.testing.assert_array_equal(one.mask, other.mask)
+            np.testing.assert_array_equal(one.head, other.head)
+    assert any(one.area for one in whole)
+    assert not all(one.passed for one in whole)
+
+
+def test_another_process_may_run_the_batches(desk, uploads):
+    made, asked = desk.cascades["unet"], []
+
+    def run(pixels, heads, found, gating):
+        asked.append((pixels.shape, heads.shape, len(found), gating))
+        return made.batch(pixels, heads, found, gating)
+
+    series = desk.series(Order(uploads, "unet"))
+    list(made.predict_batches(series.slices(), size=10, run=run))
+    assert asked == [((n, 60, 44, 3), (n, 60, 44), n, "hard") for n in (10, 9)]
+
+
+def test_progress_leads_to_the_result(desk, uploads):
+    told = list(desk.examine(Order(uploads, "unet")))
+    assert [(one.done, one.slices) for one in told] == [
+        (0, 0),
+        *((done, COUNT) for done in (0, BATCH, 2 * BATCH, COUNT, COUNT)),
+    ]
+    assert [one.result is None for one in told] == [True] * 5 + [False]
+    assert len(told[-1].result) == COUNT
+
+
+def test_leaving_between_batches_spares_the_rest(desk, uploads):
+    running = desk.examine(Order(uploads, "unet"))
+    while next(running).done == 0:
+        pass
+    running.close()
+    assert 0 < seen(desk) <= BATCH
+    assert len(desk._found) == 0, "half a series is not a result"
+
+
+def test_what_was_examined_is_remembered(desk, uploads):
+    order = Order(uploads, "unet")
+    first = desk.result(order)
+    before = seen(desk)
+    assert desk.result(order).predictions is first.predictions
+    assert seen(desk) == before
+
+
+def test_uploads_that_are_gone_are_missed_in_words(desk, tmp_path):
+    with pytest.raises(SeriesError, match="Upload them once more") as caught:
+        desk.result(Order((str(tmp_path / "gone.zip"),), "unet"))
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(SeriesError, match="nothing to examine"):
+        desk.result(Order((), "unet"))
+
+
+def test_an_architecture_without_weights_is_refused(desk, uploads):
+    with pytest.raises(WeightsError):
+        desk.result(Order(uploads, "../gate"))
+
+
+def test_a_visitors_choice_becomes_an_assignment():
+    assert assigned(["a", "b", ""]) == (("a", "pre"), ("b", "flair"))
+    with pytest.raises(SeriesError, match="FLAIR"):
+        assigned(["a", "", None])
+    with pytest.raises(SeriesError, match="two sequences"):
+        assigned(["a", "a", ""])
+
+
+def test_a_failure_clears_the_last_result_and_says_why(desk, tmp_path):
+    (tmp_path / "junk.tif").write_bytes(b"no picture" * 50)
+    *_, said = SeriesEvents(desk).start([str(tmp_path / "junk.tif")], "unet", False, [], Settings())
+    assert "not an image" in said["said"]
+    assert str(tmp_path) not in said["said"]
+    assert said["stop"].visible is False
+
+
+def test_sequences_are_asked_for_and_then_used(desk, tmp_path):
+    voxels = slices(3)
+    for name, channel in (("a", 0), ("b", 1), ("<c>", 2)):
+        data = nifti(voxels[..., channel].T.astype("int16"), affine(np.eye(3)))
+        (tmp_path / f"{name}.nii.gz").write_bytes(data)
+    paths = sorted(str(path) for path in tmp_path.iterdir())
+    events = SeriesEvents(desk)
+    *_, asked = events.start(paths, "unet", False, [], Settings())
+    assert asked["asked"] is True
+    assert "&lt;c&gt;" in asked["said"]
+    assert "<c>" not in asked["said"]
+    assert asked["flair"].choices == [(f"{name}.nii", f"{name}.nii") for name in ("<c>", "a", "b")]
+    *_, shown = events.start(paths, "unet", True, ["a.nii", "b.nii", ""], Settings())
+    assert shown["order"].assignment == (("a.nii", "pre"), ("b.nii", "flair"))
+    assert len(desk.result(shown["order"])) == 3
+
+
+def test_the_mask_threshold_of_the_control_leaves_the_models_own_alone(desk):
+    default = desk.cascades["unet"].thresholds
+    assert Settings(mask=50).thresholds(default) is default
+    assert Settings(mask=73).thresholds(default).mask == 0.73
+
+
+def test_the_api_answers_once_with_a_report_and_an_archive(desk, uploads):
+    answers = segment_series(desk, list(uploads), "unet")
+    report, path = next(answers)
+    assert report["slices"] == COUNT
+    assert Path(path).read_bytes().startswith(b"PK")
+    assert list(answers) == []
+    assert not Path(path).exists(), "Gradio has its own copy by then"
+    with pytest.raises(SliceError, match="No file was sent"):
+        next(segment_series(desk, [], "unet"))
