@@ -106,7 +106,8 @@ def _table(result: SeriesResult, unit: str, areas: list[float]) -> str:
         for number, (one, area) in enumerate(zip(result.predictions, areas, strict=True), start=1)
     )
     return (
-        "<details><summary>The same as a table</summary><div class='scroll'><table><thead><tr><th scope='col'>Slice</th>"
+        "<details><summary>The same as a table</summary><div class='scroll'><table>"
+        "<thead><tr><th scope='col'>Slice</th>"
         "<th scope='col'>Gate</th><th scope='col'>Passed</th>"
         f"<th scope='col'>Outlined, {unit}</th></tr></thead><tbody>{rows}</tbody></table></div></details>"
     )
