@@ -16,6 +16,8 @@ AGREED, MISSED, INVENTED = (0, 158, 115), (86, 180, 233), (213, 94, 0)
 INFERNO = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)
 #: Below this, a picture is enlarged by a whole number so that a contour of one pixel stays fine.
 DISPLAY_SIDE = 512
+#: Longest side of a picture that is sent to a browser.
+SENT_SIDE = 1536
 
 
 def window(values: NDArray[np.float32], head: NDArray[np.bool_] | None = None) -> Rgb:
@@ -99,6 +101,13 @@ def enlarge(picture: NDArray) -> NDArray:
     """Repeat pixels a whole number of times until the longer side nears `DISPLAY_SIDE`; pixels stay crisp."""
     times = max(1, DISPLAY_SIDE // max(picture.shape[:2]))
     return picture.repeat(times, 0).repeat(times, 1)
+
+
+def shrink(picture: Rgb, side: int = SENT_SIDE) -> Rgb:
+    """A picture small enough to send: the longer side at most `side`."""
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side))
+    return np.asarray(image)
 
 
 def to_png(path: str, picture: Rgb) -> None:

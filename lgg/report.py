@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
 
-from lgg.cascade import Cascade, Prediction
+from lgg.cascade import Cascade
 from lgg.errors import LggError, SliceError
 from lgg.models import GATE, TITLES
 from lgg.plausible import implausible
+from lgg.prediction import Prediction
 from lgg.slice import Slice
 
 TITLE = "Low-grade glioma segmentation"

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg import metrics, report
-from lgg.cascade import Cascade, Prediction
+from lgg.cascade import Cascade
 from lgg.models import SEGMENTERS, TITLES
+from lgg.prediction import Prediction
 from lgg.uncertainty import agreement
 from lgg.weights import REPOSITORY_WEIGHTS
 

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.cascade import Prediction
 from lgg.picture import Rgb, enlarge, error_overlay, heat_overlay, overlay, window
+from lgg.prediction import Prediction
 from lgg.slice import FLAIR, SEQUENCES, Slice
 
 #: `fill` and `outline` draw the mask; `heat` the segmenter's probability, whatever the thresholds; `why` the

@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.cascade import Prediction
-from lgg.gating import Gating, decide, gate_passes
+from lgg.gating import Gating
+from lgg.prediction import Prediction
 from lgg.series.series import Series
 from lgg.weights import Thresholds
 
@@ -86,14 +86,4 @@ class SeriesResult:
         """
         if thresholds == self.thresholds:
             return self
-        return replace(self, predictions=tuple(decided(one, thresholds, gating) for one in self.predictions))
-
-
-def decided(one: Prediction, thresholds: Thresholds, gating: Gating = "hard") -> Prediction:
-    """The same probabilities of one slice, decided by other thresholds."""
-    return replace(
-        one,
-        passed=gate_passes(one.gate_probability, thresholds, gating),
-        mask=decide(one.gate_probability, one.probability, thresholds, gating),
-        thresholds=thresholds,
-    )
+        return replace(self, predictions=tuple(one.decided(thresholds, gating) for one in self.predictions))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lgg.cascade import Prediction
+from lgg.prediction import Prediction
 from lgg.series.grid import Grid
 from lgg.series.series import Series
 from lgg.volume import SeriesResult

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from lgg.cascade import BATCH, Cascade, Prediction
+from lgg.cascade import BATCH, Cascade
 from lgg.errors import SliceError, WeightsError
 from lgg.models import BUILDERS
 from lgg.models.unet import UNet
+from lgg.prediction import Prediction
 from lgg.slice import Slice
 from lgg.weights import ModelConfig, Thresholds, save_model
 

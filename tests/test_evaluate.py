@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from lgg.cascade import Cascade, Maps
+from lgg.cascade import Cascade
 from lgg.errors import DataError
+from lgg.prediction import Maps
 from lgg.weights import ModelConfig, Thresholds
 from tests.tiny_data import write_folder
 from train.evaluate import choose_patients, evaluate, headline, missing_sequences, protocol_of

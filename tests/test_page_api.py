@@ -16,7 +16,8 @@ from lgg.models import SEGMENTERS
 from lgg.page.desk import Desk
 from lgg.page.layout import build_page
 from lgg.page.messages import refusal, tell
-from lgg.page.slice_show import SHOWN_SIDE, Current, Wanted, show, shown
+from lgg.page.slice_show import Current, Wanted, show
+from lgg.picture import SENT_SIDE, shrink
 from lgg.shelf import load_cascades
 
 PHANTOM = SHIPPED / "large-lesion.tif"
@@ -140,4 +141,4 @@ def test_without_weights_the_page_comes_up_and_says_so(tmp_path):
 
 def test_a_large_picture_is_sent_small():
     picture = np.zeros((1024, 4096, 3), np.uint8)
-    assert shown(picture).shape == (SHOWN_SIDE // 4, SHOWN_SIDE, 3)
+    assert shrink(picture).shape == (SENT_SIDE // 4, SENT_SIDE, 3)

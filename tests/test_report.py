@@ -8,9 +8,10 @@ import pytest
 from torch import nn
 
 from lgg import report
-from lgg.cascade import Cascade, Prediction
+from lgg.cascade import Cascade
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS
+from lgg.prediction import Prediction
 from lgg.shelf import load_cascades
 from lgg.slice import Slice
 from lgg.weights import ModelConfig, Thresholds

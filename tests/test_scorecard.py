@@ -8,8 +8,9 @@ import pytest
 
 from lgg import scorecard
 from lgg.about import about_html, results_html
-from lgg.cascade import Cascade, Prediction
+from lgg.cascade import Cascade
 from lgg.models import SEGMENTERS, TITLES, build
+from lgg.prediction import Prediction
 from lgg.scorecard import architectures_html, comparison_html, milliseconds, truth_html
 from lgg.weights import ModelConfig, Thresholds
 

@@ -17,8 +17,8 @@ from PIL import Image
 from reading_files import noise, tiff
 from series_files import DIRECTIONS, affine, blob, dicom_stack, nifti, rotated, slice_files, slices
 
-from lgg.cascade import Prediction
 from lgg.picture import enlarge
+from lgg.prediction import Prediction
 from lgg.reading import read_slice
 from lgg.series import read_series, series_of
 from lgg.slice import FLAIR

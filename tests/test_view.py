@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.segmentation import find_boundaries
 
-from lgg.cascade import Prediction
 from lgg.picture import PREDICTED
+from lgg.prediction import Prediction
 from lgg.slice import FLAIR, POST, PRE, Slice
 from lgg.view import LAYERS, Look, base, describe, draw, legend
 from lgg.weights import Thresholds

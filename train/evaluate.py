@@ -11,11 +11,12 @@ from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lgg.cascade import Cascade, Maps
+from lgg.cascade import Cascade
 from lgg.errors import DataError
 from lgg.gating import Gating
 from lgg.metrics import bootstrap_interval
 from lgg.models import GATE
+from lgg.prediction import Maps
 from lgg.slice import FLAIR, POST, PRE
 from lgg.weights import ModelConfig
 from train.accelerator import make_accelerator

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg import metrics
-from lgg.cascade import Cascade, Maps
+from lgg.cascade import Cascade
 from lgg.gating import Gating, decide
+from lgg.prediction import Maps
 from lgg.slice import FLAIR
 from lgg.weights import Thresholds
 from train.index import Volume

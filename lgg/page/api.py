@@ -11,8 +11,7 @@ from lgg.page.desk import Desk
 from lgg.page.messages import refusal
 from lgg.page.series_run import SeriesDesk
 from lgg.page.series_tab import segment_series
-from lgg.page.slice_show import shown
-from lgg.picture import Rgb, flair_picture, overlay
+from lgg.picture import Rgb, flair_picture, overlay, shrink
 from lgg.uncertainty import agreement
 
 NO_FILE = "No file was sent. Send one slice as TIFF, PNG, JPEG or DICOM."
@@ -34,7 +33,7 @@ class Api:
                 raise SliceError(NO_FILE)
             found = self.desk.examine(file, architecture)
             picture = overlay(flair_picture(found.one, found.prediction.head), found.prediction.mask)
-            return report.as_json(found.one, found.prediction, found.cascade), shown(picture)
+            return report.as_json(found.one, found.prediction, found.cascade), shrink(picture)
         except Exception as error:
             raise refusal(*report.explain(error)) from None
 

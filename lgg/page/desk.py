@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade, Prediction
+from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SliceError, WeightsError
 from lgg.explain import grad_cam
 from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
 from lgg.plausible import implausible
+from lgg.prediction import Prediction
 from lgg.reading import read_mask
 from lgg.series import AmbiguousSeriesError, Series, read_series
 from lgg.slice import Slice

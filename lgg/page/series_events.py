@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
 from lgg import report, series_report
 from lgg.chart import chart_html
 from lgg.page.series_run import ROLES, Order, SeriesDesk, assigned
-from lgg.picture import Rgb
+from lgg.picture import shrink
 from lgg.series import AmbiguousSeriesError, Candidate
 from lgg.slice import FLAIR, POST, PRE
 from lgg.surface import surface_glb
 from lgg.takeaway import method_of, write_pack
 from lgg.view import Layer, Look, describe, draw
-from lgg.volume import SeriesResult, decided
+from lgg.volume import SeriesResult
 from lgg.weights import Thresholds
 
 WAITING = """<section class="verdict empty"><h2>No series yet</h2>
@@ -33,8 +31,6 @@ CANCELLED = """<section class="verdict empty" role="status"><h2>Cancelled</h2>
 <p>Nothing was kept. Choose Examine to begin again.</p></section>"""
 #: What a visitor saves is never named after the upload.
 SURFACE, ARCHIVE = "tumour.glb", "segmentation.zip"
-#: Longest side of a picture that is sent to a browser.
-SHOWN_SIDE = 1536
 #: Seconds between two answers that must both arrive.
 PAUSE = 0.5
 NONE = "(none: FLAIR stands in)"
@@ -184,12 +180,16 @@ class SeriesEvents:
             "save": gr.DownloadButton(value=None, visible=False),
         }
 
-    def _picture(self, result: SeriesResult, number: int, order: Order, settings: Settings) -> gr.Image:
+    def _picture(self, result: SeriesResult, number: int, order: Order, settings: Settings) -> dict[str, Any]:
         one = result.series.slices()[number - 1]
         prediction = result.predictions[number - 1]
-        prediction = decided(prediction, settings.thresholds(prediction.thresholds))
+        prediction = prediction.decided(settings.thresholds(prediction.thresholds))
         words = f"Slice {number} of {len(result)}. {describe(settings.look, prediction)}"
-        return gr.Image(_sent(draw(one, prediction, settings.look)), alt_text=words)
+        # Not gr.Image(…): a component of its own would write the picture once more, as lossy WebP.
+        picture: dict[str, Any] = gr.update(
+            value=shrink(draw(one, prediction, settings.look)), alt_text=words
+        )
+        return picture
 
 
 #: How the tab looks while a series is examined, while none is, and while there is no result.
@@ -223,10 +223,3 @@ def _asking(candidates: Sequence[Candidate], chosen: Mapping[int, str]) -> Updat
         value = chosen.get(channel)
         fields[role] = gr.Dropdown(choices, value=value if value or channel == FLAIR else "")
     return {"asked": True, "sequences": gr.Column(visible=True), **fields}
-
-
-def _sent(picture: Rgb) -> Rgb:
-    """A picture small enough to send."""
-    image = Image.fromarray(picture)
-    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-    return np.asarray(image)

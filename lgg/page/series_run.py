@@ -10,11 +10,12 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.cascade import BATCH, Cascade, Maps, Prediction
+from lgg.cascade import BATCH, Cascade
 from lgg.errors import SeriesError, WeightsError
 from lgg.gating import Gating
 from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
+from lgg.prediction import Maps, Prediction
 from lgg.preprocess import Statistics
 from lgg.series import Series, read_series
 from lgg.volume import SeriesResult

@@ -13,8 +13,8 @@ from lgg.gallery import Example
 from lgg.link import Wish, write_link
 from lgg.page.desk import Desk
 from lgg.page.messages import refusal
-from lgg.page.slice_show import Current, Wanted, layers, show, shown
-from lgg.picture import flair_picture, overlay
+from lgg.page.slice_show import Current, Wanted, layers, show
+from lgg.picture import flair_picture, overlay, shrink
 from lgg.scorecard import comparison_html
 from lgg.takeaway import method_of, write_pack
 from lgg.view import Look
@@ -57,7 +57,7 @@ class Handlers:
         pictures = []
         for one in found:
             picture = overlay(flair_picture(one.one, one.prediction.head), one.prediction.mask)
-            pictures.append((shown(picture), f"{report.model(one.cascade)}: {one.prediction.area:,} px"))
+            pictures.append((shrink(picture), f"{report.model(one.cascade)}: {one.prediction.area:,} px"))
         table = comparison_html([(one.cascade, one.prediction) for one in found])
         return gr.update(value=pictures, visible=True, columns=min(4, max(2, len(pictures)))), table
 

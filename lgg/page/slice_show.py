@@ -4,23 +4,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
 from lgg import report
-from lgg.cascade import Prediction
 from lgg.page.desk import Desk, Examined
 from lgg.page.messages import Trouble
 from lgg.page.slice_parts import ERRORS, LAYER_CHOICES
-from lgg.picture import Rgb
+from lgg.picture import shrink
+from lgg.prediction import Prediction
 from lgg.scorecard import truth_html
 from lgg.slice import SEQUENCES
 from lgg.uncertainty import calibration_error, in_words
 from lgg.view import Layer, Look, base, describe, draw, legend
 from lgg.weights import Thresholds
 
-#: Longest side of a picture that is sent to a browser.
-SHOWN_SIDE = 1536
 #: How many values `show` returns before the error: those of `lgg.page.slice_parts.Result`.
 NOTHING: tuple[Any, ...] = (gr.skip(),) * 9
 
@@ -74,7 +70,7 @@ def show(desk: Desk, current: Current, wanted: Wanted) -> tuple[Any, ...]:
         return failed(error)
     one = examined.one
     prediction = examined.prediction.decided(wanted.thresholds(examined.prediction.thresholds))
-    over, plain = shown(draw(one, prediction, look, extra, truth)), shown(base(one, prediction, look))
+    over, plain = shrink(draw(one, prediction, look, extra, truth)), shrink(base(one, prediction, look))
     words = describe(look, prediction)
     label = f"{report.model(examined.cascade)}: {'outlined' if prediction.area else 'nothing outlined'}"
     sides = not wanted.slider
@@ -104,13 +100,6 @@ def layers(truth: bool, layer: Layer) -> gr.Radio:
     """The layers on offer: errors only where there is a ground truth to err against."""
     choices = [*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES
     return gr.Radio(choices, value="fill" if layer == "errors" and not truth else layer)
-
-
-def shown(picture: Rgb) -> Rgb:
-    """A picture small enough to send."""
-    image = Image.fromarray(picture)
-    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-    return np.asarray(image)
 
 
 def _said(examined: Examined, prediction: Prediction) -> str:

@@ -13,9 +13,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from lgg.cascade import Prediction
 from lgg.files import write_atomically
 from lgg.picture import flair_picture, overlay
+from lgg.prediction import Prediction
 from lgg.series.series import Series
 from lgg.takeaway.method import NOTICE, Method, method_of
 from lgg.takeaway.segmentation import dicom_segmentation

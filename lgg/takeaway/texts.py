@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from lgg.cascade import Prediction
+from lgg.prediction import Prediction
 from lgg.series.series import Series
 from lgg.slice import SEQUENCES
 from lgg.takeaway.method import NOTICE, Method
