@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, expect
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
+#: A browser without a graphics card says this before its 3D viewer takes what there is.
+NO_CARD = "WebGPU creation/initialization"
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -34,7 +36,7 @@ def visit(
     width = one.evaluate("document.documentElement.scrollWidth")
     context.close()
     assert width <= viewport["width"], "no sideways scrolling"
-    assert complaints == []
+    assert [text for text in complaints if NO_CARD not in text] == []
     assert hosts - {""} == {urlsplit(url).netloc}, "data: and blob: addresses have no host"
 
 

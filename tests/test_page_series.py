@@ -3,7 +3,6 @@
 import io
 import re
 import zipfile
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -14,33 +13,18 @@ from series_files import affine, archive, dicom_stack, nifti, slice_files
 
 from lgg.gallery import SHIPPED
 from lgg.picture import PREDICTED
+from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, visit
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 120_000
-#: A browser without a graphics card says this before its 3D viewer takes what there is.
-NO_CARD = "WebGPU creation/initialization"
 VERDICT = re.compile("^(Glioma likely|Unclear|No glioma found)$")
 
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(request, browser, page_url):
-    """The series' tab. Whatever a test does, the console stays silent and no other host is asked."""
-    context = browser.new_context(viewport=request.param, reduced_motion="reduce")
-    one = context.new_page()
-    one.set_default_timeout(PATIENCE_MS)
-    complaints, hosts = [], set()
-    one.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    one.on("pageerror", lambda error: complaints.append(str(error)))
-    one.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
-    one.goto(page_url)
-    one.get_by_role("tab", name="Whole series").click()
-    expect(one.locator("#series-said")).to_contain_text("No series yet", timeout=PATIENCE_MS)
-    yield one
-    width = one.evaluate("document.documentElement.scrollWidth")
-    context.close()
-    assert width <= request.param["width"], "no sideways scrolling"
-    assert [text for text in complaints if NO_CARD not in text] == []
-    assert hosts - {""} == {urlsplit(page_url).netloc}, "data: and blob: addresses have no host"
+    """The series' tab, see `visit`."""
+    with visit(browser, page_url, request.param) as one:
+        one.get_by_role("tab", name="Whole series").click()
+        expect(one.locator("#series-said")).to_contain_text("No series yet")
+        yield one
 
 
 @pytest.fixture(scope="module")
