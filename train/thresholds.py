@@ -28,8 +28,8 @@ from train.score import examine
 T = TypeVar("T")
 GATE_GRID = np.round(np.arange(0.02, 0.99, 0.01), 2)
 MASK_GRID = np.round(np.arange(0.1, 0.95, 0.05), 2)
-#: Smallest components, in pixels of a 256×256 slice, as shares of it. 128 is enough, whatever validation says:
-#: 3 % of the training patients' slices with tumour hold less, and 7 % less than 256.
+#: Smallest components, in pixels of a 256×256 slice, as shares of it. 128 is enough, whatever validation
+#: says: 3 % of the training patients' slices with tumour hold less, and 7 % less than 256.
 SMALLEST_GRID = tuple(pixels / 256**2 for pixels in (0, 8, 16, 32, 64, 128))
 LOW_GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 HIGH_GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
