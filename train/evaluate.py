@@ -27,6 +27,8 @@ from train.splits import Side, fixed
 Protocol = Literal["patient", "slice", "fold", "external"]
 #: The figures that everything quotes: hard gate, volume statistics, no TTA.
 HEADLINE: tuple[Gating, Mode] = ("hard", "volume")
+#: The segmenter alone.
+UNGATED: tuple[Gating, Mode] = ("none", "volume")
 #: Bins of the pixels' probabilities, for precision and recall over the threshold.
 BINS = 100
 

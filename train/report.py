@@ -14,6 +14,7 @@ from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_config,
 from train.benchmark import load_benchmark, table
 from train.card import write_card
 from train.evaluate import Protocol, Row
+from train.failures import failures
 from train.figures import draw_figures
 from train.results import TIMING, Results, load_results, save_results, summary
 from train.tables import (
@@ -119,6 +120,8 @@ def results_page(results: Results, weights: Path, figures: list[str]) -> str:
         if any(one.protocol == protocol for one in results.patients):
             parts += ["### By group: mean Dice of the volumes", group_tables(results, protocol)]
             parts += ["### Every patient: Dice of the volume", patient_table(results, protocol)]
+        if poor := failures(results, protocol):
+            parts += ["### Where it fails", poor]
     if figures:
         parts.append("## Figures")
         parts += [f"![{FIGURES[name]}](../weights/figures/{name}.png)" for name in figures]

@@ -16,7 +16,7 @@ from lgg.errors import DataError
 from lgg.files import write_text
 from lgg.models import BUILDERS, GATE
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
-from train.evaluate import HEADLINE, PatientResult, Protocol, Row
+from train.evaluate import HEADLINE, UNGATED, PatientResult, Protocol, Row
 from train.splits import site
 
 RESULTS = REPOSITORY_WEIGHTS / "results.json"
@@ -41,6 +41,7 @@ class PatientRow:
     slice_tumour: float | None
     missed_slices: int
     false_slices: int
+    ungated: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def collect(
             slice_tumour=round(one.slice_tumour, 6) if one.tumour.any() else None,
             missed_slices=int((one.tumour & one.kept_empty).sum()),
             false_slices=int((~one.tumour & ~one.kept_empty).sum()),
+            ungated=round(result.scores[UNGATED].volume, 6) if UNGATED in result.scores else None,
         )
         for one, result in zip(scores, found, strict=True)
     ]
