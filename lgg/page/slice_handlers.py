@@ -40,6 +40,10 @@ class Handlers:
         """The same slice, shown otherwise: values of `Result`."""
         return show(self.desk, current, Wanted(*wanted))[:-1]
 
+    def adjust(self, current: Current, *wanted: Any) -> Values:
+        """As `redraw`, where the sequence stays."""
+        return show(self.desk, current, Wanted(*wanted), same_base=True)[:-1]
+
     def own_thresholds(self, architecture: str | None) -> tuple[float, float]:
         """Of the mask and of the gate, as they came with the weights."""
         cascade = self.desk.cascades.get(architecture or "")

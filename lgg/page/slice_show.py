@@ -52,8 +52,10 @@ class Wanted:
         return replace(own, mask=self.threshold, gate=self.gate)
 
 
-def show(desk: Desk, current: Current, wanted: Wanted) -> tuple[Any, ...]:
+def show(desk: Desk, current: Current, wanted: Wanted, same_base: bool = False) -> tuple[Any, ...]:
     """Values of all of `Result`, and an error or None.
+
+    `same_base`: the picture without a layer stands there already, and is not sent again.
 
     A failure clears the last result. It is returned, not raised, so that its words can stay on the page.
     """
@@ -70,17 +72,19 @@ def show(desk: Desk, current: Current, wanted: Wanted) -> tuple[Any, ...]:
         return failed(error)
     one = examined.one
     prediction = examined.prediction.decided(wanted.thresholds(examined.prediction.thresholds))
-    over, plain = shrink(draw(one, prediction, look, extra, truth)), shrink(base(one, prediction, look))
+    over = shrink(draw(one, prediction, look, extra, truth))
+    sides = not wanted.slider
+    plain = None if sides and same_base else shrink(base(one, prediction, look))
     words = describe(look, prediction)
     label = f"{report.model(examined.cascade)}: {'outlined' if prediction.area else 'nothing outlined'}"
-    sides = not wanted.slider
+    alone = gr.update(value=plain if sides else None, alt_text=f"{SEQUENCES[look.channel]} alone.")
     return (
         _said(examined, prediction),
         gr.Column(visible=True),
         gr.Row(visible=sides),
         # Not gr.Image(…): a component of its own would write each picture once more, as lossy WebP.
         gr.update(value=over if sides else None, label=label, alt_text=words),
-        gr.update(value=plain if sides else None, alt_text=f"{SEQUENCES[look.channel]} alone."),
+        gr.skip() if sides and same_base else alone,
         gr.update(value=(plain, over) if wanted.slider else None, visible=wanted.slider),
         f'<p class="hint">{legend(look, truth is not None)}</p>',
         report.facts_html(one, prediction, examined.cascade),

@@ -150,8 +150,10 @@ def _connect(
     ).then(tell, trouble, api_visibility="private")
     drawn = [current, *wanted]
     controls.layer.input(handlers.redraw, drawn, outputs, show_progress="hidden", **MODEL)
-    live: list[Any] = [controls.channel, controls.threshold, controls.gate, controls.opacity, controls.slider]
-    gr.on([one.input for one in live], handlers.redraw, drawn, outputs, **DRAW)
+    bases: list[Any] = [controls.channel, controls.slider]
+    gr.on([one.input for one in bases], handlers.redraw, drawn, outputs, **DRAW)
+    live: list[Any] = [controls.threshold, controls.gate, controls.opacity]
+    gr.on([one.input for one in live], handlers.adjust, drawn, outputs, **DRAW)
 
 
 def _caption(example: Example) -> str:
