@@ -17,12 +17,14 @@ from tests.tiny_weights import METRICS, use_tiny_networks, write_weights
 from train import push as command
 from train.bundle import listing, model_files
 from train.checkout import clean_commit
+from train.evaluate import Row
 from train.publish import publish_models
+from train.results import Results, save_results
 
 #: `huggingface_hub` hands files to its HTTP library in a way that the latter would like changed.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 REPO = "user/lgg"
-ROW = {"model": "unet", "protocol": "slice", "cascade": "soft", "mode": "tta", "measure": "slice_tumour"}
+ROW = Row("unet", "slice", "soft", "tta", "slice_tumour", 0.654321, 0.6, 0.7, 9, "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +35,7 @@ def _tiny_networks(monkeypatch):
 @pytest.fixture
 def weights(tmp_path):
     folder = write_weights(tmp_path / "weights", metrics=METRICS)
-    rows = [{**ROW, "value": 0.654321, "low": 0.6, "high": 0.7, "n": 9, "recipe": "cpu"}]
-    (folder / "results.json").write_text(json.dumps(rows))
+    save_results(Results([ROW]), folder / "results.json")
     (folder / "figures").mkdir()
     (folder / "figures" / "dice.png").write_bytes(b"\x89PNG picture")
     return folder
@@ -95,7 +96,7 @@ class TestPublish:
 
     def test_a_published_version_is_never_replaced(self, hub, api, weights):
         publish(api, weights)
-        (weights / "results.json").write_text("[]")
+        save_results(Results(), weights / "results.json")
         with pytest.raises(PublishError, match="raise the version"):
             publish(api, weights)
         assert len(repository(hub).commits) == 2

@@ -12,13 +12,14 @@ from train.speed import measure, table
 from train.track import tracking
 
 
-def test_a_step_is_timed_beside_the_matrix_product(monkeypatch):
+@pytest.mark.parametrize("name", ["gate", "unet-mini"])
+def test_a_step_is_timed_beside_the_matrix_product(name, monkeypatch):
     monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
     monkeypatch.setattr("train.speed.MATRIX", {"cpu": 256})
-    (found,) = measure(["unet-mini"], size=32, batch_size=2, steps=2)
+    (found,) = measure([name], size=32, batch_size=2, steps=2)
     assert found.slices_per_second == pytest.approx(2000 / found.ms_per_step, rel=0.05)
     assert found.share == pytest.approx(found.teraflops / found.matmul_teraflops, abs=0.02)
-    assert "| unet-mini |" in table([found])
+    assert f"| {name} |" in table([found])
 
 
 def test_the_count_of_operations_is_that_of_the_convolutions(monkeypatch):

@@ -1,7 +1,7 @@
 """What goes into the model repository, decided before anything is sent."""
 
 import hashlib
-import json
+from dataclasses import asdict
 from pathlib import Path
 
 from lgg.errors import PublishError
@@ -9,6 +9,7 @@ from lgg.models import GATE
 from lgg.weights import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, available, load_config
 from train.card import card_text
 from train.card_collection import collection_text
+from train.results import load_results
 
 #: Path in the repository → a file on this disk, or content that was written for it.
 Files = dict[str, Path | bytes]
@@ -42,7 +43,7 @@ def model_files(weights: Path, repo: str) -> Files:
         inside = path.relative_to(weights).as_posix()
         if path.is_file() and path.suffix in BESIDE and inside not in files:
             files[inside] = path
-    rows = json.loads((weights / RESULTS).read_text()) if RESULTS in files else []
+    rows = [asdict(one) for one in load_results(weights / RESULTS).rows]
     figures = [path for path in files if path.endswith((".png", ".svg"))]
     files["README.md"] = collection_text(configs, rows, repo, figures).encode()
     return files

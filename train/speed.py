@@ -11,9 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lgg.models import BUILDERS, build
 from train.accelerator import make_accelerator
-from train.augment import Augmentation
 from train.learner import Learner
-from train.recipe import Recipe
+from train.recipes import RECIPES
 
 #: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
 MATRIX = {"cuda": 8192, "cpu": 2048}
@@ -61,8 +60,7 @@ def measure(
     found = []
     for name in models or BUILDERS:
         network = build(name)
-        recipe = Recipe(augmentation=Augmentation())
-        learner = Learner(name, network, recipe, torch.ones((), device=device), None)
+        learner = Learner(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
         learner = learner.to(device).to(memory_format=torch.channels_last).train()
         inputs = torch.randn(batch_size, 3, size, size, device=device).contiguous(
             memory_format=torch.channels_last
