@@ -1,7 +1,7 @@
 """All that the page says: its standing words, and what a prediction means in words, numbers and HTML."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
@@ -166,6 +166,11 @@ def facts_html(one: Slice, prediction: Prediction, cascade: Cascade) -> str:
             _stages(prediction),
         ),
     )
+    return facts_list(rows)
+
+
+def facts_list(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Name, value and note of each fact as an HTML description list; plain texts."""
     cells = (
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
         for name, value, note in rows

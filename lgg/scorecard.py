@@ -40,7 +40,7 @@ def truth_html(prediction: Prediction, truth: NDArray[np.bool_]) -> str:
             f"{np.count_nonzero(prediction.mask & ~truth):,} invented",
         ),
     ]
-    return f'<h3>Against the ground truth</h3><dl class="facts">{"".join(map(_cell, cells))}</dl>'
+    return f"<h3>Against the ground truth</h3>{report.facts_list(cells)}"
 
 
 def comparison_html(found: Sequence[tuple[Cascade, Prediction]]) -> str:
@@ -116,8 +116,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
     body = f"<thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
     return f'<div class="scroll"><table>{body}</table></div>'
-
-
-def _cell(cell: tuple[str, str, str]) -> str:
-    name, value, note = cell
-    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"

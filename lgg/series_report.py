@@ -7,7 +7,7 @@ from typing import Any
 
 from lgg.cascade import Cascade
 from lgg.plausible import implausible_series
-from lgg.report import Verdict, device_name, millions, model, percent
+from lgg.report import Verdict, device_name, facts_list, millions, model, percent
 from lgg.slice import SEQUENCES
 from lgg.volume import SeriesResult
 
@@ -74,11 +74,7 @@ def facts_html(result: SeriesResult, cascade: Cascade) -> str:
             f"{millions(cascade.config.parameters)}; {seconds:,.1f}\u00a0s on {device_name(cascade)}",
         ),
     )
-    cells = (
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
-        for name, value, note in rows
-    )
-    return f'<dl class="facts">{"".join(cells)}</dl>'
+    return facts_list(rows)
 
 
 def progress_html(done: int, slices: int, seconds: float) -> str:

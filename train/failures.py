@@ -36,18 +36,27 @@ def failures(results: Results, protocol: Protocol) -> str:
 def causes(one: PatientRow) -> list[str]:
     """What seems to make a patient's Dice poor, the plainest first; several may hold."""
     found = []
-    if one.ungated is not None and one.ungated - one.volume >= COSTLY:
-        found.append(f"the gate vetoes slices with tumour, which costs {one.ungated - one.volume:.2f}")
+    if _gate_cost(one) >= COSTLY:
+        found.append(f"the gate vetoes slices with tumour, which costs {_gate_cost(one):.2f}")
     if one.tumour_slices and one.missed_slices / one.tumour_slices >= MANY:
         found.append(f"nothing outlined in {one.missed_slices} of {one.tumour_slices} slices with tumour")
     empty = one.slices - one.tumour_slices
     if empty and one.false_slices / empty >= MANY:
         found.append(f"something outlined in {one.false_slices} of {empty} slices without")
-    if one.tumour_pixels < next(iter(SIZES.values())):
+    if _small(one):
         found.append("a small tumour, of which a border's error is a large share")
     if one.missing != "none":
         found.append(f"no {one.missing}")
     return found or ["the outline itself: the right slices, another border"]
+
+
+def _gate_cost(one: PatientRow) -> float:
+    """The Dice that the gate's veto takes; 0 where nobody measured it."""
+    return 0.0 if one.ungated is None else one.ungated - one.volume
+
+
+def _small(one: PatientRow) -> bool:
+    return one.tumour_pixels < next(iter(SIZES.values()))
 
 
 def _line(one: PatientRow) -> str:
@@ -58,6 +67,5 @@ def _line(one: PatientRow) -> str:
 
 def _summary(poor: Sequence[PatientRow]) -> str:
     """How often each cause was named."""
-    small = sum(one.tumour_pixels < next(iter(SIZES.values())) for one in poor)
-    gate = sum(one.ungated is not None and one.ungated - one.volume >= COSTLY for one in poor)
+    small, gate = sum(map(_small, poor)), sum(_gate_cost(one) >= COSTLY for one in poor)
     return f"Of these, {small} have a small tumour, and {gate} would be better without the gate."

@@ -92,7 +92,8 @@ class Desk:
             return None
         if not Path(path).is_file():
             raise SliceError("Uploads are deleted after a while, and this mask is gone. Upload it once more.")
-        mask, grid = read_mask(path)[None], examined.series.grid
+        read = self.memory.recall(("truth", path), lambda: read_mask(path), lambda made: made.nbytes)
+        mask, grid = read[None], examined.series.grid
         if mask.shape != grid.shape:
             (height, width), (rows, columns) = grid.shape[1:], mask.shape[1:]
             raise SliceError(

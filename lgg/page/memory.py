@@ -45,19 +45,29 @@ class Memory:
             make: makes it; what it raises is raised here, and nothing is remembered.
             weigh: its size in bytes.
         """
-        with self._lock:
-            if key in self._entries and not self._expired(self._entries[key]):
-                self._entries.move_to_end(key)
-                kept: T = self._entries[key].value
-                return kept
+        kept: T | None = self.get(key)
+        if kept is not None:
+            return kept
         value = make()
+        self.put(key, value, weigh(value))
+        return value
+
+    def get(self, key: Hashable) -> Any | None:
+        """What is remembered under `key`, or None."""
         with self._lock:
-            self._entries[key] = _Entry(value, weigh(value), time.monotonic())
+            if key not in self._entries or self._expired(self._entries[key]):
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key].value
+
+    def put(self, key: Hashable, value: object, weight: int) -> None:
+        """Remember `value`, of so many bytes, under `key`."""
+        with self._lock:
+            self._entries[key] = _Entry(value, weight, time.monotonic())
             self._entries.move_to_end(key)
             while len(self._entries) > 1 and sum(one.weight for one in self._entries.values()) > self._budget:
                 self._entries.popitem(last=False)
             self._sweep_later()
-        return value
 
     def _expired(self, entry: _Entry) -> bool:
         return time.monotonic() - entry.born > self._lifetime

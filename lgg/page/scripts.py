@@ -1,11 +1,16 @@
 """The few lines of JavaScript that the page needs."""
 
-#: On a phone the result may lie outside the screen when a slice is picked.
-SCROLL_TO_RESULT = """() => {
-    const result = document.getElementById("result"), top = result.getBoundingClientRect().top;
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "auto" : "smooth"});
-}"""
+
+def scroll_to(name: str) -> str:
+    """Show the element of this id, which on a phone may lie outside the screen; hands its arguments on."""
+    return """(...values) => {
+        const result = document.getElementById("NAME"), top = result.getBoundingClientRect().top;
+        const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+        if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "auto" : "smooth"});
+        return values;
+    }""".replace("NAME", name)
+
+
 #: A picture that is pasted anywhere on the page is uploaded; Gradio's drop zone takes only drops and clicks.
 PASTE_TO_UPLOAD = """() => document.addEventListener("paste", event => {
     const input = document.querySelector("#upload input[type=file]"), files = event.clipboardData?.files;

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +95,7 @@ class SeriesDesk:
         yield Progress()
         cascade = self.cascade(order)
         series = self.series(order)
-        predictions = self._remembered(order)
+        predictions: tuple[Prediction, ...] | None = self._found.get(order)
         if predictions is None:
             found: list[Prediction] = []
             yield Progress(0, len(series))
@@ -106,8 +105,8 @@ class SeriesDesk:
                 began = began or time.monotonic() - sum(map(_seconds, batch))
                 found += batch
                 yield Progress(len(found), len(series), time.monotonic() - began)
-            made = tuple(found)
-            predictions = self._found.recall(order, lambda: made, _weigh)
+            predictions = tuple(found)
+            self._found.put(order, predictions, _weigh(predictions))
         yield Progress(len(series), len(series), 0.0, SeriesResult(series, predictions))
 
     def result(self, order: Order) -> SeriesResult:
@@ -148,15 +147,6 @@ class SeriesDesk:
     ) -> Maps:
         # By name: ZeroGPU sends arguments to another process, and the cascade is there already.
         return self.cascades[architecture].batch(pixels, heads, found, gating)
-
-    def _remembered(self, order: Order) -> tuple[Prediction, ...] | None:
-        def forgotten() -> NoReturn:
-            raise LookupError
-
-        try:
-            return self._found.recall(order, forgotten, _weigh)
-        except LookupError:
-            return None
 
 
 def assigned(chosen: Sequence[str | None]) -> tuple[tuple[str, str], ...]:

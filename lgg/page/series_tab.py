@@ -11,6 +11,8 @@ from lgg import series_report
 from lgg.cascade import Cascade
 from lgg.chart import FOLLOW, ON_LOAD
 from lgg.errors import SeriesError
+from lgg.page.lines import DRAW, SERIES
+from lgg.page.scripts import scroll_to
 from lgg.page.series_events import (
     OTHER_FILES,
     STOPPED,
@@ -28,27 +30,6 @@ HINT = """<p class="hint">All slices of one patient: TIFF, PNG or JPEG files in 
 ZIP archive of them, a TIFF with a page a slice, a DICOM series, or NIfTI, FLAIR alone or one file for each
 sequence. 512 slices at most. Deleted within the hour; still, send nothing that identifies a patient.</p>"""
 LAYERS = [("Outline", "outline"), ("Fill", "fill"), ("Heat map", "heat")]
-#: A series takes a minute; visitors of single slices do not wait for it.
-RUN: dict[str, Any] = {
-    "concurrency_id": "series",
-    "concurrency_limit": 1,
-    "api_visibility": "private",
-    "show_progress": "minimal",
-}
-VIEW: dict[str, Any] = {
-    "concurrency_id": "series-view",
-    "concurrency_limit": 4,
-    "api_visibility": "private",
-    "show_progress": "hidden",
-    "trigger_mode": "always_last",
-}
-#: On a phone the result lies below the controls.
-SCROLL = """(...values) => {
-    const result = document.getElementById("series-result"), top = result.getBoundingClientRect().top;
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "auto" : "smooth"});
-    return values;
-}"""
 #: The archive is made when it is asked for; then it is saved as if its own button were pressed.
 SAVE = """() => setTimeout(() => {
     const save = document.querySelector("a#series-save, #series-save a, button#series-save");
@@ -223,24 +204,24 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
         on_start,
         [parts["files"], parts["architecture"], parts["asked"], *roles, *look],
         outputs,
-        js=SCROLL,
+        js=scroll_to("series-result"),
         show_progress_on=[parts["said"]],
-        **RUN,
+        **SERIES,
     )
     parts["stop"].click(lambda: named(STOPPED), None, outputs, cancels=[run], queue=False, **quiet)
-    parts["slider"].input(one(events.slice), place, outputs, js=FOLLOW, **VIEW)
-    parts["chart"].select(on_pick, place[1:], outputs, **VIEW)
+    parts["slider"].input(one(events.slice), place, outputs, js=FOLLOW, **DRAW)
+    parts["chart"].select(on_pick, place[1:], outputs, **DRAW)
     for control in look[:3]:
-        control.input(one(events.slice), place, outputs, **VIEW)
+        control.input(one(events.slice), place, outputs, **DRAW)
     # The picture comes last, by what the controls say then: other answers may have come in between.
-    parts["threshold"].input(one(events.threshold), place, outputs, **VIEW).then(
-        one(events.slice), place, outputs, **VIEW
+    parts["threshold"].input(one(events.threshold), place, outputs, **DRAW).then(
+        one(events.slice), place, outputs, **DRAW
     )
     # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
     opened = parts["turn"].click(lambda: named(TURNING), None, outputs, queue=False, **quiet)
-    opened.then(made(events.surface), place[1:], outputs, show_progress_on=[parts["surface"]], **RUN)
+    opened.then(made(events.surface), place[1:], outputs, show_progress_on=[parts["surface"]], **SERIES)
     parts["prepare"].click(
-        made(events.archive), place[1:], outputs, show_progress_on=[parts["prepare"]], **RUN
+        made(events.archive), place[1:], outputs, show_progress_on=[parts["prepare"]], **SERIES
     ).success(None, js=SAVE)
 
 

@@ -25,6 +25,7 @@ class Extras:
 
 
 def extras_row() -> Extras:
+    """Lay them out in the surrounding column."""
     with gr.Row(elem_id="actions"):
         compare = gr.Button("Compare all architectures", size="sm", elem_id="compare")
         pack = gr.Button("Download everything", size="sm", elem_id="pack")
@@ -54,6 +55,7 @@ def extras_row() -> Extras:
 def connect_extras(
     handlers: Handlers, controls: Controls, current: gr.State, extras: Extras, news: list[Any]
 ) -> None:
+    """Tie the buttons to their handlers; `news` are the events after which what they brought is put away."""
     wanted = [current, *controls.all()]
     extras.compare.click(
         handlers.side_by_side,

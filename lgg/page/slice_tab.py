@@ -1,7 +1,7 @@
 """The tab for one slice: its events."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from html import escape
 from typing import Any
 
@@ -51,8 +51,7 @@ def build_slice_tab(
     def restore(request: gr.Request) -> Values:
         wish = read_link(dict(request.query_params), [one.name for one in examples])
         wanted = handlers.wanted(wish, preferred)
-        values = [wanted.architecture, wanted.layer, wanted.channel, wanted.threshold, wanted.gate]
-        values += [wanted.opacity, wanted.slider]
+        values = list(astuple(wanted))
         number = next((n for n, one in enumerate(examples) if one.name == wish.example), None)
         if number is None:
             return *values, gr.skip(), "", Current(), *((gr.skip(),) * len(result.all())), None
@@ -140,7 +139,7 @@ def _connect(
         ),
     ]
     for event in ran:
-        event.then(None, js=scripts.SCROLL_TO_RESULT).then(tell, trouble, api_visibility="private")
+        event.then(None, js=scripts.scroll_to("result")).then(tell, trouble, api_visibility="private")
     gr.on(
         [choice.truth.upload, choice.truth.clear],
         on_truth,
