@@ -56,3 +56,9 @@ def slide(page: Page, name: str, value: float) -> None:
     number = page.locator(f"#{name} input[type=number]")
     number.fill(str(value))
     number.press("Tab")
+
+
+def settle(page: Page) -> None:
+    """Wait until nothing is being worked on or fading in: half-faded text has half the contrast."""
+    expect(page.locator(".pending")).to_have_count(0)
+    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))")

@@ -192,7 +192,7 @@ class TestResume:
         with pytest.raises(DataError, match="another recipe"):
             run(tmp_path / "run", recipe=bent, resume=True)
         with pytest.raises(DataError, match="another architecture"):
-            run(tmp_path / "run", "gate", recipe=replace(RECIPE, best_by="auroc"), resume=True)
+            run(tmp_path / "run", "gate", recipe=replace(RECIPE, loss="bce", best_by="auroc"), resume=True)
 
     def test_a_criterion_that_validation_does_not_measure_is_refused_before_training(self, tmp_path):
         with pytest.raises(DataError, match="best-by"):
