@@ -1,12 +1,12 @@
 """The page's *About*: what runs, how good it is and by which protocol, what it must not be used for."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from lgg.cascade import Cascade
 from lgg.models import GATE, SEGMENTERS, TITLES
 from lgg.scorecard import architectures_html
+from lgg.table import table_html
 
 #: Measure → its name for people, in the order of the table.
 MEASURES = {
@@ -64,14 +64,14 @@ def results_html(cascades: Mapping[str, Cascade]) -> str:
     tables = []
     gate = next((one.gate_config for one in cascades.values()), None)
     if gate is not None and gate.metrics:
-        tables.append(_results([(TITLES[GATE], gate.metrics)], GATE_MEASURES))
+        tables.append(_results("The gate", [(TITLES[GATE], gate.metrics)], GATE_MEASURES))
     measured = [
         (TITLES[name], cascades[name].config.metrics)
         for name in SEGMENTERS
         if name in cascades and cascades[name].config.metrics
     ]
     if measured:
-        tables.append(_results(measured, MEASURES))
+        tables.append(_results("The segmenters", measured, MEASURES))
     if not tables:
         return "<p>These weights were not measured.</p>"
     count = len((measured or [("", gate.metrics if gate else {})])[0][1].get("patients", ()))
@@ -82,18 +82,15 @@ def results_html(cascades: Mapping[str, Cascade]) -> str:
     )
 
 
-def _results(columns: list[tuple[str, dict[str, Any]]], measures: Mapping[str, str]) -> str:
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title, _ in columns)
-    lines = []
-    for name, words in measures.items():
-        cells = [_figure((found.get("measures") or {}).get(name)) for _, found in columns]
-        row = "".join(f"<td>{one}</td>" for one in cells)
-        lines.append(f'<tr><th scope="row">{escape(words)}</th>{row}</tr>')
-    top = f"<thead><tr><td></td>{head}</tr></thead>"
-    return f'<div class="scroll"><table>{top}<tbody>{"".join(lines)}</tbody></table></div>'
+def _results(label: str, columns: list[tuple[str, dict[str, Any]]], measures: Mapping[str, str]) -> str:
+    rows = [
+        (words, *(_figure((found.get("measures") or {}).get(name)) for _, found in columns))
+        for name, words in measures.items()
+    ]
+    return table_html(label, ("", *(title for title, _ in columns)), rows, small=True)
 
 
 def _figure(row: Mapping[str, float] | None) -> str:
     if not row or row.get("value") is None:
         return "–"
-    return f"{row['value']:.3f} <small>({row['low']:.3f} to {row['high']:.3f})</small>"
+    return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"

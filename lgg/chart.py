@@ -8,6 +8,7 @@ a button for each slice. The page's style gives all colours, and says nothing by
 from html import escape
 
 from lgg.report import percent
+from lgg.table import table_html
 from lgg.volume import SeriesResult
 
 #: Height of a panel, in the drawing's own units. One slice is 10 units wide.
@@ -100,16 +101,12 @@ def _buttons(result: SeriesResult, unit: str, areas: list[float], current: int) 
 
 
 def _table(result: SeriesResult, unit: str, areas: list[float]) -> str:
-    rows = "".join(
-        f"<tr><th scope='row'>{number}</th><td>{percent(one.gate_probability)}</td>"
-        f"<td>{'yes' if one.passed else 'no'}</td><td>{area:,.0f}</td></tr>"
+    rows = [
+        (str(number), percent(one.gate_probability), "yes" if one.passed else "no", f"{area:,.0f}")
         for number, (one, area) in enumerate(zip(result.predictions, areas, strict=True), start=1)
-    )
-    return (
-        "<details><summary>The same as a table</summary><div class='scroll'><table><thead><tr>"
-        "<th scope='col'>Slice</th><th scope='col'>Gate</th><th scope='col'>Passed</th>"
-        f"<th scope='col'>Outlined, {unit}</th></tr></thead><tbody>{rows}</tbody></table></div></details>"
-    )
+    ]
+    table = table_html("Along the slices", ("Slice", "Gate", "Passed", f"Outlined, {unit}"), rows)
+    return f"<details><summary>The same as a table</summary>{table}</details>"
 
 
 #: Runs in the browser once, with `element` and `trigger` from Gradio: clicks and arrow keys ask for a slice.

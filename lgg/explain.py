@@ -1,5 +1,7 @@
 """Why the gate said so: Grad-CAM, where in a slice it saw what raised its probability."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lgg.cascade import BATCH, Cascade
-from lgg.preprocess import Placement, StatisticsMode, measure, network_input, restore
+from lgg.preprocess import Placement, Statistics, measure, network_input, restore
 
 
 def grad_cam(
-    cascade: Cascade, pixels: NDArray[np.float32], mode: StatisticsMode = "slice"
+    cascade: Cascade, pixels: NDArray[np.float32], found: Sequence[Statistics] | None = None
 ) -> NDArray[np.float32]:
     """Grad-CAM of the gate (Selvaraju et al., 2017) at its last convolutional layer, 8 × 8 cells at 256.
 
@@ -21,13 +23,13 @@ def grad_cam(
     Args:
         cascade: whose gate is asked.
         pixels: (N, H, W, 3) float32, slices of one size.
-        mode: statistics of each slice, or of the volume.
+        found: the slices' statistics, by default each slice's own.
 
     Returns:
         (N, H, W) float32, 0 to 1, at the slices' own size.
     """
     size = cascade.gate_config.input_size
-    inputs = network_input(pixels, measure(pixels, mode)[1], size)
+    inputs = network_input(pixels, list(found or measure(pixels, "slice")[1]), size)
     coarse = torch.cat([_maps(cascade.gate, part.to(cascade.device)).cpu() for part in inputs.split(BATCH)])
     fine = F.interpolate(coarse[:, None], (size, size), mode="bilinear")[:, 0]
     maps = restore(fine, Placement(pixels.shape[1], pixels.shape[2], size))

@@ -235,6 +235,6 @@ def _slice(one: Slice) -> tuple[str, str, str]:
 
 
 def _stages(prediction: Prediction) -> str:
-    """The time of each stage that ran, in whole milliseconds."""
-    ran = (stage for stage in prediction.milliseconds if prediction.passed or stage != "segment")
-    return ", ".join(f"{stage} {prediction.milliseconds[stage]:.0f}" for stage in ran)
+    """The time of each stage that took any, in whole milliseconds."""
+    took = {stage: round(value) for stage, value in prediction.milliseconds.items()}
+    return ", ".join(f"{stage} {value}" for stage, value in took.items() if value)

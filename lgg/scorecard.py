@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from lgg import metrics, report
 from lgg.cascade import Cascade
 from lgg.models import SEGMENTERS, TITLES
 from lgg.prediction import Prediction
+from lgg.table import table_html
 from lgg.uncertainty import agreement
 from lgg.weights import REPOSITORY_WEIGHTS
 
@@ -59,7 +59,8 @@ def comparison_html(found: Sequence[tuple[Cascade, Prediction]]) -> str:
     if len(found) > 1:
         dice = agreement([prediction.mask for _, prediction in found])
         words = f"<p>Mean Dice between their outlines: <strong>{dice:.3f}</strong>. {_how_close(dice)}</p>"
-    return _table(("Architecture", "Verdict", "Area", "Of the head", "Time"), rows) + words
+    head = ("Architecture", "Verdict", "Area", "Of the head", "Time")
+    return table_html("The architectures on this slice", head, rows) + words
 
 
 def architectures_html(cascades: Mapping[str, Cascade], reasons: Mapping[str, str]) -> str:
@@ -81,7 +82,8 @@ def architectures_html(cascades: Mapping[str, Cascade], reasons: Mapping[str, st
             )
         else:
             rows.append((TITLES[name], f"unavailable: {reasons.get(name, 'no weights')}"))
-    return _table(("Architecture", "Parameters", "A slice", "Dice, volumes", "Dice, slices"), rows)
+    head = ("Architecture", "Parameters", "A slice", "Dice, volumes", "Dice, slices")
+    return table_html("The architectures", head, rows)
 
 
 def milliseconds(path: Path = REPOSITORY_WEIGHTS / BENCHMARK) -> dict[str, float]:
@@ -104,15 +106,3 @@ def _how_close(dice: float) -> str:
     if dice >= 0.7:
         return "They agree on the core, less on the border."
     return "They disagree: trust none of them without looking."
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table whose first column names the rows; a row that is too short fills the rest."""
-    top = "".join(f'<th scope="col">{escape(one)}</th>' for one in head)
-    lines = []
-    for first, *rest in rows:
-        wide = f' colspan="{len(head) - len(rest)}"' if len(rest) + 1 < len(head) else ""
-        cells = "".join(f"<td{wide}>{escape(one)}</td>" for one in rest)
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-    body = f"<thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
-    return f'<div class="scroll"><table>{body}</table></div>'

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.preprocess import StatisticsMode
+from lgg.preprocess import Statistics, measure
 from lgg.weights import ModelConfig
 
 Flip = Literal["none", "left-right", "up-down"]
@@ -37,7 +37,7 @@ class Spread:
 def flip_spread(
     cascade: Cascade,
     pixels: NDArray[np.float32],
-    mode: StatisticsMode = "slice",
+    found: Sequence[Statistics] | None = None,
     flips: Sequence[Flip] = FLIPS,
 ) -> Spread:
     """Test-time augmentation by mirroring: examine slices as they are and mirrored, and mirror back.
@@ -47,12 +47,14 @@ def flip_spread(
     Args:
         cascade: who is asked.
         pixels: (N, H, W, 3) float32, slices of one size.
-        mode: statistics of each slice, or of the volume.
+        found: the slices' statistics, by default each slice's own.
         flips: the views; `up-down` is one that no network was made for, so it exaggerates.
     """
+    heads, own = measure(pixels, "slice")
     gates, maps = [], []
     for flip in flips:
-        seen = cascade.maps(np.ascontiguousarray(np.flip(pixels, AXES[flip])), mode)
+        turned = np.ascontiguousarray(np.flip(pixels, AXES[flip]))
+        seen = cascade.batch(turned, np.flip(heads, AXES[flip]), found or own)
         gates.append(seen.gate)
         maps.append(np.flip(seen.probability, AXES[flip]))
     stacked = np.stack(maps)

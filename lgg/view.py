@@ -92,12 +92,18 @@ def _third(share: float, first: str, last: str) -> str:
     return first if share < 1 / 3 else last if share > 2 / 3 else ""
 
 
-def legend(look: Look, truth: bool) -> str:
-    """What the layer's colours mean, in one plain sentence.
+def legend(look: Look, truth: bool, oriented: bool) -> str:
+    """What the layer's colours mean, and which side is which, in plain sentences.
 
     Args:
         truth: whether a ground truth is there.
+        oriented: whether the picture is known to lie as radiologists look at it.
     """
+    side = " The patient's right is on the left." if oriented else ""
+    return f"{_colours(look, truth)}{side}"
+
+
+def _colours(look: Look, truth: bool) -> str:
     if look.layer == "heat":
         return "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high."
     if look.layer == "why":

@@ -51,6 +51,14 @@ def upload(page: Page, path) -> None:
     page.locator("#upload input[type=file]").set_input_files(path)
 
 
+def examine(page: Page, *files) -> None:
+    """Hand files to the series' tab and have them examined; waits for nothing that is said about them."""
+    page.get_by_role("tab", name="Whole series").click()
+    page.locator("#series-upload input[type=file]").set_input_files(files)
+    expect(page.locator("#series-upload .file-preview tr")).to_have_count(len(files))
+    page.locator("#series-start").click()
+
+
 def slide(page: Page, name: str, value: float) -> None:
     """Type a value into a slider's number, as a visitor may instead of dragging."""
     number = page.locator(f"#{name} input[type=number]")

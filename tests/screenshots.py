@@ -4,18 +4,23 @@ With the repository's weights (or `$LGG_WEIGHTS`) and the shipped phantoms only;
 """
 
 import argparse
+import io
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
+import numpy as np
+import tifffile
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from lgg.cascade import DEFAULT_ARCHITECTURE
 from lgg.gallery import load_examples
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, available
-from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, pick, upload
+from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, pick, settle, upload
 from tests.page_server import ROOT, chromium, serve_page
 
 README = {"page.png": DESKTOP, "page-phone.png": PHONE}
@@ -56,6 +61,42 @@ def _junk(page: Page) -> None:
     expect(page.locator("#result .verdict.error")).to_be_visible()
 
 
+def _photo(page: Page) -> None:
+    """What no network was made for: a picture in colours, without a head."""
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype("uint8")
+    picture = io.BytesIO()
+    Image.fromarray(colours).resize((320, 240), Image.Resampling.BICUBIC).save(picture, "PNG")
+    upload(page, {"name": "holiday.png", "mimeType": "image/png", "buffer": picture.getvalue()})
+    expect(page.locator("#result .warning")).to_be_visible()
+
+
+def _series(page: Page) -> None:
+    """A healthy head that turns into one with a lesion and back, as NIfTI with distances."""
+    tops = [tifffile.imread(one.image) for one in load_examples()]
+    voxels = np.stack([tops[-1]] * 6 + [tops[0]] * 5 + [tops[-1]] * 5)[..., 1]
+    volume = nibabel.Nifti1Image(voxels.transpose(2, 1, 0).astype("int16"), np.diag([-0.9, -0.9, 5.0, 1.0]))
+    examine(page, {"name": "flair.nii", "mimeType": "application/octet-stream", "buffer": volume.to_bytes()})
+    expect(page.locator("#series-chart [data-slice]")).to_have_count(len(voxels))
+    expect(page.locator("#series-picture img")).to_have_js_property("complete", True)
+
+
+def _surface(page: Page) -> None:
+    _series(page)
+    page.locator("#series-turn").click()
+    expect(page.locator("#series-surface canvas")).to_be_visible()
+    page.wait_for_timeout(5000)  # it is drawn without a graphics card
+
+
+def _series_start(page: Page) -> None:
+    page.get_by_role("tab", name="Whole series").click()
+    expect(page.locator("#series-said")).to_contain_text("No series yet")
+
+
+def _series_junk(page: Page) -> None:
+    examine(page, {"name": "notes.tif", "mimeType": "image/tiff", "buffer": b"not a picture at all " * 20})
+    expect(page.locator("#series-said .error")).to_be_visible()
+
+
 def _about(page: Page) -> None:
     page.get_by_role("tab", name="About").click()
     expect(page.locator(".about")).to_be_visible()
@@ -72,6 +113,11 @@ STATES: dict[str, Callable[[Page], None]] = {
     "slider": _slider,
     "compare": _compare,
     "junk": _junk,
+    "photo": _photo,
+    "series-start": _series_start,
+    "series": _series,
+    "series-surface": _surface,
+    "series-junk": _series_junk,
     "about": _about,
 }
 
@@ -87,7 +133,7 @@ def draw(
     expect(page.locator("#examples button.thumbnail-item")).to_have_count(6)
     STATES[state](page)
     page.mouse.move(0, 0)
-    page.wait_for_timeout(300)  # what moves has come to rest
+    settle(page)
     page.screenshot(path=path, full_page=whole)
     context.close()
 
@@ -96,7 +142,9 @@ def main() -> None:
     """The README's pictures into `docs`, or all states into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, metavar="DIR", help="every state, light and dark, both widths")
-    everything = parser.parse_args().all
+    parser.add_argument("--state", choices=STATES, action="append", help="with --all: only this state")
+    given = parser.parse_args()
+    everything = given.all
     weights = Path(os.environ.get("LGG_WEIGHTS", REPOSITORY_WEIGHTS))
     if not {GATE, DEFAULT_ARCHITECTURE} <= set(available(weights)):
         raise SystemExit(f"The pictures need weights: {GATE} and {DEFAULT_ARCHITECTURE}. Train them first.")
@@ -111,7 +159,7 @@ def main() -> None:
             for name, viewport in README.items():
                 draw(one, url, folder / name, viewport, "example", "light", whole=False)
             return
-        for state in STATES:
+        for state in given.state or STATES:
             for scheme in ("light", "dark"):
                 for width, viewport in (("desktop", DESKTOP), ("phone", PHONE)):
                     draw(

@@ -116,7 +116,7 @@ def test_a_message_cannot_smuggle_markup():
 
 
 def test_a_failure_clears_the_last_result():
-    wanted = Wanted("unet", "fill", 1, 0.5, 0.5, 0.35, slider=False)
+    wanted = Wanted("fill", 1, 0.5, 0.5, 0.35, "unet", slider=False)
     said, body, _, outlined, plain, both, *words, trouble = show(Desk({}), Current("gone.tif"), wanted)
     assert "gone" in said
     assert body.visible is False

@@ -5,15 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
 from lgg.gallery import SHIPPED
-from tests.browsing import DESKTOP, PHONE, pick, settle, slide, upload, visit
-
-#: Rules that Gradio's own components break; ours break none.
-GRADIOS_OWN: set[str] = set()
+from tests.browsing import DESKTOP, PHONE, pick, slide, upload, visit
 
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -180,30 +176,3 @@ def test_a_pasted_picture_is_examined(page):
         list((SHIPPED / "large-lesion.tif").read_bytes()),
     )
     expect(page.locator("#result .source")).to_have_text("pasted.tif")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_shut_out(browser, page_url, scheme):
-    """axe-core finds nothing serious in any state, in light and in dark."""
-    with visit(browser, page_url, DESKTOP, scheme=scheme) as page:
-        expect(page.locator("body.dark")).to_have_count(int(scheme == "dark"))
-        settle(page)
-        found = [Axe().run(page)]
-        pick(page, "Two lesions")
-        expect(page.locator("#facts dl")).to_be_visible()
-        page.get_by_role("button", name="Compare all architectures").click()
-        expect(page.locator("#comparison table")).to_be_visible()
-        settle(page)
-        found.append(Axe().run(page))
-        page.get_by_role("tab", name="About").click()
-        expect(page.locator(".about")).to_be_visible()
-        settle(page)
-        found.append(Axe().run(page))
-    bad = {
-        (one["id"], node["html"][:200])
-        for result in found
-        for one in result.response["violations"]
-        if one["impact"] in ("serious", "critical") and one["id"] not in GRADIOS_OWN
-        for node in one["nodes"]
-    }
-    assert bad == set()

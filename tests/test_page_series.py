@@ -4,16 +4,19 @@ import io
 import re
 import zipfile
 
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 from PIL import Image
 from playwright.sync_api import expect
 from series_files import affine, archive, dicom_stack, nifti, slice_files
 
+from lgg import metrics
 from lgg.gallery import SHIPPED
 from lgg.picture import PREDICTED
-from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, visit
+from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, slide, visit
 
 VERDICT = re.compile("^(Glioma likely|Unclear|No glioma found)$")
 
@@ -39,13 +42,6 @@ def zipped(volume, tmp_path_factory):
     path = tmp_path_factory.mktemp("series") / "slices.zip"
     path.write_bytes(archive(slice_files(volume)))
     return path
-
-
-def examine(page, *paths):
-    """Upload and examine; waits for whatever is said about it."""
-    page.locator("#series-upload input[type=file]").set_input_files(paths)
-    expect(page.locator("#series-upload .file-preview tr")).to_have_count(len(paths), timeout=PATIENCE_MS)
-    page.locator("#series-start").click()
 
 
 def expect_result(page, slices, source=None):
@@ -97,16 +93,29 @@ def test_the_slider_the_plot_and_the_keyboard_lead_to_slices(page, zipped):
     expect_slice(page, 8)
 
 
-def test_another_threshold_decides_all_slices_anew(page, zipped):
+def test_both_thresholds_decide_all_slices_anew(page, zipped):
     examine(page, zipped)
     expect_result(page, 9)
     before = page.locator("#series-facts").inner_text()
-    field = page.locator("#series-threshold input[type=number]")
-    field.fill("1")
-    field.press("Enter")
+    slide(page, "series-threshold", 0.01)
     expect(page.locator("#series-facts")).not_to_have_text(before)
-    page.locator("#series-settings").get_by_role("radio", name="Heat map").check()
-    expect(page.locator("#series-picture img")).to_have_attribute("alt", re.compile("heat map"))
+    slide(page, "series-gate", 0)
+    expect(page.locator("#series-facts")).to_contain_text("the gate passed 9")
+    slide(page, "series-gate", 1)
+    expect(page.locator("#series-said h2")).to_have_text("No glioma found")
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [("Heat map", "as a heat map"), ("Why (gate)", "the gate saw"), ("How unsure", "unsure")],
+)
+def test_each_layer_is_drawn_with_its_legend(page, zipped, layer, words):
+    examine(page, zipped)
+    expect_result(page, 9)
+    legend = page.locator("#series-legend").inner_text()
+    page.locator("#series-layer label", has_text=layer).click()
+    expect(page.locator("#series-picture img")).to_have_attribute("alt", re.compile(re.escape(words)))
+    expect(page.locator("#series-legend")).not_to_have_text(legend)
 
 
 def test_the_picture_shows_the_mask_where_it_is(page, zipped, volume):
@@ -167,6 +176,66 @@ def test_a_dicom_series_is_sorted_by_position(page, volume, tmp_path):
     expect_result(page, 9, "9 files")
     expect(page.locator("#series-facts")).to_contain_text("slices 5")
     assert "segmentation.dcm" in download(page).namelist()
+
+
+@pytest.fixture(scope="module")
+def lesion():
+    """Where the lesion of `volume` is: (9, H, W) bool."""
+    mask = np.asarray(Image.open(SHIPPED / "large-lesion_mask.png")) > 0
+    return np.stack([mask & False] * 3 + [mask] * 4 + [mask & False] * 2)[:, :, :247]
+
+
+def expect_outline_on(page, mask):
+    """The picture's outline lies about the lesion, where an axial picture has it: (H, W) bool."""
+    picture = page.locator("#series-picture img")
+    drawn = Image.open(io.BytesIO(page.request.get(picture.evaluate("one => one.src")).body()))
+    contour = np.argwhere((np.asarray(drawn.convert("RGB")) == PREDICTED).all(2))
+    times = drawn.height // mask.shape[0]
+    middle = (contour.min(0) + contour.max(0)) / 2 / times
+    rows, columns = np.nonzero(mask)
+    assert middle == pytest.approx(
+        ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2), abs=6
+    )
+
+
+def test_a_rotated_nifti_is_outlined_upright_and_its_mask_lies_in_its_own_array(
+    page, volume, lesion, tmp_path
+):
+    def stored(axial):  # from behind to the front, upwards, to the patient's right: as a coronal scan lies
+        return np.ascontiguousarray(axial[:, ::-1].transpose(1, 0, 2))
+
+    directions = np.array([[0, 0, -1], [1, 0, 0], [0, 1, 0]])
+    place = affine(directions, (0.8, 5.0, 0.9), (90, -80, 20))
+    (tmp_path / "flair.nii.gz").write_bytes(nifti(stored(volume[..., 1]).astype("int16"), place))
+    examine(page, tmp_path / "flair.nii.gz")
+    expect_result(page, 9)
+    expect(page.locator("#series-legend")).to_contain_text("right is on the left")
+    expect_outline_on(page, lesion[4])
+    (tmp_path / "mask.nii.gz").write_bytes(download(page).read("mask.nii.gz"))
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_allclose(mask.affine, place, atol=1e-4)
+    assert metrics.dice(np.asarray(mask.dataobj) > 0, stored(lesion)) > 0.6
+
+
+def test_a_rotated_dicom_series_is_outlined_upright_and_its_segmentation_lies_on_its_own_planes(
+    page, volume, lesion, tmp_path
+):
+    def stored(axial):  # downwards, each slice lying on its side
+        return np.ascontiguousarray(axial[::-1].transpose(0, 2, 1))
+
+    files, _ = dicom_stack(stored(volume[..., 1]).astype(np.uint16), (0, 1, 0), (1, 0, 0), step=5.0)
+    heights = [float(pydicom.dcmread(io.BytesIO(data)).ImagePositionPatient[2]) for data in files]
+    for number, data in enumerate(files):
+        (tmp_path / f"{(5 * number) % 9}.dcm").write_bytes(data)
+    examine(page, *tmp_path.iterdir())
+    expect_result(page, 9)
+    expect_outline_on(page, lesion[4])
+    found = pydicom.dcmread(io.BytesIO(download(page).read("segmentation.dcm")))
+    mask = np.zeros_like(stored(lesion))
+    for frame, groups in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence, strict=True):
+        height = float(groups.PlanePositionSequence[0].ImagePositionPatient[2])
+        mask[np.abs(np.subtract(heights, height)).argmin()] = frame > 0
+    assert metrics.dice(mask, stored(lesion)) > 0.6
 
 
 def test_the_tumour_can_be_turned(page, zipped):

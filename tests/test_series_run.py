@@ -1,5 +1,6 @@
 """Examining a series batch after batch: the same as in one go, with progress, and it can be left."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,16 @@ from test_cascade import Bright, Level, cascade, head_with_lesion
 
 from lgg.cascade import BATCH
 from lgg.errors import SeriesError, SliceError, WeightsError
-from lgg.page.series_events import SeriesEvents, Settings
+from lgg.models import BUILDERS
+from lgg.page.extra import EXTRA, extra_map
+from lgg.page.look import Settings
+from lgg.page.series_events import SeriesEvents
 from lgg.page.series_run import Order, SeriesDesk, assigned
 from lgg.page.series_tab import segment_series
+from lgg.preprocess import measure
 
 COUNT = 2 * BATCH + 3
+SETTINGS = Settings("fill", 1, threshold=0.5, gate=0.5, opacity=0.35)
 
 
 @pytest.fixture
@@ -113,7 +119,7 @@ def test_a_visitors_choice_becomes_an_assignment():
 
 def test_a_failure_clears_the_last_result_and_says_why(desk, tmp_path):
     (tmp_path / "junk.tif").write_bytes(b"no picture" * 50)
-    *_, said = SeriesEvents(desk).start([str(tmp_path / "junk.tif")], "unet", False, [], Settings())
+    *_, said = SeriesEvents(desk).start([str(tmp_path / "junk.tif")], "unet", False, [], SETTINGS)
     assert "not an image" in said["said"]
     assert str(tmp_path) not in said["said"]
     assert said["stop"].visible is False
@@ -126,20 +132,42 @@ def test_sequences_are_asked_for_and_then_used(desk, tmp_path):
         (tmp_path / f"{name}.nii.gz").write_bytes(data)
     paths = sorted(str(path) for path in tmp_path.iterdir())
     events = SeriesEvents(desk)
-    *_, asked = events.start(paths, "unet", False, [], Settings())
+    *_, asked = events.start(paths, "unet", False, [], SETTINGS)
     assert asked["asked"] is True
     assert "&lt;c&gt;" in asked["said"]
     assert "<c>" not in asked["said"]
     assert asked["flair"].choices == [(f"{name}.nii", f"{name}.nii") for name in ("<c>", "a", "b")]
-    *_, shown = events.start(paths, "unet", True, ["a.nii", "b.nii", ""], Settings())
+    *_, shown = events.start(paths, "unet", True, ["a.nii", "b.nii", ""], SETTINGS)
     assert shown["order"].assignment == (("a.nii", "pre"), ("b.nii", "flair"))
     assert len(desk.result(shown["order"])) == 3
 
 
-def test_the_mask_threshold_of_the_control_leaves_the_models_own_alone(desk):
-    default = desk.cascades["unet"].thresholds
-    assert Settings(mask=50).thresholds(default) is default
-    assert Settings(mask=73).thresholds(default).mask == 0.73
+def test_both_thresholds_decide_all_slices_and_no_network_runs(desk, uploads):
+    events, order = SeriesEvents(desk), Order(uploads, "unet")
+    result = desk.result(order)
+    assert 0 < len(result.suspected) < COUNT
+    before = seen(desk)
+    everything = events.threshold(1, order, replace(SETTINGS, gate=0.0))
+    nothing = events.threshold(1, order, replace(SETTINGS, gate=1.0))
+    assert f"the gate passed {COUNT}" in everything["facts"]
+    assert "No glioma found" in nothing["said"]
+    assert seen(desk) == before
+
+
+@pytest.mark.parametrize("layer", EXTRA)
+def test_a_slice_is_explained_by_its_volumes_statistics_and_once(uploads, layer):
+    desk = SeriesDesk({"unet": cascade(BUILDERS["gate"]().eval(), Bright())})
+    events, order = SeriesEvents(desk), Order(uploads, "unet")
+    shown = events.slice(2, order, replace(SETTINGS, layer=layer))
+    assert shown["picture"]["alt_text"].startswith("Slice 2 of")
+    before = seen(desk)
+    again = events.slice(2, order, replace(SETTINGS, layer=layer, opacity=0.35))
+    np.testing.assert_array_equal(again["picture"]["value"], shown["picture"]["value"])
+    assert seen(desk) == before
+    pixels = desk.series(order).pixels
+    found = measure(pixels, "volume")[1]
+    expected = extra_map(desk.cascades["unet"], pixels[1:2], layer, found[1:2])
+    np.testing.assert_allclose(desk.extra(order, 2, layer), expected, atol=1e-6)
 
 
 def test_the_api_answers_once_with_a_report_and_an_archive(desk, uploads):

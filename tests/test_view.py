@@ -100,5 +100,10 @@ def test_words_say_what_is_seen_and_where():
 
 
 def test_every_layer_has_a_legend():
-    assert len({legend(Look(layer=layer), truth=True) for layer in LAYERS}) == 5
-    assert legend(Look(layer="errors"), truth=False) == legend(Look(), truth=False)
+    assert len({legend(Look(layer=layer), True, False) for layer in LAYERS}) == 5
+    assert legend(Look(layer="errors"), False, False) == legend(Look(), False, False)
+
+
+def test_sides_are_named_only_where_they_are_known():
+    assert legend(Look(), False, oriented=True).endswith("The patient's right is on the left.")
+    assert "right" not in legend(Look(), False, oriented=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SliceError, WeightsError
-from lgg.explain import grad_cam
+from lgg.page.extra import EXTRA, Map, extra_map
 from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
 from lgg.plausible import implausible
@@ -18,10 +18,7 @@ from lgg.prediction import Prediction
 from lgg.reading import read_mask
 from lgg.series import AmbiguousSeriesError, Series, read_series
 from lgg.slice import Slice
-from lgg.uncertainty import flip_spread
 from lgg.view import Layer
-
-Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -73,11 +70,11 @@ class Desk:
 
     def extra(self, path: str, architecture: str, layer: Layer) -> Map | None:
         """The map that a layer needs beside the prediction, (H, W) float32; None where it needs none."""
-        if layer not in ("why", "unsure"):
+        if layer not in EXTRA:
             return None
         found: Map = self.memory.recall(
             (layer, path, architecture),
-            lambda: self._explain(self.examine(path, architecture).one.pixels, architecture, layer),
+            lambda: self._explain(self.examine(path, architecture).one.pixels[None], architecture, layer),
             lambda made: made.nbytes,
         )
         return found
@@ -122,10 +119,7 @@ class Desk:
         return self.cascades[architecture].predict(one, always_segment=True)
 
     def _look_inside(self, pixels: Map, architecture: str, layer: Layer) -> Map:
-        cascade = self.cascades[architecture]
-        if layer == "why":
-            return grad_cam(cascade, pixels[None])[0]
-        return flip_spread(cascade, pixels[None]).std[0]
+        return extra_map(self.cascades[architecture], pixels, layer)
 
 
 def read_one(uploads: Sequence[Any]) -> Series:

@@ -7,7 +7,7 @@ result and says why where the result would stand.
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,15 @@ import gradio as gr
 
 from lgg import report, series_report
 from lgg.chart import chart_html
+from lgg.page.look import Settings
 from lgg.page.series_run import ROLES, Order, SeriesDesk, assigned
 from lgg.picture import shrink
 from lgg.series import AmbiguousSeriesError, Candidate
 from lgg.slice import FLAIR, POST, PRE
 from lgg.surface import surface_glb
 from lgg.takeaway import method_of, write_pack
-from lgg.view import Layer, Look, describe, draw
+from lgg.view import describe, draw, legend
 from lgg.volume import SeriesResult
-from lgg.weights import Thresholds
 
 WAITING = """<section class="verdict empty"><h2>No series yet</h2>
 <p>Upload a patient's slices, then choose Examine.</p></section>"""
@@ -36,33 +36,6 @@ PAUSE = 0.5
 NONE = "(none: FLAIR stands in)"
 
 Updates = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a visitor wants the slices shown, as the controls give it.
-
-    Attributes:
-        channel: which sequence lies below.
-        layer: what lies over it.
-        opacity: of the layer, 0 to 100.
-        mask: probability from which on pixels are outlined, 0 to 100.
-    """
-
-    channel: int = FLAIR
-    layer: Layer = "outline"
-    opacity: float = 35
-    mask: float = 50
-
-    @property
-    def look(self) -> Look:
-        """As drawing takes it."""
-        return Look(self.channel, self.layer, self.opacity / 100)
-
-    def thresholds(self, default: Thresholds) -> Thresholds:
-        """The model's thresholds with the visitor's for the mask; the control tells whole percents only."""
-        same = round(100 * default.mask) == round(self.mask)
-        return default if same else replace(default, mask=self.mask / 100)
 
 
 class SeriesEvents:
@@ -109,7 +82,7 @@ class SeriesEvents:
         """Another slice, or the same one shown in another way."""
         result = self.desk.result(order)
         number = min(max(round(number), 1), len(result))
-        return {"picture": self._picture(result, number, order, settings), "slider": number}
+        return {**self._picture(result, number, order, settings), "slider": number}
 
     def threshold(self, number: float, order: Order, settings: Settings) -> Updates:
         """What other outlines in all slices amount to; the picture follows. No network runs."""
@@ -154,7 +127,8 @@ class SeriesEvents:
     def _opened(self, order: Order, result: SeriesResult, settings: Settings) -> Updates:
         """A result that is shown for the first time, by the model's own thresholds."""
         series, number = result.series, result.most_telling
-        settings = replace(settings, mask=100 * result.thresholds.mask)
+        own = result.thresholds
+        settings = replace(settings, threshold=own.mask, gate=own.gate)
         if series.flair_only:
             settings = replace(settings, channel=FLAIR)
         more = len(series.candidates) > 1
@@ -162,10 +136,11 @@ class SeriesEvents:
             **self._said(order, result, number),
             **(_asking(series.candidates, series.chosen) if more else {}),
             "order": order,
-            "picture": self._picture(result, number, order, settings),
+            **self._picture(result, number, order, settings),
             "slider": gr.Slider(maximum=max(len(result), 2), value=number, visible=len(result) > 1),
             "channel": gr.Radio(value=settings.channel, visible=not series.flair_only),
-            "threshold": round(settings.mask),
+            "threshold": own.mask,
+            "gate": own.gate,
         }
 
     def _said(self, order: Order, result: SeriesResult, number: int) -> Updates:
@@ -180,16 +155,18 @@ class SeriesEvents:
             "save": gr.DownloadButton(value=None, visible=False),
         }
 
-    def _picture(self, result: SeriesResult, number: int, order: Order, settings: Settings) -> dict[str, Any]:
+    def _picture(self, result: SeriesResult, number: int, order: Order, settings: Settings) -> Updates:
         one = result.series.slices()[number - 1]
         prediction = result.predictions[number - 1]
         prediction = prediction.decided(settings.thresholds(prediction.thresholds))
-        words = f"Slice {number} of {len(result)}. {describe(settings.look, prediction)}"
+        look = settings.look
+        picture = shrink(draw(one, prediction, look, self.desk.extra(order, number, look.layer)))
+        words = f"Slice {number} of {len(result)}. {describe(look, prediction)}"
         # Not gr.Image(…): a component of its own would write the picture once more, as lossy WebP.
-        picture: dict[str, Any] = gr.update(
-            value=shrink(draw(one, prediction, settings.look)), alt_text=words
-        )
-        return picture
+        return {
+            "picture": gr.update(value=picture, alt_text=words),
+            "legend": f'<p class="hint">{legend(look, False, result.series.oriented)}</p>',
+        }
 
 
 #: How the tab looks while a series is examined, while none is, and while there is no result.

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from lgg.cascade import BATCH, Cascade
 from lgg.errors import SeriesError, WeightsError
 from lgg.gating import Gating
+from lgg.page.extra import EXTRA, Map, extra_map
 from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
 from lgg.prediction import Maps, Prediction
-from lgg.preprocess import Statistics
+from lgg.preprocess import Statistics, measure
 from lgg.series import Series, read_series
+from lgg.view import Layer
 from lgg.volume import SeriesResult
 
 #: On a GPU that has to be asked for, a call costs more than the slices in it.
@@ -64,7 +66,7 @@ class SeriesDesk:
         self.cascades = cascades
         # Apart, because a series takes ten times the room and can be read again within a second or two.
         self._series, self._found = Memory(SERIES_BUDGET), Memory()
-        self._batch = on_gpu(self._run)
+        self._batch, self._explain = on_gpu(self._run), on_gpu(self._look_inside)
 
     def series(self, order: Order) -> Series:
         """The series that was uploaded.
@@ -120,6 +122,29 @@ class SeriesDesk:
                 return progress.result
         raise AssertionError("the last progress holds the result")
 
+    def extra(self, order: Order, number: int, layer: Layer) -> Map | None:
+        """The map that a layer needs beside the prediction of a slice, counted from 1; None for none.
+
+        (H, W) float32, by the volume's statistics as everything else.
+
+        Raises:
+            WeightsError, SliceError: as for `examine`.
+        """
+        if layer not in EXTRA:
+            return None
+
+        def make() -> Map:
+            part = slice(number - 1, number)
+            found: Map = self._explain(
+                self.cascade(order).config.architecture,
+                self.series(order).pixels[part],
+                layer,
+                self._statistics(order)[part],
+            )
+            return found
+
+        return self._found.recall((layer, number, order), make, lambda one: one.nbytes)
+
     def cascade(self, order: Order) -> Cascade:
         """The cascade of an architecture.
 
@@ -130,9 +155,15 @@ class SeriesDesk:
             raise WeightsError("There are no weights to run. Train or download them, then restart.")
         return self.cascades[order.architecture]
 
+    def _statistics(self, order: Order) -> list[Statistics]:
+        key = ("statistics", order.paths, order.assignment)
+        return self._found.recall(key, lambda: measure(self.series(order).pixels, "volume")[1], len)
+
     def _batches(self, cascade: Cascade, series: Series, order: Order) -> Iterator[list[Prediction]]:
+        # Always, as for one slice: then the gate's threshold can move without running a network again.
         return cascade.predict_batches(
             series.slices(),
+            always_segment=True,
             size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
             run=partial(self._batch, order.architecture),
         )
@@ -147,6 +178,11 @@ class SeriesDesk:
     ) -> Maps:
         # By name: ZeroGPU sends arguments to another process, and the cascade is there already.
         return self.cascades[architecture].batch(pixels, heads, found, gating)
+
+    def _look_inside(
+        self, architecture: str, pixels: NDArray[np.float32], layer: Layer, found: Sequence[Statistics]
+    ) -> Map:
+        return extra_map(self.cascades[architecture], pixels, layer, found)
 
 
 def assigned(chosen: Sequence[str | None]) -> tuple[tuple[str, str], ...]:
@@ -171,8 +207,5 @@ def _seconds(one: Prediction) -> float:
 
 
 def _weigh(predictions: Sequence[Prediction]) -> int:
-    """Bytes. Where the segmenter did not run, probabilities are zeros that the system has not handed out."""
-    return sum(
-        one.mask.nbytes + one.head.nbytes + (one.probability.nbytes if one.passed else 0)
-        for one in predictions
-    )
+    """Bytes."""
+    return sum(one.mask.nbytes + one.head.nbytes + one.probability.nbytes for one in predictions)

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from lgg.cascade import Cascade
 from lgg.chart import FOLLOW, ON_LOAD
 from lgg.errors import SeriesError
 from lgg.page.lines import DRAW, SERIES
+from lgg.page.look import LookControls, Settings, look_controls
 from lgg.page.scripts import scroll_to
 from lgg.page.series_events import (
     OTHER_FILES,
@@ -19,17 +21,16 @@ from lgg.page.series_events import (
     TURNING,
     WAITING,
     SeriesEvents,
-    Settings,
     Updates,
     failed,
 )
 from lgg.page.series_run import ROLES, Order, SeriesDesk
-from lgg.slice import FLAIR, SEQUENCES
+from lgg.slice import SEQUENCES
+from lgg.weights import Thresholds
 
 HINT = """<p class="hint">All slices of one patient: TIFF, PNG or JPEG files in the order of their names, a
 ZIP archive of them, a TIFF with a page a slice, a DICOM series, or NIfTI, FLAIR alone or one file for each
 sequence. 512 slices at most. Deleted within the hour; still, send nothing that identifies a patient.</p>"""
-LAYERS = [("Outline", "outline"), ("Fill", "fill"), ("Heat map", "heat")]
 #: The archive is made when it is asked for; then it is saved as if its own button were pressed.
 SAVE = """() => setTimeout(() => {
     const save = document.querySelector("a#series-save, #series-save a, button#series-save");
@@ -65,7 +66,8 @@ def series_tab(desk: Models, choices: Sequence[tuple[str, str]], preferred: str 
             # The style hides it while there is no plot: in Gradio 6.31 what comes together with its column,
             # shortly after other answers, is sometimes lost.
             with gr.Column(elem_id="series-view"):
-                parts |= _view()
+                own = desk.cascades[preferred].thresholds if preferred else Thresholds()
+                parts |= _view((own.mask, own.gate))
     _connect(parts, SeriesEvents(series_desk))
     return series_desk
 
@@ -112,37 +114,19 @@ def _controls(choices: Sequence[tuple[str, str]], preferred: str | None) -> dict
     return parts
 
 
-def _view() -> dict[str, Any]:
+def _view(thresholds: tuple[float, float]) -> dict[str, Any]:
     parts: dict[str, Any] = {}
-    with gr.Row(elem_id="series-look"):
-        with gr.Column(scale=3, min_width=280):
-            parts["picture"] = gr.Image(
-                format="png",
-                interactive=False,
-                show_label=False,
-                buttons=["fullscreen", "download"],
-                elem_id="series-picture",
-            )
-            parts["slider"] = gr.Slider(
-                1, 2, value=1, step=1, label="Slice", buttons=[], elem_id="series-slice"
-            )
-        with gr.Column(scale=2, min_width=220, elem_id="series-settings"):
-            parts["channel"] = gr.Radio(
-                [(name, number) for number, name in enumerate(SEQUENCES)], value=FLAIR, label="Sequence"
-            )
-            parts["layer"] = gr.Radio(LAYERS, value="outline", label="Drawn over it")
-            parts["opacity"] = gr.Slider(
-                0, 100, value=35, step=5, label="Opacity of fill and heat map, %", buttons=[]
-            )
-            parts["threshold"] = gr.Slider(
-                1,
-                99,
-                value=50,
-                step=1,
-                label="Outline from this probability on, %",
-                buttons=[],
-                elem_id="series-threshold",
-            )
+    parts["picture"] = gr.Image(
+        format="png",
+        interactive=False,
+        show_label=False,
+        buttons=["fullscreen", "download"],
+        elem_id="series-picture",
+    )
+    parts["slider"] = gr.Slider(1, 2, value=1, step=1, label="Slice", buttons=[], elem_id="series-slice")
+    parts["legend"] = gr.HTML(elem_id="series-legend")
+    look = look_controls(thresholds, "series-")
+    parts |= {field.name: getattr(look, field.name) for field in fields(look)}
     parts["chart"] = gr.HTML(js_on_load=ON_LOAD, elem_id="series-chart")
     parts["facts"] = gr.HTML(elem_id="series-facts")
     with gr.Row(elem_id="series-more"):
@@ -162,35 +146,35 @@ def _view() -> dict[str, Any]:
 def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     """Tie controls to handlers; every handler may change every component."""
     outputs = list(parts.values())
-    look = [parts[name] for name in ("channel", "layer", "opacity", "threshold")]
+    look = [parts[field.name] for field in fields(LookControls)]
     place = [parts["slider"], parts["order"], *look]
 
     def named(updates: Updates) -> dict[Any, Any]:
         return {parts[name]: value for name, value in updates.items()}
 
     def on_start(
-        files: list[str] | None, architecture: str, asked: bool, *rest: object
+        files: list[str] | None, architecture: str, asked: bool, *rest: Any
     ) -> Iterator[dict[Any, Any]]:
-        roles, settings = [str(role or "") for role in rest[:3]], _settings(rest[3:])
+        roles, settings = [str(role or "") for role in rest[:3]], Settings(*rest[3:])
         for updates in events.start(files, architecture, asked, roles, settings):
             yield named(updates)
 
     def one(handler: Callable[[float, Order, Settings], Updates]) -> Callable[..., dict[Any, Any]]:
-        def answer(number: float, order: Order, *rest: object) -> dict[Any, Any]:
+        def answer(number: float, order: Order, *rest: Any) -> dict[Any, Any]:
             try:
-                return named(handler(number, order, _settings(rest)))
+                return named(handler(number, order, Settings(*rest)))
             except Exception as error:
                 return named(failed(error))
 
         return answer
 
-    def on_pick(event: gr.EventData, order: Order, *rest: object) -> dict[Any, Any]:
+    def on_pick(event: gr.EventData, order: Order, *rest: Any) -> dict[Any, Any]:
         return one(events.slice)(event.slice, order, *rest)
 
     def made(handler: Callable[[Order, Settings], Iterator[Updates]]) -> Callable[..., Iterator[dict]]:
-        def answer(order: Order, *rest: object) -> Iterator[dict[Any, Any]]:
+        def answer(order: Order, *rest: Any) -> Iterator[dict[Any, Any]]:
             try:
-                for updates in handler(order, _settings(rest)):
+                for updates in handler(order, Settings(*rest)):
                     yield named(updates)
             except Exception as error:
                 yield named(failed(error))
@@ -211,10 +195,11 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     parts["stop"].click(lambda: named(STOPPED), None, outputs, cancels=[run], queue=False, **quiet)
     parts["slider"].input(one(events.slice), place, outputs, js=FOLLOW, **DRAW)
     parts["chart"].select(on_pick, place[1:], outputs, **DRAW)
-    for control in look[:3]:
-        control.input(one(events.slice), place, outputs, **DRAW)
+    shown = [parts[name].input for name in ("layer", "channel", "opacity")]
+    gr.on(shown, one(events.slice), place, outputs, **DRAW)
     # The picture comes last, by what the controls say then: other answers may have come in between.
-    parts["threshold"].input(one(events.threshold), place, outputs, **DRAW).then(
+    deciding = [parts[name].input for name in ("threshold", "gate")]
+    gr.on(deciding, one(events.threshold), place, outputs, **DRAW).then(
         one(events.slice), place, outputs, **DRAW
     )
     # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
@@ -223,8 +208,3 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     parts["prepare"].click(
         made(events.archive), place[1:], outputs, show_progress_on=[parts["prepare"]], **SERIES
     ).success(None, js=SAVE)
-
-
-def _settings(values: Sequence[Any]) -> Settings:
-    """From the controls of `look`, in their order."""
-    return Settings(*values)

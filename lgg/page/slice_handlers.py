@@ -105,12 +105,12 @@ class Handlers:
         mask, gate = self.own_thresholds(architecture)
         start = Look()
         return Wanted(
-            architecture,
             wish.layer or start.layer,
             start.channel if wish.channel is None else wish.channel,
             mask if wish.threshold is None else wish.threshold,
             gate if wish.gate is None else wish.gate,
             start.opacity if wish.opacity is None else wish.opacity,
+            architecture,
             wish.slider,
         )
 

@@ -1,37 +1,20 @@
 """The components of the tab for one slice."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from lgg import report
 from lgg.gallery import Example
+from lgg.page.look import LookControls, Parts, look_controls
 from lgg.picture import flair_picture
 from lgg.reading import read_slice
-from lgg.slice import FLAIR, POST, PRE
-from lgg.view import Layer, Look
+from lgg.view import Layer
 
 #: What the result's pictures share.
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen", "download"]}
-LAYER_CHOICES: list[tuple[str, Layer]] = [
-    ("Fill", "fill"),
-    ("Outline", "outline"),
-    ("Heat map", "heat"),
-    ("Why (gate)", "why"),
-    ("How unsure", "unsure"),
-]
 ERRORS: tuple[str, Layer] = ("Errors", "errors")
-SEQUENCE_CHOICES = [("T1 pre", PRE), ("FLAIR", FLAIR), ("T1 post", POST)]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Components of one kind, in a fixed order."""
-
-    def all(self) -> list[Any]:
-        """All of them, as Gradio takes them for inputs and outputs."""
-        return [getattr(self, field.name) for field in fields(self)]
 
 
 @dataclass(frozen=True)
@@ -46,15 +29,10 @@ class Choice(Parts):
 
 
 @dataclass(frozen=True)
-class Controls(Parts):
-    """How it is shown. Their values are the arguments of `lgg.page.slice_show.Wanted`, in this order."""
+class Controls(LookControls):
+    """Their values are the arguments of `lgg.page.slice_show.Wanted`, in this order."""
 
     architecture: gr.Radio
-    layer: gr.Radio
-    channel: gr.Radio
-    threshold: gr.Slider
-    gate: gr.Slider
-    opacity: gr.Slider
     slider: gr.Checkbox
 
 
@@ -115,7 +93,6 @@ def result_column(
         ready: whether there is any model to run.
         thresholds: of the mask and of the gate, to begin with.
     """
-    start = Look()
     said = gr.HTML(report.empty_html(ready))
     with gr.Column(visible=False, elem_id="body") as body:
         with gr.Row(elem_id="pictures") as pictures:
@@ -130,23 +107,14 @@ def result_column(
             buttons=["fullscreen"],
         )
         legend = gr.HTML(elem_id="legend")
-        with gr.Row(elem_id="switches"):
-            layer = gr.Radio(LAYER_CHOICES, value=start.layer, label="Show", elem_id="layer", scale=3)
-            channel = gr.Radio(
-                SEQUENCE_CHOICES, value=start.channel, label="Sequence", elem_id="sequence", scale=2
-            )
-        with gr.Row(elem_id="sliders"):
-            threshold = _slider("Mask threshold", "threshold", thresholds[0])
-            gate = _slider("Gate threshold", "gate", thresholds[1])
-            opacity = _slider("Opacity", "opacity", start.opacity)
+        look = look_controls(thresholds)
         slider = gr.Checkbox(
             label="Before and after under one slider", container=False, elem_id="before-after"
         )
         scores = gr.HTML(elem_id="scores")
         facts = gr.HTML(elem_id="facts")
     result = Result(said, body, pictures, picture, plain, both, legend, facts, scores)
-    return result, Controls(architecture, layer, channel, threshold, gate, opacity, slider)
-
-
-def _slider(label: str, name: str, value: float) -> gr.Slider:
-    return gr.Slider(0, 1, value, step=0.01, label=label, elem_id=name, min_width=180, buttons=[])
+    controls = Controls(
+        look.layer, look.channel, look.threshold, look.gate, look.opacity, architecture, slider
+    )
+    return result, controls

@@ -7,15 +7,15 @@ import gradio as gr
 
 from lgg import report
 from lgg.page.desk import Desk, Examined
+from lgg.page.look import LAYER_CHOICES, Settings
 from lgg.page.messages import Trouble
-from lgg.page.slice_parts import ERRORS, LAYER_CHOICES
+from lgg.page.slice_parts import ERRORS
 from lgg.picture import shrink
 from lgg.prediction import Prediction
 from lgg.scorecard import truth_html
 from lgg.slice import SEQUENCES
 from lgg.uncertainty import calibration_error, in_words
-from lgg.view import Layer, Look, base, describe, draw, legend
-from lgg.weights import Thresholds
+from lgg.view import Layer, base, describe, draw, legend
 
 #: How many values `show` returns before the error: those of `lgg.page.slice_parts.Result`.
 NOTHING: tuple[Any, ...] = (gr.skip(),) * 9
@@ -31,25 +31,11 @@ class Current:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Wanted(Settings):
     """The values of the controls, in the order of `lgg.page.slice_parts.Controls`."""
 
     architecture: str | None
-    layer: Layer
-    channel: int
-    threshold: float
-    gate: float
-    opacity: float
     slider: bool
-
-    @property
-    def look(self) -> Look:
-        """What is drawn."""
-        return Look(self.channel, self.layer, self.opacity)
-
-    def thresholds(self, own: Thresholds) -> Thresholds:
-        """The model's own thresholds, but for the two that a visitor moves."""
-        return replace(own, mask=self.threshold, gate=self.gate)
 
 
 def show(desk: Desk, current: Current, wanted: Wanted, same_base: bool = False) -> tuple[Any, ...]:
@@ -86,7 +72,7 @@ def show(desk: Desk, current: Current, wanted: Wanted, same_base: bool = False) 
         gr.update(value=over if sides else None, label=label, alt_text=words),
         gr.skip() if sides and same_base else alone,
         gr.update(value=(plain, over) if wanted.slider else None, visible=wanted.slider),
-        f'<p class="hint">{legend(look, truth is not None)}</p>',
+        f'<p class="hint">{legend(look, truth is not None, examined.series.oriented)}</p>',
         report.facts_html(one, prediction, examined.cascade),
         truth_html(prediction, truth) if truth is not None else "",
         None,

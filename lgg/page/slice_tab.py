@@ -56,8 +56,7 @@ def build_slice_tab(
         if number is None:
             return *values, gr.skip(), "", Current(), *((gr.skip(),) * len(result.all())), None
         here = handlers.current(examples[number])
-        *shown_values, failure, offered = handlers.pick(here, *values)
-        values[1] = offered
+        *shown_values, failure, values[0] = handlers.pick(here, *values)
         picked = (gr.Gallery(selected_index=number), _caption(examples[number]), here)
         return *values, *picked, *shown_values, failure
 

@@ -11,5 +11,22 @@ def theme() -> gr.themes.Base:
     """Slate and teal in the system's own fonts: nothing is fetched."""
     own = gr.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="sm", font=["sans-serif"])
     own.font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
-    # Slate 400, Gradio's choice for small print, is too faint on white.
-    return own.set(body_background_fill="*neutral_50", body_text_color_subdued="*neutral_500")
+    # Gradio's own choices, slate 400 for small print and teal 500 for what can be pressed, are too faint to
+    # read on white, or for white words on them.
+    return own.set(
+        body_background_fill="*neutral_50",
+        body_text_color_subdued="*neutral_500",
+        color_accent="*primary_700",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_border_color="*primary_700",
+        button_primary_border_color_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_border_color_dark="*primary_700",
+        button_primary_border_color_hover_dark="*primary_800",
+        button_primary_text_color="white",
+        slider_color_dark="*primary_500",
+        checkbox_background_color_selected_dark="*primary_500",
+        checkbox_border_color_selected_dark="*primary_500",
+    )

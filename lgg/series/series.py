@@ -80,6 +80,13 @@ class Series:
             return None
         return self.spacing[0] * self.spacing[1] * self.slice_distance
 
+    @property
+    def oriented(self) -> bool:
+        """Whether the source says how it lies in the patient, so that left and right are certain."""
+        if self.nifti is not None:
+            return bool(self.nifti["qform_code"] or self.nifti["sform_code"])
+        return bool(self.dicom) and self.dicom[0].orientation is not None
+
     def slices(self) -> list[Slice]:
         """The slices one by one, as `Cascade.predict_series` takes them; their pixels are views."""
         return [

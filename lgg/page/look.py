@@ -1,0 +1,83 @@
+"""How an examined slice is shown, a lone one and one of a series alike: the controls and their values."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import gradio as gr
+
+from lgg.slice import FLAIR, POST, PRE
+from lgg.view import Layer, Look
+from lgg.weights import Thresholds
+
+LAYER_CHOICES: list[tuple[str, Layer]] = [
+    ("Fill", "fill"),
+    ("Outline", "outline"),
+    ("Heat map", "heat"),
+    ("Why (gate)", "why"),
+    ("How unsure", "unsure"),
+]
+SEQUENCE_CHOICES = [("T1 pre", PRE), ("FLAIR", FLAIR), ("T1 post", POST)]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Components of one kind, in a fixed order."""
+
+    def all(self) -> list[Any]:
+        """All of them, as Gradio takes them for inputs and outputs."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True)
+class LookControls(Parts):
+    """How it is shown. Their values are the arguments of `Settings`, in this order."""
+
+    layer: gr.Radio
+    channel: gr.Radio
+    threshold: gr.Slider
+    gate: gr.Slider
+    opacity: gr.Slider
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of the controls: what lies over which sequence, two thresholds, an opacity, 0 to 1 each."""
+
+    layer: Layer
+    channel: int
+    threshold: float
+    gate: float
+    opacity: float
+
+    @property
+    def look(self) -> Look:
+        """What is drawn."""
+        return Look(self.channel, self.layer, self.opacity)
+
+    def thresholds(self, own: Thresholds) -> Thresholds:
+        """The model's own thresholds, but for the two that a visitor moves."""
+        return replace(own, mask=self.threshold, gate=self.gate)
+
+
+def look_controls(thresholds: tuple[float, float], prefix: str = "") -> LookControls:
+    """Lay the controls out in the surrounding column.
+
+    Args:
+        thresholds: of the mask and of the gate, to begin with.
+        prefix: of the components' names in the page.
+    """
+    start = Look()
+    with gr.Row(elem_classes="switches"):
+        layer = gr.Radio(LAYER_CHOICES, value=start.layer, label="Show", elem_id=f"{prefix}layer", scale=3)
+        channel = gr.Radio(
+            SEQUENCE_CHOICES, value=start.channel, label="Sequence", elem_id=f"{prefix}sequence", scale=2
+        )
+    with gr.Row(elem_classes="sliders"):
+        threshold = _slider("Mask threshold", f"{prefix}threshold", thresholds[0])
+        gate = _slider("Gate threshold", f"{prefix}gate", thresholds[1])
+        opacity = _slider("Opacity", f"{prefix}opacity", start.opacity)
+    return LookControls(layer, channel, threshold, gate, opacity)
+
+
+def _slider(label: str, name: str, value: float) -> gr.Slider:
+    return gr.Slider(0, 1, value, step=0.01, label=label, elem_id=name, min_width=180, buttons=[])
