@@ -28,8 +28,9 @@ lint: $(STAMPS)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: $(STAMPS)/test
+benchmark: $(STAMPS)/test chromium
 	$(BIN)/python -m train.benchmark
+	$(BIN)/python -m tests.latency
 
 screenshots: $(STAMPS)/test chromium
 	$(BIN)/python -m tests.screenshots

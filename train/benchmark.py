@@ -14,7 +14,10 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+import tifffile
 import torch
 import tyro
 
@@ -23,10 +26,12 @@ from lgg.files import write_text
 from lgg.gallery import load_examples
 from lgg.models import GATE, TITLES
 from lgg.reading import read_slice
-from lgg.weights import REPOSITORY_WEIGHTS, available
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
 
 RESULTS = REPOSITORY_WEIGHTS / "benchmark.json"
 PATIENCE = 120  # seconds until a page that does not answer is given up
+#: Slices of the series that is timed, half of them with a lesion.
+SERIES = 100
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Benchmark:
     slice_ms: architecture → stage → median milliseconds of one warm slice through gate and segmenter.
     first_answer_s: from `python app.py` to the answer to the first upload.
     page_mb: resident memory of the page's process after that answer, in MB of 10⁶ bytes; None off Linux.
+    series_s: a series of `SERIES` slices through the page with the smallest segmenter, from asking to the
+        archive with everything in it.
     """
 
     hardware: str
@@ -43,6 +50,7 @@ class Benchmark:
     slice_ms: dict[str, dict[str, float]]
     first_answer_s: float | None
     page_mb: float | None
+    series_s: float | None = None
 
 
 def time_slice(architecture: str, repeats: int) -> dict[str, float]:
@@ -55,8 +63,16 @@ def time_slice(architecture: str, repeats: int) -> dict[str, float]:
     return {stage: round(value, 1) for stage, value in stages.items()}
 
 
-def time_page() -> tuple[float, float | None]:
-    """Start the page, upload a slice, and return seconds to the answer and the page's memory."""
+def time_page(architecture: str, series: str) -> tuple[float, float | None, float]:
+    """Start the page, upload a slice, then a series.
+
+    Args:
+        architecture: the segmenter for the slice.
+        series: the segmenter for the series.
+
+    Returns:
+        seconds to the first answer, the page's memory after it, and seconds that the series took.
+    """
     import httpx  # comes with gradio_client
     from gradio_client import Client, handle_file
 
@@ -77,11 +93,25 @@ def time_page() -> tuple[float, float | None]:
                 if page.poll() is not None or time.monotonic() - began > PATIENCE:
                     raise RuntimeError("The page did not come up: run `python app.py` to see why.") from None
                 time.sleep(0.1)
-        client.predict(handle_file(image), available()[-1], api_name="/segment")
-        return time.monotonic() - began, _resident_mb(page.pid)
+        client.predict(handle_file(image), architecture, api_name="/segment")
+        first, memory = time.monotonic() - began, _resident_mb(page.pid)
+        with TemporaryDirectory() as folder:
+            path = _write_series(Path(folder))
+            began = time.monotonic()
+            client.predict([handle_file(path)], series, None, api_name="/segment_series")
+            return first, memory, time.monotonic() - began
     finally:
         page.terminate()
         page.wait(10)
+
+
+def _write_series(folder: Path) -> Path:
+    """The examples over and over, a page each."""
+    examples = [tifffile.imread(one.image) for one in load_examples()]
+    colours = [one for one in examples if one.ndim == 3]
+    pages = np.stack([colours[number % len(colours)] for number in range(SERIES)])
+    tifffile.imwrite(folder / "series.tif", pages, photometric="rgb")
+    return folder / "series.tif"
 
 
 def _resident_mb(process: int) -> float | None:
@@ -97,11 +127,14 @@ def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
 
     Args:
         repeats: Warm slices a network.
-        page: Also start the page and time its first answer.
+        page: Also start the page and time its first answer, and a series.
         out: JSON file.
     """
     slices = {name: time_slice(name, repeats) for name in available() if name != GATE}
-    seconds, memory = time_page() if page else (None, None)
+    seconds = memory = series = None
+    if page:
+        smallest = min(slices, key=lambda name: load_config(REPOSITORY_WEIGHTS / name).parameters)
+        seconds, memory, series = time_page(available()[-1], smallest)
     device = best_device()
     hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
     hardware += f", {torch.get_num_threads()} threads"
@@ -111,6 +144,7 @@ def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
         slices,
         None if seconds is None else round(seconds, 1),
         None if memory is None else round(memory),
+        None if series is None else round(series, 1),
     )
     print(table(result))
     text = json.dumps(asdict(result), indent=1) + "\n"
@@ -129,6 +163,8 @@ def table(result: Benchmark) -> str:
     if result.first_answer_s is not None:
         memory = f"; the page then holds {result.page_mb:.0f} MB" if result.page_mb else ""
         lines += ["", f"`python app.py` to its first answer: {result.first_answer_s:.1f} s{memory}."]
+    if result.series_s is not None:
+        lines += [f"A series of {SERIES} slices, from the upload to its archive: {result.series_s:.1f} s."]
     return "\n".join(lines)
 
 
