@@ -11,6 +11,7 @@ from lgg.errors import DataError
 from lgg.weights import ModelConfig
 from train.evaluate import Row
 from train.figures import draw_figures
+from train.leak import leak
 from train.report import with_times
 from train.results import GateSlices, PatientRow, PixelCounts, Results, load_results, save_results, summary
 from train.tables import (
@@ -128,6 +129,27 @@ class TestTables:
         assert lines[2].split() == ["no", "tumour", "0.67", "0.67", "0.67", "3"]
         assert lines[3].split() == ["tumour", "0.67", "0.67", "0.67", "3"]
         assert lines[5].split() == ["accuracy", "0.67", "6"]
+
+    def test_recipes_of_one_protocol_have_a_line_each_and_their_name(self):
+        other = [replace(one, recipe="reference", value=0.25) for one in RESULTS.rows]
+        text = headline_tables(Results([*RESULTS.rows, *other]), CONFIGS)
+        assert "| U-Net mini, cpu recipe (`unet-mini`) | 1.80 M | 0.500" in text
+        assert "| U-Net mini, reference recipe (`unet-mini`) | 1.80 M | 0.250" in text
+        assert "recipe" not in headline_tables(RESULTS, CONFIGS)
+
+    def test_a_network_without_shipped_weights_is_counted(self):
+        rows = [replace(one, protocol="slice") for one in RESULTS.rows if one.model == "unet-mini"]
+        text = headline_tables(Results(rows), [], "slice")
+        assert "| U-Net mini (`unet-mini`) | 1.80 M | 0.500" in text
+        assert "volume" not in text, "of single slices there is none"
+
+    def test_how_far_a_network_falls_is_told_where_it_was_measured_both_ways(self):
+        leaky = [replace(one, protocol="slice", value=0.875) for one in RESULTS.rows]
+        words = leak(Results([*RESULTS.rows, *leaky]))
+        assert "U-Net mini falls from 0.875 to 0.500 (slice-tumour)" in words
+        assert "ResNet18 gate falls from 0.875 to 0.500 (accuracy)" in words
+        assert "an all-empty prediction scores 68.2%" in words
+        assert "falls" not in leak(Results(leaky))
 
     def test_published_figures_stand_under_their_own_protocol(self):
         assert "Buda et al. 2019" in published_table("patient")

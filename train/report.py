@@ -9,21 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from lgg.files import write_text
-from lgg.models import TITLES
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_config, save_config
 from train.benchmark import load_benchmark, table
 from train.card import write_card
 from train.evaluate import Protocol, Row
 from train.failures import failures
 from train.figures import draw_figures
+from train.leak import leak
 from train.results import TIMING, Results, load_results, save_results, summary
 from train.tables import (
     gate_report,
     group_tables,
     headline_tables,
     mode_table,
+    networks,
     patient_table,
     published_table,
+    title,
 )
 
 ROOT = REPOSITORY_WEIGHTS.parent
@@ -88,6 +90,9 @@ def results_block(results: Results, weights: Path = REPOSITORY_WEIGHTS) -> str:
         headline_tables(results, configs),
         published_table("patient"),
     ]
+    if leaky := headline_tables(results, configs, "slice"):
+        words = f"**Slice split**, {PROTOCOLS['slice']}. {leak(results)}"
+        parts += [words, leaky, published_table("slice")]
     speed = load_benchmark(weights / "benchmark.json")
     if speed:
         parts.append(table(speed))
@@ -113,10 +118,12 @@ def results_page(results: Results, weights: Path, figures: list[str]) -> str:
         for one in results.gates:
             if one.protocol == protocol:
                 parts += [f"### The gate ({one.recipe} recipe)", f"```\n{gate_report(one)}```"]
-        for config in configs:
-            modes = mode_table(results, config.architecture, protocol)
+        for model, recipe in networks(results, protocol):
+            modes = mode_table(results, model, protocol, recipe)
             if modes.count("\n") > 1:
-                parts += [f"### {TITLES[config.architecture]} in every mode", modes]
+                parts += [f"### {title(model, recipe, results, protocol)} in every mode", modes]
+        if protocol == "slice":  # of some slices of a patient there is no volume
+            continue
         if any(one.protocol == protocol for one in results.patients):
             parts += ["### By group: mean Dice of the volumes", group_tables(results, protocol)]
             parts += ["### Every patient: Dice of the volume", patient_table(results, protocol)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import classification_report
 
-from lgg.models import GATE, TITLES
+from lgg.models import BUILDERS, GATE, TITLES, build, parameters
 from lgg.weights import ModelConfig
 from train.evaluate import HEADLINE, Protocol, Row
 from train.results import GateSlices, PatientRow, Results
@@ -32,46 +32,68 @@ MODES = {
 }
 
 
+def networks(results: Results, protocol: Protocol) -> list[tuple[str, str]]:
+    """(architecture, recipe) of each network that was measured by a protocol, in the registry's order."""
+    found = {(one.model, one.recipe) for one in results.rows if one.protocol == protocol}
+    return sorted(found, key=lambda one: (list(BUILDERS).index(one[0]), one[1]))
+
+
+def title(model: str, recipe: str, results: Results, protocol: Protocol) -> str:
+    """A network for people; with its recipe where results by one protocol are of several."""
+    several = len({one for _, one in networks(results, protocol)}) > 1
+    return f"{TITLES[model]}, {recipe} recipe" if several else TITLES[model]
+
+
 def headline_tables(results: Results, configs: Sequence[ModelConfig], protocol: Protocol = "patient") -> str:
-    """Segmenters in the headline mode, then the gates, by one protocol; empty where nothing was measured."""
+    """Segmenters in the headline mode, then the gates, by one protocol; empty where nothing was measured.
+
+    Args:
+        configs: of the weights that ship; other networks are built to count their parameters.
+    """
     gating, mode = HEADLINE
     parts = []
+    counts = {one.architecture: one.parameters for one in configs}
     # Of single slices there is no volume.
     segmenter = {
         k: v for k, v in SEGMENTER_COLUMNS.items() if protocol != "slice" or not k.startswith("volume")
     }
     for gates, columns in ((False, segmenter), (True, GATE_COLUMNS)):
         lines = [_header(["", "parameters", *columns.values()])]
-        for config in configs:
-            found = select(results.rows, config.architecture, protocol, "none" if gates else gating, mode)
-            if (config.architecture == GATE) != gates or not set(columns) <= set(found):
+        for model, recipe in networks(results, protocol):
+            found = select(results.rows, model, protocol, "none" if gates else gating, mode, recipe)
+            if (model == GATE) != gates or not set(columns) <= set(found):
                 continue
             cells = [interval(found[name]) for name in columns]
-            title = f"{TITLES[config.architecture]} (`{config.architecture}`)"
-            lines.append(_line([title, f"{config.parameters / 1e6:.2f} M", *cells]))
+            name = f"{title(model, recipe, results, protocol)} (`{model}`)"
+            count = counts.get(model) or parameters(build(model))
+            lines.append(_line([name, f"{count / 1e6:.2f} M", *cells]))
         if len(lines) > 1:
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
+def published(protocol: Protocol) -> list[dict[str, Any]]:
+    """What others report by one protocol: who, measure, value, note."""
+    everything = json.loads((resources.files("train") / "published.json").read_text())
+    return [one for one in everything if one["protocol"] == protocol]
+
+
 def published_table(protocol: Protocol) -> str:
     """What others report by one protocol."""
-    everything = json.loads((resources.files("train") / "published.json").read_text())
     lines = [_header(["published", "measure", "value", ""])]
-    for one in everything:
-        if one["protocol"] == protocol:
-            measure = SEGMENTER_COLUMNS.get(one["measure"], one["measure"])
-            lines.append(_line([one["who"], measure, f"{one['value']:g}", one["note"]]))
+    for one in published(protocol):
+        measure = SEGMENTER_COLUMNS.get(one["measure"], one["measure"])
+        lines.append(_line([one["who"], measure, f"{one['value']:g}", one["note"]]))
     return "\n".join(lines)
 
 
-def mode_table(results: Results, model: str, protocol: Protocol) -> str:
+def mode_table(results: Results, model: str, protocol: Protocol, recipe: str | None = None) -> str:
     """One segmenter in every cascade and mode: volume mean, slice-tumour and empty slices kept empty."""
     shown = ("slice_all_268_125" if protocol == "slice" else "volume_mean", "slice_tumour", "empty_kept")
     lines = [_header(["", "", *(SEGMENTER_COLUMNS[name] for name in shown)])]
     for mode, words in MODES.items():
         for gating, gate in (("hard", "hard gate"), ("soft", "soft gate"), ("none", "no gate")):
-            found = select(results.rows, model, protocol, gating, mode)
+            found = select(results.rows, model, protocol, gating, mode, recipe)
             if set(shown) <= set(found):
                 lines.append(_line([words, gate, *(interval(found[name]) for name in shown)]))
     return "\n".join(lines)
@@ -129,13 +151,17 @@ def gate_report(gate: GateSlices) -> str:
     )
 
 
-def select(rows: Iterable[Row], model: str, protocol: str, cascade: str, mode: str) -> dict[str, Row]:
-    """Measure → its row; of several recipes the one that was listed last."""
+def select(
+    rows: Iterable[Row], model: str, protocol: str, cascade: str, mode: str, recipe: str | None = None
+) -> dict[str, Row]:
+    """Measure → its row; without a recipe, of several the one that was listed last."""
     wanted = (model, protocol, cascade, mode)
     return {
         one.measure: one
         for one in rows
-        if (one.model, one.protocol, one.cascade, one.mode) == wanted and one.value is not None
+        if (one.model, one.protocol, one.cascade, one.mode) == wanted
+        and one.value is not None
+        and recipe in (None, one.recipe)
     }
 
 
