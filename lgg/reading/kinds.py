@@ -43,7 +43,7 @@ FOREIGN = (
     (4, b"ftyphev", "a HEIC photo", SAVE_AGAIN),
     (4, b"ftypmif1", "a HEIC photo", SAVE_AGAIN),
     (4, b"ftypmsf1", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftyp", "a video", "Upload one slice as TIFF, PNG or JPEG."),
+    (4, b"ftyp", "a video", "Upload slices as TIFF, PNG or JPEG."),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image", SAVE_AGAIN),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", SAVE_AGAIN),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL image", SAVE_AGAIN),
@@ -81,4 +81,4 @@ def kind_of(data: bytes) -> str:
             raise SliceError(f"this is {what}, which is not read here. {advice}")
     if len(data) >= 348 and data.startswith(ANALYZE_LENGTH):
         raise SliceError(f"this is an Analyze volume's header, which is not read here. {EXPORT_SLICE}")
-    raise SliceError("this is not an image that can be read. Upload one slice as TIFF, PNG, JPEG or DICOM.")
+    raise SliceError("this is not an image that can be read. Upload TIFF, PNG, JPEG or DICOM.")
