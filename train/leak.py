@@ -7,10 +7,10 @@ from train.tables import networks, published, select
 
 OTHERS = (
     "The reference and the Kaggle notebooks split like this: what they report is how well a network draws a "
-    "tumour whose next slice it was trained on. Their mean over all slices also counts every empty slice that "
-    "stays empty as 1, so that an all-empty prediction scores {empty:.1%}. The 96\u00a0% often quoted for the "
-    "most voted notebook is a Dice summed a batch and divided by one batch too few: about {notebook:.1%} in "
-    "the copy read."
+    "tumour whose next slice it was trained on. Their mean over all slices also counts every empty slice "
+    "that stays empty as 1, so that an all-empty prediction scores {empty:.1%}. The 96\u00a0% often quoted "
+    "for the most voted notebook is a Dice summed a batch and divided by one batch too few: about "
+    "{notebook:.1%} in the copy read."
 )
 
 
