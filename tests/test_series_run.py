@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 from series_files import affine, nifti, slice_files, slices
@@ -11,11 +12,12 @@ from test_cascade import Bright, Level, cascade, head_with_lesion
 from lgg.cascade import BATCH
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.models import BUILDERS
+from lgg.page.api import Api
+from lgg.page.desk import Desk
 from lgg.page.extra import EXTRA, extra_map
 from lgg.page.look import Settings
 from lgg.page.series_events import SeriesEvents
 from lgg.page.series_run import Order, SeriesDesk, assigned
-from lgg.page.series_tab import segment_series
 from lgg.preprocess import measure
 
 COUNT = 2 * BATCH + 3
@@ -97,7 +99,7 @@ def test_what_was_examined_is_remembered(desk, uploads):
 
 
 def test_uploads_that_are_gone_are_missed_in_words(desk, tmp_path):
-    with pytest.raises(SeriesError, match="Upload them once more") as caught:
+    with pytest.raises(SliceError, match="Upload it once more") as caught:
         desk.result(Order((str(tmp_path / "gone.zip"),), "unet"))
     assert str(tmp_path) not in str(caught.value)
     with pytest.raises(SeriesError, match="nothing to examine"):
@@ -171,11 +173,12 @@ def test_a_slice_is_explained_by_its_volumes_statistics_and_once(uploads, layer)
 
 
 def test_the_api_answers_once_with_a_report_and_an_archive(desk, uploads):
-    answers = segment_series(desk, list(uploads), "unet")
+    api = Api(Desk(desk.cascades), desk)
+    answers = api.segment_series(list(uploads), "unet", None)
     report, path = next(answers)
     assert report["slices"] == COUNT
     assert Path(path).read_bytes().startswith(b"PK")
     assert list(answers) == []
     assert not Path(path).exists(), "Gradio has its own copy by then"
-    with pytest.raises(SliceError, match="No file was sent"):
-        next(segment_series(desk, [], "unet"))
+    with pytest.raises(gr.Error, match="No file was sent"):
+        next(api.segment_series([], "unet", None))

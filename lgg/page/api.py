@@ -1,16 +1,18 @@
 """The page's API: named endpoints for programs, with components of their own so that the page's stay free."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
-from lgg import report
-from lgg.errors import SliceError
+from lgg import report, series_report
+from lgg.errors import SeriesError, SliceError
 from lgg.page.desk import Desk
 from lgg.page.messages import refusal
-from lgg.page.series_run import SeriesDesk
-from lgg.page.series_tab import segment_series
+from lgg.page.series_events import SeriesEvents
+from lgg.page.series_run import Order, SeriesDesk
 from lgg.picture import Rgb, flair_picture, overlay, shrink
 from lgg.uncertainty import agreement
 
@@ -68,7 +70,14 @@ class Api:
         overlays, probabilities and tables. Research only, not a medical device.
         """
         try:
-            yield from segment_series(self.series_desk, files, architecture, sequences)
+            if not files:
+                raise SeriesError("No file was sent. Send the slices of one patient.")
+            order = Order(tuple(files), architecture, tuple((sequences or {}).items()))
+            result = self.series_desk.result(order)
+            with TemporaryDirectory() as folder:
+                path = SeriesEvents(self.series_desk).write(Path(folder), order, result)
+                # Gradio copies the file before it asks for the next value.
+                yield series_report.as_json(result, self.series_desk.cascade(order)), str(path)
         except Exception as error:
             raise refusal(*report.explain(error)) from None
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
-from lgg.errors import SliceError, WeightsError
+from lgg.errors import SliceError
 from lgg.page.extra import EXTRA, Map, extra_map
+from lgg.page.lookup import cascade_of, check_still_there
 from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
 from lgg.plausible import implausible
@@ -62,8 +62,7 @@ class Desk:
         Raises:
             SliceError, WeightsError: the file, or the architecture, cannot be used.
         """
-        if not Path(path).is_file():
-            raise SliceError("Uploads are deleted after a while, and this one is gone. Upload it once more.")
+        check_still_there([path])
         return self.memory.recall(
             ("slice", path, architecture), lambda: self._examine(path, architecture), lambda made: made.bytes
         )
@@ -87,8 +86,7 @@ class Desk:
         """
         if path is None:
             return None
-        if not Path(path).is_file():
-            raise SliceError("Uploads are deleted after a while, and this mask is gone. Upload it once more.")
+        check_still_there([path])
         read = self.memory.recall(("truth", path), lambda: read_mask(path), lambda made: made.nbytes)
         mask, grid = read[None], examined.series.grid
         if mask.shape != grid.shape:
@@ -106,13 +104,12 @@ class Desk:
 
     def _examine(self, path: str, architecture: str | None) -> Examined:
         series = read_one([path])
-        if architecture not in self.cascades:
-            raise WeightsError("There are no weights to run. Train or download them, then restart.")
+        cascade = cascade_of(self.cascades, architecture)
         # By the upload's own name: within a series it would be called `page 1`.
         one = replace(series.slices()[0], source=series.source)
         prediction = self._predict(one, architecture)
         warnings = implausible(one, prediction.head)
-        return Examined(series, one, prediction, self.cascades[architecture], warnings)
+        return Examined(series, one, prediction, cascade, warnings)
 
     def _run(self, one: Slice, architecture: str) -> Prediction:
         # By name: ZeroGPU sends arguments to another process, and the cascade is there already.

@@ -4,15 +4,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgg.cascade import BATCH, Cascade
-from lgg.errors import SeriesError, WeightsError
+from lgg.errors import SeriesError
 from lgg.gating import Gating
 from lgg.page.extra import EXTRA, Map, extra_map
+from lgg.page.lookup import cascade_of, check_still_there
 from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
 from lgg.prediction import Maps, Prediction
@@ -79,10 +79,7 @@ class SeriesDesk:
         def read() -> Series:
             if not order.paths:
                 raise SeriesError("There is nothing to examine yet. Upload a series.")
-            if not all(Path(path).is_file() for path in order.paths):
-                raise SeriesError(
-                    "Uploads are deleted after a while, and these are gone. Upload them once more."
-                )
+            check_still_there(order.paths)
             return read_series(order.paths, assignment=dict(order.assignment) or None)
 
         return self._series.recall((order.paths, order.assignment), read, lambda one: one.pixels.nbytes)
@@ -151,9 +148,7 @@ class SeriesDesk:
         Raises:
             WeightsError: there is none.
         """
-        if order.architecture not in self.cascades:
-            raise WeightsError("There are no weights to run. Train or download them, then restart.")
-        return self.cascades[order.architecture]
+        return cascade_of(self.cascades, order.architecture)
 
     def _statistics(self, order: Order) -> list[Statistics]:
         key = ("statistics", order.paths, order.assignment)

@@ -1,17 +1,13 @@
 """The tab in which a whole series is examined: its layout, which control does what, and its API."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, Protocol
 
 import gradio as gr
 
-from lgg import series_report
 from lgg.cascade import Cascade
 from lgg.chart import FOLLOW, ON_LOAD
-from lgg.errors import SeriesError
 from lgg.page.lines import DRAW, SERIES
 from lgg.page.look import LookControls, Settings, look_controls
 from lgg.page.scripts import scroll_to
@@ -70,30 +66,6 @@ def series_tab(desk: Models, choices: Sequence[tuple[str, str]], preferred: str 
                 parts |= _view((own.mask, own.gate))
     _connect(parts, SeriesEvents(series_desk))
     return series_desk
-
-
-def segment_series(
-    desk: SeriesDesk, files: list[str] | None, architecture: str, sequences: dict[str, str] | None = None
-) -> Iterator[tuple[dict[str, Any], str]]:
-    """What the API's endpoint of this name yields, once: the report as plain values, and the archive's path.
-
-    Args:
-        desk: where series are examined.
-        files: one patient's slices, an archive of them, a DICOM series or NIfTI volumes.
-        architecture: the segmenter.
-        sequences: for several volumes, which is which: a NIfTI file's name, or a DICOM series' unique
-            identifier → `pre`, `flair` or `post`; guessed where it is left out.
-
-    Raises:
-        SliceError, WeightsError: the files, or the architecture, cannot be used.
-    """
-    if not files:
-        raise SeriesError("No file was sent. Send the slices of one patient.")
-    order = Order(tuple(files), architecture, tuple((sequences or {}).items()))
-    result = desk.result(order)
-    with tempfile.TemporaryDirectory() as folder:
-        path = SeriesEvents(desk).write(Path(folder), order, result)
-        yield series_report.as_json(result, desk.cascade(order)), str(path)
 
 
 def _controls(choices: Sequence[tuple[str, str]], preferred: str | None) -> dict[str, Any]:

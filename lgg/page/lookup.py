@@ -1,0 +1,29 @@
+"""What may be missing when a visitor asks for something: the weights, or an upload that was deleted."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from lgg.cascade import Cascade
+from lgg.errors import SliceError, WeightsError
+
+
+def cascade_of(cascades: Mapping[str, Cascade], architecture: str | None) -> Cascade:
+    """The cascade of an architecture.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    cascade = cascades.get(architecture or "")
+    if cascade is None:
+        raise WeightsError("There are no weights to run. Train or download them, then restart.")
+    return cascade
+
+
+def check_still_there(paths: Iterable[str]) -> None:
+    """Refuse uploads that were deleted meanwhile.
+
+    Raises:
+        SliceError: at least one is gone.
+    """
+    if not all(Path(path).is_file() for path in paths):
+        raise SliceError("Uploads are deleted after a while, and this one is gone. Upload it once more.")
