@@ -1,4 +1,4 @@
-"""The command line: `python -m train gate|segment|thresholds|evaluate|folds|report|speed --help`."""
+"""The command line: `python -m train gate|segment|thresholds|evaluate|folds|ablate|report|speed --help`."""
 
 import json
 import logging
@@ -8,18 +8,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import tyro
 from tyro.conf import OmitArgPrefixes
 
 from lgg.cascade import Cascade
-from lgg.errors import LggError
+from lgg.errors import DataError, LggError
 from lgg.files import write_text
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, available
 from train import evaluate as evaluation
 from train import report as reporting
 from train import speed as speeds
+from train.ablations import ABLATIONS, VARIANTS, load_runs, run_variant, save_run
 from train.accelerator import make_accelerator
 from train.checkpoint import runs_folder
 from train.feed import Memory
@@ -203,6 +205,43 @@ def folds(
     _record(found, record)
 
 
+def ablate(
+    data: Path,
+    only: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (0,),
+    recipe: RecipeName | None = None,
+    epochs: int | None = None,
+    slices_per_epoch: int | None = None,
+    record: Path = ABLATIONS,
+) -> None:
+    """Train the recipe with one thing changed at a time. What is done is not repeated.
+
+    Args:
+        data: Folder of the data set.
+        only: Names of changes (see train/ablations.py), in the order in which to train; by default all.
+        seeds: How often, and with which seeds.
+        recipe: Which recipe is changed; by default gpu where there is one, else cpu.
+        epochs: Of each run; by default half of the recipe's first stage.
+        slices_per_epoch: Slices drawn in an epoch; by default the recipe's.
+        record: JSON file that takes each run as it is done; `report` makes a table of it.
+    """
+    unknown = set(only) - set(VARIANTS)
+    if unknown:
+        raise DataError(f"No such change: {', '.join(sorted(unknown))}. Choose from {', '.join(VARIANTS)}.")
+    patients, recipe = index_folder(data), recipe or _usual_recipe()
+    sides = sides_of(patients, "patient")
+    done = {(one.variant, one.seed, one.recipe) for one in load_runs(record)}
+    for seed in seeds:
+        for name in only or VARIANTS:
+            if (name, seed, recipe) in done:
+                continue
+            home = runs_folder() / "ablations"
+            run = run_variant(name, seed, recipe, patients, sides, home, epochs, slices_per_epoch)
+            if make_accelerator().is_main_process:
+                save_run(run, record)
+                print(f"{name}, seed {seed}: volume mean {np.mean(run.volume['volume']):.4f}")
+
+
 def _announce(found: Results, times: list[evaluation.Row] | None = None) -> None:
     if not make_accelerator().is_main_process:
         return
@@ -270,6 +309,7 @@ def main() -> None:
         "thresholds": thresholds,
         "evaluate": evaluate,
         "folds": folds,
+        "ablate": ablate,
         "report": report,
         "speed": speed,
     }

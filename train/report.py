@@ -10,6 +10,8 @@ from pathlib import Path
 
 from lgg.files import write_text
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_config, save_config
+from train.ablation_table import ablation_table
+from train.ablations import load_runs
 from train.benchmark import load_benchmark, table
 from train.card import write_card
 from train.evaluate import Protocol, Row
@@ -40,6 +42,12 @@ PROTOCOLS: dict[Protocol, str] = {
 CONDITIONS = (
     "Hard gate, volume statistics, thresholds from validation patients, no test-time augmentation; "
     "95 % intervals by bootstrap over patients"
+)
+ABLATED = (
+    "Each line is the recipe with one thing changed, trained on the same budget, half of the recipe's, and "
+    "judged on the validation patients: no gate, threshold 0.5, volume statistics but where said. *Change* "
+    "is against the recipe, patient by patient, with its 95 % interval over patients. What thresholds, gate "
+    "modes and TTA are worth on the trained networks stands above, mode by mode."
 )
 FIGURES = {
     "training": "Training: loss and measure on the validation side, epoch by epoch",
@@ -129,6 +137,8 @@ def results_page(results: Results, weights: Path, figures: list[str]) -> str:
             parts += ["### Every patient: Dice of the volume", patient_table(results, protocol)]
         if poor := failures(results, protocol):
             parts += ["### Where it fails", poor]
+    if table_of := ablation_table(load_runs(weights / "ablations.json")):
+        parts += ["## What each part of the recipe is worth", ABLATED, table_of]
     if figures:
         parts.append("## Figures")
         parts += [f"![{FIGURES[name]}](../weights/figures/{name}.png)" for name in figures]

@@ -58,7 +58,7 @@ def headline_tables(results: Results, configs: Sequence[ModelConfig], protocol: 
         k: v for k, v in SEGMENTER_COLUMNS.items() if protocol != "slice" or not k.startswith("volume")
     }
     for gates, columns in ((False, segmenter), (True, GATE_COLUMNS)):
-        lines = [_header(["", "parameters", *columns.values()])]
+        lines = [header(["", "parameters", *columns.values()])]
         for model, recipe in networks(results, protocol):
             found = select(results.rows, model, protocol, "none" if gates else gating, mode, recipe)
             if (model == GATE) != gates or not set(columns) <= set(found):
@@ -66,7 +66,7 @@ def headline_tables(results: Results, configs: Sequence[ModelConfig], protocol: 
             cells = [interval(found[name]) for name in columns]
             name = f"{title(model, recipe, results, protocol)} (`{model}`)"
             count = counts.get(model) or parameters(build(model))
-            lines.append(_line([name, f"{count / 1e6:.2f} M", *cells]))
+            lines.append(line([name, f"{count / 1e6:.2f} M", *cells]))
         if len(lines) > 1:
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
@@ -80,22 +80,22 @@ def published(protocol: Protocol) -> list[dict[str, Any]]:
 
 def published_table(protocol: Protocol) -> str:
     """What others report by one protocol."""
-    lines = [_header(["published", "measure", "value", ""])]
+    lines = [header(["published", "measure", "value", ""])]
     for one in published(protocol):
         measure = SEGMENTER_COLUMNS.get(one["measure"], one["measure"])
-        lines.append(_line([one["who"], measure, f"{one['value']:g}", one["note"]]))
+        lines.append(line([one["who"], measure, f"{one['value']:g}", one["note"]]))
     return "\n".join(lines)
 
 
 def mode_table(results: Results, model: str, protocol: Protocol, recipe: str | None = None) -> str:
     """One segmenter in every cascade and mode: volume mean, slice-tumour and empty slices kept empty."""
     shown = ("slice_all_268_125" if protocol == "slice" else "volume_mean", "slice_tumour", "empty_kept")
-    lines = [_header(["", "", *(SEGMENTER_COLUMNS[name] for name in shown)])]
+    lines = [header(["", "", *(SEGMENTER_COLUMNS[name] for name in shown)])]
     for mode, words in MODES.items():
         for gating, gate in (("hard", "hard gate"), ("soft", "soft gate"), ("none", "no gate")):
             found = select(results.rows, model, protocol, gating, mode, recipe)
             if set(shown) <= set(found):
-                lines.append(_line([words, gate, *(interval(found[name]) for name in shown)]))
+                lines.append(line([words, gate, *(interval(found[name]) for name in shown)]))
     return "\n".join(lines)
 
 
@@ -107,13 +107,13 @@ def patient_table(results: Results, protocol: Protocol) -> str:
         if one.protocol == protocol:
             patients.setdefault(one.patient, {})[one.model] = one
     lines = [
-        _header(["patient", "slices (tumour)", "tumour px", "missing", *(TITLES[name] for name in models)])
+        header(["patient", "slices (tumour)", "tumour px", "missing", *(TITLES[name] for name in models)])
     ]
     for name, found in sorted(patients.items(), key=lambda item: min(one.volume for one in item[1].values())):
         any_of = next(iter(found.values()))
         cells = [f"{found[model].volume:.3f}" if model in found else "" for model in models]
         what = [f"{any_of.slices} ({any_of.tumour_slices})", f"{any_of.tumour_pixels:,}", any_of.missing]
-        lines.append(_line([name, *what, *cells]))
+        lines.append(line([name, *what, *cells]))
     return "\n".join(lines)
 
 
@@ -128,7 +128,7 @@ def group_tables(results: Results, protocol: Protocol) -> str:
     models = list(dict.fromkeys(one.model for one in rows))
     tables = []
     for title, key in groups.items():
-        lines = [_header([title, "patients", *(TITLES[name] for name in models)])]
+        lines = [header([title, "patients", *(TITLES[name] for name in models)])]
         names = sorted(
             {key(one) for one in rows},
             key=lambda name: (list(SIZES).index(name) if name in SIZES else 0, name),
@@ -138,7 +138,7 @@ def group_tables(results: Results, protocol: Protocol) -> str:
                 [one.volume for one in rows if one.model == model and key(one) == name] for model in models
             ]
             cells = [f"{np.mean(one):.3f}" if one else "" for one in inside]
-            lines.append(_line([name, str(max(map(len, inside))), *cells]))
+            lines.append(line([name, str(max(map(len, inside))), *cells]))
         tables.append("\n".join(lines))
     return "\n\n".join(tables)
 
@@ -173,9 +173,11 @@ def interval(row: Row | dict[str, Any]) -> str:
     return f"{value:.3f} ({low:.3f}–{high:.3f})" if low is not None and high is not None else f"{value:.3f}"
 
 
-def _header(cells: Sequence[str]) -> str:
-    return _line(cells) + "\n" + "|---" * len(cells) + "|"
+def header(cells: Sequence[str]) -> str:
+    """The first two lines of a Markdown table."""
+    return line(cells) + "\n" + "|---" * len(cells) + "|"
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,59 @@
+"""The table of ablations: what each change costs, with intervals over patients."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgg.metrics import bootstrap_interval
+from train.ablations import MODES, VARIANTS, Run
+from train.tables import header, line
+
+COLUMNS = ("", "volume mean", "change", "slice-tumour", "slice statistics", "FLAIR only", "runs", "minutes")
+
+
+def ablation_table(runs: Sequence[Run]) -> str:
+    """A line a variant; empty where there is none.
+
+    The change is paired: the same patients, seeds averaged. Its 95 % interval says whether the patients, not
+    the seeds, could have made the difference.
+    """
+    parts = []
+    for recipe in dict.fromkeys(one.recipe for one in runs):
+        mine = [one for one in runs if one.recipe == recipe]
+        budget = ", ".join(
+            f"{one.epochs} epochs at {one.size} pixels ({one.variant})"
+            for one in {(one.epochs, one.size): one for one in mine}.values()
+        )
+        lines = [header(COLUMNS)]
+        for name in VARIANTS:
+            if found := [one for one in mine if one.variant == name]:
+                against = [one for one in mine if one.variant == VARIANTS[name].against]
+                lines.append(_line(name, found, [] if name == VARIANTS[name].against else against))
+        parts.append(f"`{recipe}` recipe: {budget}.\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _line(name: str, found: Sequence[Run], against: Sequence[Run]) -> str:
+    means = {mode: float(_volumes(found, mode).mean()) for mode in MODES}
+    change = ""
+    if against and VARIANTS[name].architecture == VARIANTS[against[0].variant].architecture:
+        differences = _volumes(found, "volume") - _volumes(against, "volume")
+        low, high = bootstrap_interval(lambda some: float(np.mean(some)), list(differences))
+        change = f"{differences.mean():+.3f} ({low:+.3f} to {high:+.3f})"
+    tumour = float(np.mean([one.slice_tumour["volume"] for one in found]))
+    minutes = float(np.mean([one.minutes for one in found]))
+    cells = [
+        f"{means['volume']:.3f}",
+        change,
+        f"{tumour:.3f}",
+        f"{means['slice']:.3f}",
+        f"{means['flair']:.3f}",
+    ]
+    return line([VARIANTS[name].words, *cells, str(len(found)), f"{minutes:.0f}"])
+
+
+def _volumes(runs: Sequence[Run], mode: str) -> NDArray[np.float64]:
+    """(patients,) Dice of each volume, the mean over runs."""
+    means: NDArray[np.float64] = np.mean([one.volume[mode] for one in runs], axis=0)
+    return means

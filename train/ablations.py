@@ -1,0 +1,179 @@
+"""Ablations: the recipe with one thing changed, each on the same budget, judged on the validation patients.
+
+Half of the recipe's first stage a run. No gate, threshold 0.5, so that nothing but the network is compared.
+What is done is kept in a JSON file and never repeated, so a long list may be spread over many sessions.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lgg import metrics
+from lgg.cascade import Cascade
+from lgg.errors import DataError
+from lgg.files import write_text
+from lgg.models import GATE, build
+from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
+from train.augment import PLAIN
+from train.checkpoint import CHECKPOINT
+from train.index import Volume, load_volume
+from train.job import Patients, load_keys
+from train.loop import train
+from train.recipe import Recipe
+from train.recipes import RECIPES, RecipeName
+from train.score import Mode, examine
+from train.splits import Side
+
+log = logging.getLogger(__name__)
+ABLATIONS = REPOSITORY_WEIGHTS / "ablations.json"
+#: What a run is judged in; `flair` shows what sequence dropout is for, `slice` what mixed statistics are for.
+MODES: tuple[Mode, ...] = ("volume", "slice", "flair")
+BASE = "recipe"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A change to the recipe, and what to call it. `against`: the variant that it is compared with."""
+
+    words: str
+    change: Callable[[Recipe], Recipe] = lambda recipe: recipe
+    architecture: str = "unet-mini"
+    against: str = BASE
+
+
+def _bent(**changes: float) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, augmentation=replace(recipe.augmentation, **changes))
+
+
+#: Name → variant, the ones that matter most first.
+VARIANTS: dict[str, Variant] = {
+    BASE: Variant("U-Net mini, the recipe as it is"),
+    "no-augmentation": Variant("no augmentation", lambda one: replace(one, augmentation=PLAIN)),
+    "cross-entropy": Variant("cross-entropy with pos_weight alone", lambda one: replace(one, loss="bce")),
+    "even-sampling": Variant("every slice drawn as often", lambda one: replace(one, tumour_weight=1)),
+    "no-ema": Variant("no average of the weights", lambda one: replace(one, ema=0)),
+    "volume-statistics": Variant("volume statistics only", _bent(slice_statistics=0)),
+    "slice-statistics": Variant("slice statistics only", _bent(slice_statistics=1)),
+    "all-sequences": Variant("no sequence dropout", _bent(drop=0)),
+    "other-resolution": Variant(
+        "full resolution where the recipe has half, half where it has full",
+        lambda one: replace(one, size=256 if one.size < 256 else 128),
+    ),
+    "lite0": Variant("U-Net Lite0, ImageNet encoder", architecture="unet-lite0"),
+    "lite0-scratch": Variant(
+        "U-Net Lite0 from scratch", lambda one: replace(one, initialise="scratch"), "unet-lite0", "lite0"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained variant.
+
+    Attributes:
+        variant, seed: which.
+        recipe: name of the recipe that was changed.
+        epochs, size: of the run.
+        minutes: that training took.
+        volume: mode → Dice of each patient's volume, in the order of the patients' names.
+        slice_tumour: mode → mean Dice of the slices with tumour.
+    """
+
+    variant: str
+    seed: int
+    recipe: str
+    epochs: int
+    size: int
+    minutes: float
+    volume: dict[str, list[float]]
+    slice_tumour: dict[str, float]
+
+
+def run_variant(
+    name: str,
+    seed: int,
+    recipe: RecipeName,
+    patients: Patients,
+    sides: dict[Side, list[str]],
+    home: Path,
+    epochs: int | None = None,
+    slices_per_epoch: int | None = None,
+) -> Run:
+    """Train one variant and judge it.
+
+    Args:
+        name: of `VARIANTS`.
+        recipe: what is changed.
+        patients, sides: the data.
+        home: gets a folder for the run; what it has done is gone on with.
+        epochs: by default half of the recipe's first stage.
+        slices_per_epoch: by default the recipe's.
+    """
+    variant = VARIANTS[name]
+    full = variant.change(RECIPES[recipe][variant.architecture][0])
+    one = replace(
+        full,
+        seed=seed,
+        epochs=epochs or max(1, full.epochs // 2),
+        slices_per_epoch=slices_per_epoch or full.slices_per_epoch,
+    )
+    folder = home / f"{name}-{recipe}-{seed}"
+    learn, validate = (load_keys(patients, sides[side], one.size) for side in ("train", "validation"))
+    state = train(variant.architecture, one, (learn, validate), folder, resume=(folder / CHECKPOINT).exists())
+    volumes = [load_volume(patients[patient]) for patient in sorted(sides["validation"])]
+    volume, tumour = _judge(variant.architecture, one.size, state["best"], volumes)
+    minutes = round(state["seconds"] / 60, 1)
+    return Run(name, seed, recipe, one.epochs, one.size, minutes, volume, tumour)
+
+
+def _judge(
+    architecture: str, size: int, weights: dict[str, Tensor], volumes: Sequence[Volume]
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """`volume` and `slice_tumour` of a `Run`."""
+    network = build(architecture)
+    network.load_state_dict(weights)
+    network = network.to(memory_format=torch.channels_last)
+    # A gate belongs to a cascade; nobody listens to this one.
+    gate = (build(GATE), ModelConfig(GATE, 32))
+    cascade = Cascade(gate, (network, ModelConfig(architecture, size)))
+    volume: dict[str, list[float]] = {}
+    tumour: dict[str, float] = {}
+    for mode in MODES:
+        dices: list[float] = []
+        slices: list[float] = []
+        for one in volumes:
+            mask = examine(cascade, one, mode).probability >= 0.5
+            dices.append(round(metrics.dice(mask, one.masks), 6))
+            slices.extend(metrics.slice_dices(mask[one.tumour], one.masks[one.tumour]))
+        volume[mode], tumour[mode] = dices, round(float(np.mean(slices)), 6)
+    return volume, tumour
+
+
+def load_runs(path: Path = ABLATIONS) -> list[Run]:
+    """What was trained so far.
+
+    Raises:
+        DataError: the file is not one of ours.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [Run(**one) for one in json.loads(path.read_text())]
+    except (ValueError, TypeError):
+        raise DataError(f"{path.name} is not a file of ablations of this version. Remove it.") from None
+
+
+def save_run(run: Run, path: Path = ABLATIONS) -> None:
+    """Take a run in, in place of the same one before."""
+    key = (run.variant, run.seed, run.recipe)
+    kept = [one for one in load_runs(path) if (one.variant, one.seed, one.recipe) != key]
+    order = list(VARIANTS)
+    runs = sorted([*kept, run], key=lambda one: (one.recipe, order.index(one.variant), one.seed))
+    lines = ",\n ".join(json.dumps(asdict(one)) for one in runs)
+    write_text(path, f"[\n {lines}\n]\n")
