@@ -14,6 +14,7 @@ from lgg.models import SEGMENTERS, TITLES
 from lgg.prediction import Prediction
 from lgg.table import table_html
 from lgg.uncertainty import agreement
+from lgg.volume import SeriesResult
 from lgg.weights import REPOSITORY_WEIGHTS
 
 #: Written by `python -m train.benchmark`; it goes where the weights go.
@@ -38,6 +39,29 @@ def truth_html(prediction: Prediction, truth: NDArray[np.bool_]) -> str:
             f"{np.count_nonzero(prediction.mask & truth):,} agreed",
             f"{np.count_nonzero(truth & ~prediction.mask):,} missed, "
             f"{np.count_nonzero(prediction.mask & ~truth):,} invented",
+        ),
+    ]
+    return f"<h3>Against the ground truth</h3>{report.facts_list(cells)}"
+
+
+def series_truth_html(result: SeriesResult, truth: NDArray[np.bool_]) -> str:
+    """Dice and IoU of a whole series' outline against a ground truth of the same (N, H, W)."""
+    masks = result.masks
+    found, there = masks.any((1, 2)), truth.any((1, 2))
+    touched = (masks & truth).any((1, 2))
+    slices = metrics.slice_dices(masks[there], truth[there])
+    cells = [
+        ("Dice", f"{metrics.dice(masks, truth):.3f}", "of the volume; 1: the same, 0: nothing in common"),
+        ("IoU", f"{metrics.iou(masks, truth):.3f}", "shared volume over joint volume"),
+        (
+            "Dice of slices",
+            f"{slices.mean():.3f}" if there.any() else MISSING,
+            f"mean of the {np.count_nonzero(there)} slices with tumour",
+        ),
+        (
+            "Slices",
+            f"{np.count_nonzero(touched)} agreed",
+            f"{np.count_nonzero(there & ~touched)} missed, {np.count_nonzero(found & ~there)} invented",
         ),
     ]
     return f"<h3>Against the ground truth</h3>{report.facts_list(cells)}"

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -70,14 +71,28 @@ def _photo(page: Page) -> None:
     expect(page.locator("#result .warning")).to_be_visible()
 
 
+def _nifti(name: str, healthy: np.ndarray, lesion: np.ndarray) -> dict[str, Any]:
+    """A head that is healthy at first, then has a lesion, and none again; with distances."""
+    voxels = np.stack([healthy] * 6 + [lesion] * 5 + [healthy] * 5).transpose(2, 1, 0)
+    volume = nibabel.Nifti1Image(voxels.astype("int16"), np.diag([-0.9, -0.9, 5.0, 1.0]))
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": volume.to_bytes()}
+
+
 def _series(page: Page) -> None:
-    """A healthy head that turns into one with a lesion and back, as NIfTI with distances."""
-    tops = [tifffile.imread(one.image) for one in load_examples()]
-    voxels = np.stack([tops[-1]] * 6 + [tops[0]] * 5 + [tops[-1]] * 5)[..., 1]
-    volume = nibabel.Nifti1Image(voxels.transpose(2, 1, 0).astype("int16"), np.diag([-0.9, -0.9, 5.0, 1.0]))
-    examine(page, {"name": "flair.nii", "mimeType": "application/octet-stream", "buffer": volume.to_bytes()})
-    expect(page.locator("#series-chart [data-slice]")).to_have_count(len(voxels))
+    healthy, lesion = (tifffile.imread(load_examples()[n].image)[..., 1] for n in (-1, 0))
+    examine(page, _nifti("flair.nii", healthy, lesion))
+    expect(page.locator("#series-chart [data-slice]")).to_have_count(16)
     expect(page.locator("#series-picture img")).to_have_js_property("complete", True)
+
+
+def _series_truth(page: Page) -> None:
+    _series(page)
+    mask = np.asarray(Image.open(str(load_examples()[0].mask)))
+    page.get_by_role("button", name="Compare with a ground truth").last.click()
+    page.locator("#series-truth input[type=file]").set_input_files(_nifti("truth.nii", mask * 0, mask))
+    expect(page.locator("#series-scores dl")).to_be_visible()
+    page.locator("#series-layer label", has_text="Errors").click()
+    expect(page.locator("#series-legend")).to_contain_text("agreed")
 
 
 def _surface(page: Page) -> None:
@@ -116,6 +131,7 @@ STATES: dict[str, Callable[[Page], None]] = {
     "photo": _photo,
     "series-start": _series_start,
     "series": _series,
+    "series-truth": _series_truth,
     "series-surface": _surface,
     "series-junk": _series_junk,
     "about": _about,

@@ -135,6 +135,21 @@ def test_the_picture_shows_the_mask_where_it_is(page, zipped, volume):
     assert (large | ~contour).all(), "the outline lies on the mask's own pixels"
 
 
+def test_a_ground_truth_is_compared_slice_by_slice(page, zipped, lesion, tmp_path):
+    examine(page, zipped)
+    expect_result(page, 9)
+    masks = {f"{number}_mask.png": mask for number, mask in enumerate(lesion)}
+    for name, mask in masks.items():
+        Image.fromarray(mask).save(tmp_path / name)
+    page.get_by_role("button", name="Compare with a ground truth").last.click()
+    page.locator("#series-truth input[type=file]").set_input_files([tmp_path / name for name in masks])
+    expect(page.locator("#series-scores dl")).to_contain_text("of the volume")
+    dice = float(page.locator("#series-scores dd").first.inner_text().split()[0])
+    assert dice > 0.6
+    page.locator("#series-layer label", has_text="Errors").click()
+    expect(page.locator("#series-legend")).to_contain_text("Green: agreed")
+
+
 def test_pages_of_a_tiff_are_a_series(page, volume, tmp_path):
     tifffile.imwrite(tmp_path / "pages.tif", volume[2:6], photometric="rgb")
     examine(page, tmp_path / "pages.tif")

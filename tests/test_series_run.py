@@ -6,6 +6,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
+import tifffile
 from series_files import affine, nifti, slice_files, slices
 from test_cascade import Bright, Level, cascade, head_with_lesion
 
@@ -170,6 +171,31 @@ def test_a_slice_is_explained_by_its_volumes_statistics_and_once(uploads, layer)
     found = measure(pixels, "volume")[1]
     expected = extra_map(desk.cascades["unet"], pixels[1:2], layer, found[1:2])
     np.testing.assert_allclose(desk.extra(order, 2, layer), expected, atol=1e-6)
+
+
+def test_a_ground_truth_is_scored_drawn_and_followed_by_the_thresholds(desk, uploads, tmp_path):
+    events, order = SeriesEvents(desk), Order(uploads, "unet")
+    masks = desk.result(order).masks
+    tifffile.imwrite(tmp_path / "truth.tif", masks.astype("uint8"), photometric="minisblack")
+    shown = events.truth(2, order, [str(tmp_path / "truth.tif")], SETTINGS)
+    assert "<dd>1.000" in shown["scores"]
+    assert ("Errors", "errors") in shown["layer"].choices
+    assert shown["order"] == order, "what was examined is found again"
+    errors = events.slice(2, shown["order"], replace(SETTINGS, layer="errors"))
+    assert "Green: agreed" in errors["legend"]
+    other = events.threshold(2, shown["order"], replace(SETTINGS, gate=1.0))
+    assert "<dd>1.000" not in other["scores"]
+    gone = events.truth(2, shown["order"], None, replace(SETTINGS, layer="errors"))
+    assert gone["scores"] == ""
+    assert gone["layer"].value == "fill"
+
+
+def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(desk, uploads, tmp_path):
+    tifffile.imwrite(tmp_path / "truth.tif", np.ones((2, 39, 39), "uint8"), photometric="minisblack")
+    said = SeriesEvents(desk).truth(1, Order(uploads, "unet"), [str(tmp_path / "truth.tif")], SETTINGS)
+    assert "2 × 39 × 39" in said["scores"]
+    assert set(said) == {"scores", "truth"}
+    assert SeriesEvents(desk).truth(1, None, ["x"], SETTINGS) == {"truth": None}, "nothing is shown yet"
 
 
 def test_the_api_answers_once_with_a_report_and_an_archive(desk, uploads):

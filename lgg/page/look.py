@@ -16,6 +16,7 @@ LAYER_CHOICES: list[tuple[str, Layer]] = [
     ("Why (gate)", "why"),
     ("How unsure", "unsure"),
 ]
+ERRORS: tuple[str, Layer] = ("Errors", "errors")
 SEQUENCE_CHOICES = [("T1 pre", PRE), ("FLAIR", FLAIR), ("T1 post", POST)]
 
 
@@ -77,6 +78,19 @@ def look_controls(thresholds: tuple[float, float], prefix: str = "") -> LookCont
         gate = _slider("Gate threshold", f"{prefix}gate", thresholds[1])
         opacity = _slider("Opacity", f"{prefix}opacity", start.opacity)
     return LookControls(layer, channel, threshold, gate, opacity)
+
+
+def layers(truth: bool, layer: Layer) -> gr.Radio:
+    """The layers on offer: errors only where there is a ground truth to err against."""
+    choices = [*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES
+    return gr.Radio(choices, value="fill" if layer == "errors" and not truth else layer)
+
+
+def truth_box(prefix: str, hint: str, **several: Any) -> gr.File:
+    """Where a ground truth is uploaded, folded away at first; `several`: what else `gr.File` takes."""
+    with gr.Accordion("Compare with a ground truth", open=False, elem_id=f"{prefix}truth-box"):
+        gr.HTML(f'<p class="hint">{hint}</p>')
+        return gr.File(show_label=False, height=88, elem_id=f"{prefix}truth", **several)
 
 
 def _slider(label: str, name: str, value: float) -> gr.Slider:

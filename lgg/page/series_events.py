@@ -15,9 +15,10 @@ import gradio as gr
 
 from lgg import report, series_report
 from lgg.chart import chart_html
-from lgg.page.look import Settings
+from lgg.page.look import Settings, layers
 from lgg.page.series_run import ROLES, Order, SeriesDesk, assigned
 from lgg.picture import shrink
+from lgg.scorecard import series_truth_html
 from lgg.series import AmbiguousSeriesError, Candidate
 from lgg.slice import FLAIR, POST, PRE
 from lgg.surface import surface_glb
@@ -88,6 +89,24 @@ class SeriesEvents:
         """What other outlines in all slices amount to; the picture follows. No network runs."""
         return self._said(order, self._decided(order, settings), round(number))
 
+    def truth(
+        self, number: float, order: Order | None, files: Sequence[str] | None, settings: Settings
+    ) -> Updates:
+        """A ground truth for the series that is shown, or none any more; one that cannot be used is left."""
+        if order is None:
+            return {"truth": None}
+        mine = replace(order, truth=tuple(files or ()))
+        try:
+            self.desk.truth(mine)
+        except Exception as error:
+            return {"scores": report.error_html(*report.explain(error)), "truth": None}
+        return {
+            **self.slice(number, mine, settings),
+            "order": mine,
+            "layer": layers(bool(mine.truth), settings.layer),
+            "scores": self._scores(mine, self._decided(mine, settings)),
+        }
+
     def surface(self, order: Order, settings: Settings) -> Iterator[Updates]:
         """The tumour in 3D."""
         result = self._decided(order, settings)
@@ -137,6 +156,8 @@ class SeriesEvents:
             **(_asking(series.candidates, series.chosen) if more else {}),
             "order": order,
             **self._picture(result, number, order, settings),
+            "layer": layers(False, settings.layer),
+            "truth": None,
             "slider": gr.Slider(maximum=max(len(result), 2), value=number, visible=len(result) > 1),
             "channel": gr.Radio(value=settings.channel, visible=not series.flair_only),
             "threshold": own.mask,
@@ -150,22 +171,31 @@ class SeriesEvents:
             "said": series_report.verdict_html(result) + warning,
             "chart": chart_html(result, number),
             "facts": series_report.facts_html(result, self.desk.cascade(order)),
+            "scores": self._scores(order, result),
             "turn": gr.Button(visible=result.voxels > 0),
             "surface": gr.Model3D(None, visible=False),
             "save": gr.DownloadButton(value=None, visible=False),
         }
 
+    def _scores(self, order: Order, result: SeriesResult) -> str:
+        truth = self.desk.truth(order)
+        return "" if truth is None else series_truth_html(result, truth)
+
     def _picture(self, result: SeriesResult, number: int, order: Order, settings: Settings) -> Updates:
         one = result.series.slices()[number - 1]
         prediction = result.predictions[number - 1]
         prediction = prediction.decided(settings.thresholds(prediction.thresholds))
-        look = settings.look
-        picture = shrink(draw(one, prediction, look, self.desk.extra(order, number, look.layer)))
+        truth, look = self.desk.truth(order), settings.look
+        if look.layer == "errors" and truth is None:
+            look = replace(look, layer="fill")
+        extra = self.desk.extra(order, number, look.layer)
+        known = None if truth is None else truth[number - 1]
+        picture = shrink(draw(one, prediction, look, extra, known))
         words = f"Slice {number} of {len(result)}. {describe(look, prediction)}"
         # Not gr.Image(…): a component of its own would write the picture once more, as lossy WebP.
         return {
             "picture": gr.update(value=picture, alt_text=words),
-            "legend": f'<p class="hint">{legend(look, False, result.series.oriented)}</p>',
+            "legend": f'<p class="hint">{legend(look, truth is not None, result.series.oriented)}</p>',
         }
 
 
@@ -177,6 +207,7 @@ CLEARED: Updates = {
     "picture": None,
     "chart": "",
     "facts": "",
+    "scores": "",
     "surface": gr.Model3D(None, visible=False),
     "save": gr.DownloadButton(value=None, visible=False),
 }

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
 from lgg.prediction import Maps, Prediction
 from lgg.preprocess import Statistics, measure
-from lgg.series import Series, read_series
+from lgg.series import Series, read_series, read_truth
 from lgg.view import Layer
 from lgg.volume import SeriesResult
 
@@ -37,11 +37,13 @@ class Order:
         paths: of the uploads.
         architecture: of the segmenter.
         assignment: (candidate's key, `pre`, `flair` or `post`); empty where reading may guess.
+        truth: paths of a ground truth; no part of what is examined, and so of what orders are known by.
     """
 
     paths: tuple[str, ...]
     architecture: str
     assignment: tuple[tuple[str, str], ...] = ()
+    truth: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,22 @@ class SeriesDesk:
             return found
 
         return self._found.recall((layer, number, order), make, lambda one: one.nbytes)
+
+    def truth(self, order: Order) -> NDArray[np.bool_] | None:
+        """The ground truth that was uploaded for the series, (N, H, W) bool; None for none.
+
+        Raises:
+            SliceError: it cannot be read, or is not of the series' size.
+        """
+        if not order.truth:
+            return None
+
+        def read() -> NDArray[np.bool_]:
+            check_still_there(order.truth)
+            return read_truth(order.truth, self.series(order))
+
+        key = ("truth", order.truth, order.paths, order.assignment)
+        return self._found.recall(key, read, lambda made: made.nbytes)
 
     def cascade(self, order: Order) -> Cascade:
         """The cascade of an architecture.

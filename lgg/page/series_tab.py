@@ -9,7 +9,7 @@ import gradio as gr
 from lgg.cascade import Cascade
 from lgg.chart import FOLLOW, ON_LOAD
 from lgg.page.lines import DRAW, SERIES
-from lgg.page.look import LookControls, Settings, look_controls
+from lgg.page.look import LookControls, Settings, look_controls, truth_box
 from lgg.page.scripts import scroll_to
 from lgg.page.series_events import (
     OTHER_FILES,
@@ -27,6 +27,8 @@ from lgg.weights import Thresholds
 HINT = """<p class="hint">All slices of one patient: TIFF, PNG or JPEG files in the order of their names, a
 ZIP archive of them, a TIFF with a page a slice, a DICOM series, or NIfTI, FLAIR alone or one file for each
 sequence. 512 slices at most. Deleted within the hour; still, send nothing that identifies a patient.</p>"""
+TRUTH_HINT = """Masks of the series that is shown: NIfTI, a TIFF with a page a slice, or a file a slice,
+packed or not. Whatever is not black is tumour."""
 #: The archive is made when it is asked for; then it is saved as if its own button were pressed.
 SAVE = """() => setTimeout(() => {
     const save = document.querySelector("a#series-save, #series-save a, button#series-save");
@@ -80,6 +82,7 @@ def _controls(choices: Sequence[tuple[str, str]], preferred: str | None) -> dict
     parts["architecture"] = gr.Radio(
         list(choices), value=preferred, label="Architecture", visible=bool(choices)
     )
+    parts["truth"] = truth_box("series-", TRUTH_HINT, file_count="multiple")
     with gr.Row(elem_id="series-buttons"):
         parts["start"] = gr.Button("Examine", variant="primary", elem_id="series-start")
         parts["stop"] = gr.Button("Cancel", variant="stop", visible=False, elem_id="series-stop")
@@ -100,6 +103,7 @@ def _view(thresholds: tuple[float, float]) -> dict[str, Any]:
     look = look_controls(thresholds, "series-")
     parts |= {field.name: getattr(look, field.name) for field in fields(look)}
     parts["chart"] = gr.HTML(js_on_load=ON_LOAD, elem_id="series-chart")
+    parts["scores"] = gr.HTML(elem_id="series-scores")
     parts["facts"] = gr.HTML(elem_id="series-facts")
     with gr.Row(elem_id="series-more"):
         parts["turn"] = gr.Button("Show the tumour in 3D", elem_id="series-turn")
@@ -140,6 +144,9 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
 
         return answer
 
+    def on_truth(files: list[str] | None, number: float, order: Order, *rest: Any) -> dict[Any, Any]:
+        return named(events.truth(number, order, files, Settings(*rest)))
+
     def on_pick(event: gr.EventData, order: Order, *rest: Any) -> dict[Any, Any]:
         return one(events.slice)(event.slice, order, *rest)
 
@@ -174,6 +181,7 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     gr.on(deciding, one(events.threshold), place, outputs, **DRAW).then(
         one(events.slice), place, outputs, **DRAW
     )
+    gr.on([parts["truth"].upload, parts["truth"].clear], on_truth, [parts["truth"], *place], outputs, **DRAW)
     # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
     opened = parts["turn"].click(lambda: named(TURNING), None, outputs, queue=False, **quiet)
     opened.then(made(events.surface), place[1:], outputs, show_progress_on=[parts["surface"]], **SERIES)

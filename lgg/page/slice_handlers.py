@@ -12,8 +12,9 @@ from lgg import report
 from lgg.gallery import Example
 from lgg.link import Wish, write_link
 from lgg.page.desk import Desk
+from lgg.page.look import layers
 from lgg.page.messages import refusal
-from lgg.page.slice_show import Current, Wanted, layers, show
+from lgg.page.slice_show import Current, Wanted, show
 from lgg.picture import flair_picture, overlay, shrink
 from lgg.scorecard import comparison_html
 from lgg.takeaway import method_of, write_pack

@@ -7,14 +7,12 @@ import gradio as gr
 
 from lgg import report
 from lgg.gallery import Example
-from lgg.page.look import LookControls, Parts, look_controls
+from lgg.page.look import LookControls, Parts, look_controls, truth_box
 from lgg.picture import flair_picture
 from lgg.reading import read_slice
-from lgg.view import Layer
 
 #: What the result's pictures share.
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen", "download"]}
-ERRORS: tuple[str, Layer] = ("Errors", "errors")
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,7 @@ def choice_column(examples: list[Example], choices: list[tuple[str, str]], prefe
     architecture = gr.Radio(
         choices, value=preferred, label="Architecture", visible=bool(choices), elem_id="architecture"
     )
-    with gr.Accordion("Compare with a ground truth", open=False, elem_id="truth-box"):
-        gr.HTML('<p class="hint">A mask of the same size, PNG or TIFF: whatever is not black is tumour.</p>')
-        truth = gr.File(show_label=False, height=88, elem_id="truth")
+    truth = truth_box("", "A mask of the same size, PNG or TIFF: whatever is not black is tumour.")
     return Choice(gallery, caption, upload, truth, architecture)
 
 

@@ -7,15 +7,14 @@ import gradio as gr
 
 from lgg import report
 from lgg.page.desk import Desk, Examined
-from lgg.page.look import LAYER_CHOICES, Settings
+from lgg.page.look import Settings
 from lgg.page.messages import Trouble
-from lgg.page.slice_parts import ERRORS
 from lgg.picture import shrink
 from lgg.prediction import Prediction
 from lgg.scorecard import truth_html
 from lgg.slice import SEQUENCES
 from lgg.uncertainty import calibration_error, in_words
-from lgg.view import Layer, base, describe, draw, legend
+from lgg.view import base, describe, draw, legend
 
 #: How many values `show` returns before the error: those of `lgg.page.slice_parts.Result`.
 NOTHING: tuple[Any, ...] = (gr.skip(),) * 9
@@ -84,12 +83,6 @@ def failed(error: Exception) -> tuple[Any, ...]:
     trouble: Trouble = report.explain(error)
     hidden = (gr.Column(visible=False), gr.skip(), None, None, None, "", "", "")
     return report.error_html(*trouble), *hidden, trouble
-
-
-def layers(truth: bool, layer: Layer) -> gr.Radio:
-    """The layers on offer: errors only where there is a ground truth to err against."""
-    choices = [*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES
-    return gr.Radio(choices, value="fill" if layer == "errors" and not truth else layer)
 
 
 def _said(examined: Examined, prediction: Prediction) -> str:

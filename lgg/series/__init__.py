@@ -18,9 +18,10 @@ from lgg.series.nifti import is_nifti, read_nifti
 from lgg.series.pictures import read_pictures
 from lgg.series.sequences import AmbiguousSeriesError
 from lgg.series.series import Candidate, Series
+from lgg.series.truth import read_truth
 from lgg.slice import Slice
 
-__all__ = ["AmbiguousSeriesError", "Candidate", "Series", "read_series", "series_of"]
+__all__ = ["AmbiguousSeriesError", "Candidate", "Series", "read_series", "read_truth", "series_of"]
 
 NIFTI, DICOM, PICTURES = "NIfTI", "DICOM", "pictures"
 Reader = Callable[[Sequence[File], str, Mapping[str, str] | None], Series]
