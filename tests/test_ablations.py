@@ -7,9 +7,9 @@ import pytest
 
 from lgg.errors import DataError
 from tests.tiny_data import write_folder
-from train import __main__ as command_line
 from train.ablation_table import ablation_table
 from train.ablations import BASE, VARIANTS, Run, load_runs, save_run
+from train.learn import ablate
 from train.recipes import RECIPES
 
 
@@ -57,13 +57,13 @@ def test_the_command_trains_judges_and_repeats_nothing(tmp_path, monkeypatch, ca
     stages = RECIPES["cpu"]["unet-mini"]
     monkeypatch.setitem(RECIPES["cpu"], "unet-mini", (replace(stages[0], size=32, batch_size=4),))
     arguments = {"only": (BASE, "no-ema"), "recipe": "cpu", "epochs": 1, "slices_per_epoch": 8}
-    command_line.ablate(data, record=record, **arguments)
+    ablate(data, record=record, **arguments)
     assert [one["variant"] for one in json.loads(record.read_text())] == [BASE, "no-ema"]
     run = load_runs(record)[0]
     assert (run.epochs, run.size) == (1, 32)
     assert all(0 <= one <= 1 for values in run.volume.values() for one in values)
     assert "no-ema, seed 0: volume mean" in capsys.readouterr().out
-    command_line.ablate(data, record=record, **arguments)
+    ablate(data, record=record, **arguments)
     assert capsys.readouterr().out == ""
     with pytest.raises(DataError, match="No such change: no-thing"):
-        command_line.ablate(data, ("no-thing",), record=record)
+        ablate(data, ("no-thing",), record=record)

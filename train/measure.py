@@ -1,0 +1,122 @@
+"""The commands that measure and tell: `evaluate`, `report` and `speed`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from lgg.cascade import Cascade
+from lgg.files import write_text
+from lgg.models import GATE
+from lgg.weights import REPOSITORY_WEIGHTS, available
+from train import evaluate as evaluation
+from train import report as reporting
+from train import speed as speeds
+from train.accelerator import make_accelerator
+from train.index import index_folder
+from train.job import sides_of
+from train.results import Results, collect, load_results, save_results
+from train.splits import Protocol
+
+Segmenter = Literal["unet", "unet-mini", "unet-resnext50", "unet-lite0"]
+Model = Literal["gate", "unet", "unet-mini", "unet-resnext50", "unet-lite0"]
+
+
+def evaluate(
+    data: Path,
+    patients: str = "test",
+    models: tuple[Segmenter, ...] = (),
+    weights: Path = REPOSITORY_WEIGHTS,
+    split: Protocol = "patient",
+    out: Path | None = None,
+    record: Path | None = None,
+) -> None:
+    """Measure weights and print the headline figures.
+
+    Args:
+        data: Any folder of the data set's shape.
+        patients: all, train, validation, test, regression, fold0 to fold4, or names separated by commas.
+        models: Which segmenters; by default all in the folder of weights.
+        weights: Folder of weights.
+        split: slice: on the test slices of the slice split, whichever their patients (leaky).
+        out: JSON file for everything that was measured; its tables are written beside it, as Markdown.
+        record: Results file that takes it in beside what it holds, such as weights/results.json, from which
+            `report` writes README, cards and figures.
+    """
+    index = index_folder(data)
+    keys = None
+    if split == "slice":
+        keys = sides_of(index, "slice")["test"]
+        patients = ",".join(sorted({key.rpartition("_")[0] for key in keys}))
+    chosen = evaluation.choose_patients(index, patients, sides_of(index, "patient"))
+    found, times = Results(), []
+    for name in models or [one for one in available(weights) if one != GATE]:
+        cascade = Cascade.from_pretrained(weights, name)
+        rows, results = evaluation.evaluate(cascade, chosen, keys=keys)
+        protocol = evaluation.protocol_of(cascade.config, chosen)
+        found = found.merged(collect((cascade.gate_config, cascade.config), rows, results, protocol))
+        times += [one for one in rows if one.measure.startswith("ms_")]
+    announce(found, times)
+    write_out(found, out, weights)
+    take_in(found, record)
+
+
+def announce(found: Results, times: list[evaluation.Row] | None = None) -> None:
+    """Print the headline figures, and times."""
+    if not make_accelerator().is_main_process:
+        return
+    for row in [*evaluation.headline(found.rows), *(times or [])]:
+        bounds = "" if row.low is None else f"[{row.low:.4f}, {row.high:.4f}]"
+        print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  {bounds:20} n={row.n}")
+
+
+def write_out(found: Results, path: Path | None, weights: Path) -> None:
+    """Results as a file of their own, with its tables beside it as Markdown."""
+    if path and make_accelerator().is_main_process:
+        save_results(found, path)
+        write_text(path.with_suffix(".md"), reporting.results_page(found, weights, []))
+
+
+def take_in(found: Results, path: Path | None) -> None:
+    """Results into a file that holds others already."""
+    if path and make_accelerator().is_main_process:
+        save_results(load_results(path).merged(found), path)
+
+
+def report(data: Path | None = None, weights: Path = REPOSITORY_WEIGHTS) -> None:
+    """Write weights/results.json, README's and the cards' tables, docs/results.md and the figures.
+
+    Args:
+        data: Folder of the data set: measures the weights in the repository on the test patients first.
+            Without it, what was recorded before is written out again.
+        weights: Folder of weights; of another than the repository's, README and pages stay as they are.
+    """
+    if data is not None:
+        evaluate(data, weights=weights, record=weights / "results.json")
+    if make_accelerator().is_main_process:
+        reporting.write_report(weights, pages=weights == REPOSITORY_WEIGHTS)
+
+
+def speed(
+    models: tuple[Model, ...] = (),
+    size: int = 256,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    compile: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Time a training step of each network, beside what the hardware's bf16 matrix products reach.
+
+    Args:
+        models: Which networks; by default all.
+        size: Side of the input in pixels.
+        batch_size: Slices in a step; by default 32 on a GPU, 4 on a CPU.
+        steps: Steps to time, after some to warm up; by default 20 on a GPU, 2 on a CPU.
+        compile: With torch.compile.
+        out: JSON file for the figures.
+    """
+    found = speeds.measure(models, size, batch_size, steps, compile)
+    print(speeds.table(found))
+    if out:
+        text = json.dumps([asdict(one) for one in found], indent=1) + "\n"
+        write_text(out, text)
