@@ -93,18 +93,25 @@ def as_json(one: Slice, prediction: Prediction, cascade: Cascade) -> dict[str, A
         "area_pixels": prediction.area,
         "area_mm2": mm2,
         "head_percent": prediction.head_percent,
-        "architecture": cascade.config.architecture,
-        "weights": cascade.source.name if cascade.source else None,
-        "weights_revision": cascade.source.revision if cascade.source else None,
-        "weights_date": cascade.config.date,
-        "parameters": cascade.config.parameters,
-        "device": cascade.device.type,
+        **ran(cascade),
         "milliseconds": prediction.milliseconds,
         "source": one.source,
         "height": one.size[0],
         "width": one.size[1],
         "flair_only": one.flair_only,
         "warnings": list(implausible(one, prediction.head)),
+    }
+
+
+def ran(cascade: Cascade) -> dict[str, Any]:
+    """What ran, where, and what for, as plain values."""
+    return {
+        "architecture": cascade.config.architecture,
+        "weights": cascade.source.name if cascade.source else None,
+        "weights_revision": cascade.source.revision if cascade.source else None,
+        "weights_date": cascade.config.date,
+        "parameters": cascade.config.parameters,
+        "device": cascade.device.type,
         "notice": "Research only, not a medical device.",
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lgg.cascade import Cascade
 from lgg.plausible import implausible_series
-from lgg.report import Verdict, device_name, facts_list, millions, model, percent
+from lgg.report import Verdict, device_name, facts_list, millions, model, percent, ran
 from lgg.slice import SEQUENCES
 from lgg.volume import SeriesResult
 
@@ -121,11 +121,7 @@ def as_json(result: SeriesResult, cascade: Cascade) -> dict[str, Any]:
             }
             for number, one in enumerate(result.predictions, start=1)
         ],
-        "architecture": cascade.config.architecture,
-        "weights": cascade.source.name if cascade.source else None,
-        "weights_revision": cascade.source.revision if cascade.source else None,
-        "weights_date": cascade.config.date,
-        "device": cascade.device.type,
+        **ran(cascade),
         "milliseconds": milliseconds(result),
         "source": series.source,
         "height": series.pixels.shape[1],
@@ -135,7 +131,6 @@ def as_json(result: SeriesResult, cascade: Cascade) -> dict[str, Any]:
         "slice_distance_mm": series.slice_distance,
         "notes": list(series.notes),
         "warnings": list(warnings(result)),
-        "notice": "Research only, not a medical device.",
     }
 
 
