@@ -16,7 +16,6 @@ from lgg.errors import DataError
 from lgg.gating import Gating
 from lgg.metrics import bootstrap_interval
 from lgg.models import GATE
-from lgg.prediction import Maps
 from lgg.slice import FLAIR, POST, PRE
 from lgg.weights import ModelConfig
 from train.accelerator import make_accelerator
@@ -141,7 +140,7 @@ def _examine(
         volume.patient, volume.pixels[rows], volume.masks[rows], tuple(volume.numbers[n] for n in rows)
     )
     for mode in modes:
-        maps = _only(examine(cascade, volume, mode), rows)
+        maps = examine(cascade, volume, mode, rows)
         for gating in get_args(Gating):
             scores[gating, mode] = score(scored, maps, cascade.thresholds, gating, gate_threshold)
         if mode == "volume":
@@ -150,19 +149,6 @@ def _examine(
                 [np.bincount(bins[scored.masks == side], minlength=BINS) for side in (False, True)]
             )
     return PatientResult(scores, missing_sequences(volume), pixels)
-
-
-def _only(maps: Maps, rows: Sequence[int]) -> Maps:
-    kept = (getattr(maps, name)[rows] for name in ("gate", "probability", "segmented", "heads"))
-    share = len(rows) / len(maps.gate)
-    gate, probability, segmented, heads = kept
-    return Maps(
-        gate,
-        probability,
-        segmented,
-        heads,
-        {name: value * share for name, value in maps.milliseconds.items()},
-    )
 
 
 def missing_sequences(volume: Volume) -> str:
