@@ -40,7 +40,7 @@ PROTOCOLS: dict[Protocol, str] = {
     "external": "patients of another data set",
 }
 CONDITIONS = (
-    "Hard gate, volume statistics, thresholds from validation patients, no test-time augmentation; "
+    "Hard gate, volume statistics, thresholds from the validation side, no test-time augmentation; "
     "95 % intervals by bootstrap over patients"
 )
 ABLATED = (
@@ -120,7 +120,8 @@ def results_page(results: Results, weights: Path, figures: list[str]) -> str:
         headline = headline_tables(results, configs, protocol)
         if not headline:
             continue
-        parts += [f"## By {protocol}", f"{promise[0].upper()}{promise[1:]}. {CONDITIONS}.", headline]
+        heading = f"## By {protocol}" + (" (leaky)" if protocol == "slice" else "")
+        parts += [heading, f"{promise[0].upper()}{promise[1:]}. {CONDITIONS}.", headline]
         if protocol in ("patient", "slice"):
             parts += ["Published figures by the same kind of split:", published_table(protocol)]
         for one in results.gates:
