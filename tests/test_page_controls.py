@@ -74,6 +74,7 @@ def test_layers_sequences_and_opacity_change_the_picture(page):
     before = address(page)
     slide(page, "opacity", 0.9)
     expect_redrawn(page, before)
+    expect(page.get_by_text("Ready", exact=True)).to_be_hidden()
 
 
 def test_before_and_after_lie_under_one_slider(page):
