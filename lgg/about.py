@@ -87,7 +87,7 @@ def _results(label: str, columns: list[tuple[str, dict[str, Any]]], measures: Ma
         (words, *(_figure((found.get("measures") or {}).get(name)) for _, found in columns))
         for name, words in measures.items()
     ]
-    return table_html(label, ("", *(title for title, _ in columns)), rows, small=True)
+    return table_html(label, ("", *(title for title, _ in columns)), rows)
 
 
 def _figure(row: Mapping[str, float] | None) -> str:

@@ -27,6 +27,7 @@ def test_a_variant_changes_one_thing(name):
         changed = [key for key in vars(before) if getattr(before, key) != getattr(after, key)]
         assert len(changed) == 1
     assert variant.against in VARIANTS
+    assert VARIANTS[str(variant.against)].architecture == variant.architecture
 
 
 def test_runs_are_kept_in_order_and_replaced(tmp_path):

@@ -177,7 +177,7 @@ def test_a_ground_truth_is_scored_drawn_and_followed_by_the_thresholds(desk, upl
     events, order = SeriesEvents(desk), Order(uploads, "unet")
     masks = desk.result(order).masks
     tifffile.imwrite(tmp_path / "truth.tif", masks.astype("uint8"), photometric="minisblack")
-    shown = events.truth(2, order, [str(tmp_path / "truth.tif")], SETTINGS)
+    shown = events.truth([str(tmp_path / "truth.tif")], 2, order, SETTINGS)
     assert "<dd>1.000" in shown["scores"]
     assert ("Errors", "errors") in shown["layer"].choices
     assert shown["order"] == order, "what was examined is found again"
@@ -185,17 +185,17 @@ def test_a_ground_truth_is_scored_drawn_and_followed_by_the_thresholds(desk, upl
     assert "Green: agreed" in errors["legend"]
     other = events.threshold(2, shown["order"], replace(SETTINGS, gate=1.0))
     assert "<dd>1.000" not in other["scores"]
-    gone = events.truth(2, shown["order"], None, replace(SETTINGS, layer="errors"))
+    gone = events.truth(None, 2, shown["order"], replace(SETTINGS, layer="errors"))
     assert gone["scores"] == ""
     assert gone["layer"].value == "fill"
 
 
 def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(desk, uploads, tmp_path):
     tifffile.imwrite(tmp_path / "truth.tif", np.ones((2, 39, 39), "uint8"), photometric="minisblack")
-    said = SeriesEvents(desk).truth(1, Order(uploads, "unet"), [str(tmp_path / "truth.tif")], SETTINGS)
+    said = SeriesEvents(desk).truth([str(tmp_path / "truth.tif")], 1, Order(uploads, "unet"), SETTINGS)
     assert "2 × 39 × 39" in said["scores"]
     assert set(said) == {"scores", "truth"}
-    assert SeriesEvents(desk).truth(1, None, ["x"], SETTINGS) == {"truth": None}, "nothing is shown yet"
+    assert SeriesEvents(desk).truth(["x"], 1, None, SETTINGS) == {"truth": None}, "nothing is shown yet"
 
 
 def test_the_api_answers_once_with_a_report_and_an_archive(desk, uploads):

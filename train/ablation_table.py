@@ -29,7 +29,7 @@ def ablation_table(runs: Sequence[Run]) -> str:
         for name in VARIANTS:
             if found := [one for one in mine if one.variant == name]:
                 against = [one for one in mine if one.variant == VARIANTS[name].against]
-                lines.append(_line(name, found, [] if name == VARIANTS[name].against else against))
+                lines.append(_line(name, found, against))
         parts.append(f"`{recipe}` recipe: {budget}.\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
@@ -37,20 +37,15 @@ def ablation_table(runs: Sequence[Run]) -> str:
 def _line(name: str, found: Sequence[Run], against: Sequence[Run]) -> str:
     means = {mode: float(_volumes(found, mode).mean()) for mode in MODES}
     change = ""
-    if against and VARIANTS[name].architecture == VARIANTS[against[0].variant].architecture:
+    if against:
         differences = _volumes(found, "volume") - _volumes(against, "volume")
         low, high = bootstrap_interval(lambda some: float(np.mean(some)), list(differences))
         change = f"{differences.mean():+.3f} ({low:+.3f} to {high:+.3f})"
     tumour = float(np.mean([one.slice_tumour["volume"] for one in found]))
     minutes = float(np.mean([one.minutes for one in found]))
-    cells = [
-        f"{means['volume']:.3f}",
-        change,
-        f"{tumour:.3f}",
-        f"{means['slice']:.3f}",
-        f"{means['flair']:.3f}",
-    ]
-    return line([VARIANTS[name].words, *cells, str(len(found)), f"{minutes:.0f}"])
+    figures = (means["volume"], tumour, means["slice"], means["flair"])
+    first, *others = (f"{one:.3f}" for one in figures)
+    return line([VARIANTS[name].words, first, change, *others, str(len(found)), f"{minutes:.0f}"])
 
 
 def _volumes(runs: Sequence[Run], mode: str) -> NDArray[np.float64]:

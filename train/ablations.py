@@ -5,7 +5,6 @@ What is done is kept in a JSON file and never repeated, so a long list may be sp
 """
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,7 +29,6 @@ from train.recipes import RECIPES, RecipeName
 from train.score import Mode, examine
 from train.splits import Side
 
-log = logging.getLogger(__name__)
 ABLATIONS = REPOSITORY_WEIGHTS / "ablations.json"
 #: What a run is judged in; `flair` shows what sequence dropout is for, `slice` what mixed statistics are for.
 MODES: tuple[Mode, ...] = ("volume", "slice", "flair")
@@ -39,12 +37,12 @@ BASE = "recipe"
 
 @dataclass(frozen=True)
 class Variant:
-    """A change to the recipe, and what to call it. `against`: the variant that it is compared with."""
+    """A change to the recipe, and what to call it. `against`: the variant to compare it with, if any."""
 
     words: str
     change: Callable[[Recipe], Recipe] = lambda recipe: recipe
     architecture: str = "unet-mini"
-    against: str = BASE
+    against: str | None = BASE
 
 
 def _bent(**changes: float) -> Callable[[Recipe], Recipe]:
@@ -53,7 +51,7 @@ def _bent(**changes: float) -> Callable[[Recipe], Recipe]:
 
 #: Name → variant, the ones that matter most first.
 VARIANTS: dict[str, Variant] = {
-    BASE: Variant("U-Net mini, the recipe as it is"),
+    BASE: Variant("U-Net mini, the recipe as it is", against=None),
     "no-augmentation": Variant("no augmentation", lambda one: replace(one, augmentation=PLAIN)),
     "cross-entropy": Variant("cross-entropy with pos_weight alone", lambda one: replace(one, loss="bce")),
     "even-sampling": Variant("every slice drawn as often", lambda one: replace(one, tumour_weight=1)),
@@ -65,7 +63,7 @@ VARIANTS: dict[str, Variant] = {
         "full resolution where the recipe has half, half where it has full",
         lambda one: replace(one, size=256 if one.size < 256 else 128),
     ),
-    "lite0": Variant("U-Net Lite0, ImageNet encoder", architecture="unet-lite0"),
+    "lite0": Variant("U-Net Lite0, ImageNet encoder", architecture="unet-lite0", against=None),
     "lite0-scratch": Variant(
         "U-Net Lite0 from scratch", lambda one: replace(one, initialise="scratch"), "unet-lite0", "lite0"
     ),

@@ -30,7 +30,7 @@ from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
 
 RESULTS = REPOSITORY_WEIGHTS / "benchmark.json"
 PATIENCE = 120  # seconds until a page that does not answer is given up
-#: Slices of the series that is timed, half of them with a lesion.
+#: Slices of the series that is timed, three in five with a lesion.
 SERIES = 100
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from lgg.files import write_text
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_config, save_config
 from train.ablation_table import ablation_table
-from train.ablations import load_runs
+from train.ablations import ABLATIONS, load_runs
 from train.benchmark import load_benchmark, table
 from train.card import write_card
 from train.evaluate import Protocol, Row
@@ -68,7 +68,10 @@ def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None
         write_card(weights / name, config)
     figures = draw_figures(results, weights, weights / "figures")
     if pages:
-        write_text(PAGE, results_page(results, weights, [path.stem for path in figures]))
+        page = results_page(results, weights, [path.stem for path in figures])
+        if ablated := ablation_table(load_runs(weights / ABLATIONS.name)):
+            page += f"\n## What each part of the recipe is worth\n\n{ABLATED}\n\n{ablated}\n"
+        write_text(PAGE, page)
         block = results_block(results, weights)
         write_text(README, BLOCK.sub(lambda _: block, README.read_text()))
 
@@ -138,8 +141,6 @@ def results_page(results: Results, weights: Path, figures: list[str]) -> str:
             parts += ["### Every patient: Dice of the volume", patient_table(results, protocol)]
         if poor := failures(results, protocol):
             parts += ["### Where it fails", poor]
-    if table_of := ablation_table(load_runs(weights / "ablations.json")):
-        parts += ["## What each part of the recipe is worth", ABLATED, table_of]
     if figures:
         parts.append("## Figures")
         parts += [f"![{FIGURES[name]}](../weights/figures/{name}.png)" for name in figures]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lgg.cascade import Cascade
 from lgg.errors import SliceError, WeightsError
+from lgg.weights import Thresholds
 
 
 def cascade_of(cascades: Mapping[str, Cascade], architecture: str | None) -> Cascade:
@@ -17,6 +18,13 @@ def cascade_of(cascades: Mapping[str, Cascade], architecture: str | None) -> Cas
     if cascade is None:
         raise WeightsError("There are no weights to run. Train or download them, then restart.")
     return cascade
+
+
+def own_thresholds(cascades: Mapping[str, Cascade], architecture: str | None) -> tuple[float, float]:
+    """Of the mask and of the gate, as they came with the weights; the defaults where there are none."""
+    cascade = cascades.get(architecture or "")
+    own = cascade.thresholds if cascade else Thresholds()
+    return own.mask, own.gate
 
 
 def check_still_there(paths: Iterable[str]) -> None:

@@ -90,7 +90,7 @@ class SeriesEvents:
         return self._said(order, self._decided(order, settings), round(number))
 
     def truth(
-        self, number: float, order: Order | None, files: Sequence[str] | None, settings: Settings
+        self, files: Sequence[str] | None, number: float, order: Order | None, settings: Settings
     ) -> Updates:
         """A ground truth for the series that is shown, or none any more; one that cannot be used is left."""
         if order is None:

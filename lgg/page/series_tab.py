@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, Protocol
 
 import gradio as gr
@@ -10,6 +11,7 @@ from lgg.cascade import Cascade
 from lgg.chart import FOLLOW, ON_LOAD
 from lgg.page.lines import DRAW, SERIES
 from lgg.page.look import LookControls, Settings, look_controls, truth_box
+from lgg.page.lookup import own_thresholds
 from lgg.page.scripts import scroll_to
 from lgg.page.series_events import (
     OTHER_FILES,
@@ -22,7 +24,6 @@ from lgg.page.series_events import (
 )
 from lgg.page.series_run import ROLES, Order, SeriesDesk
 from lgg.slice import SEQUENCES
-from lgg.weights import Thresholds
 
 HINT = """<p class="hint">All slices of one patient: TIFF, PNG or JPEG files in the order of their names, a
 ZIP archive of them, a TIFF with a page a slice, a DICOM series, or NIfTI, FLAIR alone or one file for each
@@ -64,8 +65,7 @@ def series_tab(desk: Models, choices: Sequence[tuple[str, str]], preferred: str 
             # The style hides it while there is no plot: in Gradio 6.31 what comes together with its column,
             # shortly after other answers, is sometimes lost.
             with gr.Column(elem_id="series-view"):
-                own = desk.cascades[preferred].thresholds if preferred else Thresholds()
-                parts |= _view((own.mask, own.gate))
+                parts |= _view(own_thresholds(desk.cascades, preferred))
     _connect(parts, SeriesEvents(series_desk))
     return series_desk
 
@@ -145,7 +145,7 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
         return answer
 
     def on_truth(files: list[str] | None, number: float, order: Order, *rest: Any) -> dict[Any, Any]:
-        return named(events.truth(number, order, files, Settings(*rest)))
+        return one(partial(events.truth, files))(number, order, *rest)
 
     def on_pick(event: gr.EventData, order: Order, *rest: Any) -> dict[Any, Any]:
         return one(events.slice)(event.slice, order, *rest)

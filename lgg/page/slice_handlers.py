@@ -13,13 +13,13 @@ from lgg.gallery import Example
 from lgg.link import Wish, write_link
 from lgg.page.desk import Desk
 from lgg.page.look import layers
+from lgg.page.lookup import own_thresholds
 from lgg.page.messages import refusal
 from lgg.page.slice_show import Current, Wanted, show
 from lgg.picture import flair_picture, overlay, shrink
 from lgg.scorecard import comparison_html
 from lgg.takeaway import method_of, write_pack
 from lgg.view import Look
-from lgg.weights import Thresholds
 
 Values = tuple[Any, ...]
 PACK_NAME = "glioma-slice.zip"
@@ -47,9 +47,7 @@ class Handlers:
 
     def own_thresholds(self, architecture: str | None) -> tuple[float, float]:
         """Of the mask and of the gate, as they came with the weights."""
-        cascade = self.desk.cascades.get(architecture or "")
-        own = cascade.thresholds if cascade else Thresholds()
-        return own.mask, own.gate
+        return own_thresholds(self.desk.cascades, architecture)
 
     def side_by_side(self, current: Current) -> tuple[Any, Any]:
         """Every architecture on the same slice, by its own thresholds."""
