@@ -19,7 +19,8 @@ from lgg.weights import REPOSITORY_WEIGHTS
 VARIABLE = "LGG_WEIGHTS"
 #: The one place that pins what is published; `python -m train.push --pin` writes it.
 PINNED = Path(__file__).with_name("pinned.json")
-REPOSITORY_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+#: `./weights` and `../weights` are none: on the Hub, names begin with a letter or a digit.
+REPOSITORY_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ class TestAddress:
         monkeypatch.chdir(tmp_path)
         assert find_address(REPO).folder is not None
 
+    @pytest.mark.parametrize("path", ["./weights", "../weights", "a/b/c", "weights"])
+    def test_a_path_is_never_taken_for_a_repository(self, path):
+        assert find_address(path).folder is not None
+
     def test_the_published_repository_comes_at_its_pin_and_others_at_main(self):
         pin("a" * 40)
         assert find_address(REPO).revision == "a" * 40
