@@ -25,7 +25,7 @@ def origin_html(shelf: Shelf) -> str:
 
 
 def banner_html(shelf: Shelf) -> str:
-    """Why the page does not run what it was told to; "" where it does."""
+    """Why the page does not run what it was told to, or not all of it; "" where it does."""
     if not shelf.warning:
         return ""
     return (

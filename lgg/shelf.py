@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lgg.cascade import Cascade
 from lgg.errors import WeightsError
-from lgg.models import GATE, SEGMENTERS
+from lgg.models import GATE, SEGMENTERS, TITLES
 from lgg.source import Address, Source, find_address, load_pin, obtain
 from lgg.weights import REPOSITORY_WEIGHTS, available, load_model
 
@@ -16,7 +16,7 @@ class Shelf:
 
     cascades: architecture → cascade. reasons: architecture → why there is none.
     source: where the weights came from.
-    warning: why these are not the weights that were asked for, or "".
+    warning: why these are not the weights that were asked for, or not all of those that are pinned, or "".
     """
 
     cascades: dict[str, Cascade]
@@ -37,7 +37,7 @@ def open_shelf(weights: Path | str | None = None) -> Shelf:
         return replace(_load(Address(REPOSITORY_WEIGHTS)), warning=str(error))
     if shelf.cascades or shelf.source.folder.resolve() == REPOSITORY_WEIGHTS:
         return shelf
-    warning = next(iter(shelf.reasons.values()))
+    warning = shelf.warning or next(iter(shelf.reasons.values()))
     return replace(_load(Address(REPOSITORY_WEIGHTS)), warning=warning[:1].upper() + warning[1:])
 
 
@@ -49,18 +49,21 @@ def _load(address: Address) -> Shelf:
     """
     source = obtain(address, (GATE,))
     missing: dict[str, str] = {}
+    pin = load_pin() if address.folder is None else None
+    pinned = pin.models if pin and pin.revision == source.revision else ()
     if address.folder is None:
-        pin = load_pin()
-        published = pin.models if pin and pin.revision == source.revision else SEGMENTERS
         for name in SEGMENTERS:
-            if name not in published:
+            if pinned and name not in pinned:
                 continue  # not asked for: without a network each question takes its time
             try:
                 obtain(replace(address, revision=source.revision), (name,))
             except WeightsError as error:
                 missing[name] = str(error)
     cascades, reasons = load_cascades(source.folder, source)
-    return Shelf(cascades, {name: missing.get(name, reason) for name, reason in reasons.items()}, source)
+    reasons = {name: missing.get(name, reason) for name, reason in reasons.items()}
+    # Of what is pinned it is known that it was there: the page says so where it lacks some of it.
+    lost = [f"{TITLES[name]}: {reason}" for name, reason in reasons.items() if name in pinned]
+    return Shelf(cascades, reasons, source, " ".join(lost))
 
 
 def load_cascades(folder: Path, source: Source | None = None) -> tuple[dict[str, Cascade], dict[str, str]]:

@@ -167,6 +167,26 @@ class TestShelf:
         assert not shelf.warning
         assert "altered" in shelf.reasons["unet"]
 
+    def test_a_pinned_segmenter_that_does_not_come_is_missed_in_the_banner(self, hub, commit):
+        pin(commit)
+        hub.faults.append(Fault("/unet/", status=500))
+        shelf = open_shelf(REPO)
+        assert list(shelf.cascades) == ["unet-mini"]
+        banner = provenance.banner_html(shelf)
+        assert "U-Net: The Hub answered with error 500" in banner
+        assert f"the page runs {REPO} at revision {commit[:7]}" in banner
+
+    def test_without_any_of_the_pinned_segmenters_the_own_weights_run(self, hub, commit):
+        pin(commit, (GATE, "unet-mini"))
+        hub.faults.append(Fault("/unet-mini/", status=500))
+        shelf = open_shelf(REPO)
+        assert shelf.source.name == "the weights of this project"
+        assert "error 500" in shelf.warning
+
+    def test_a_segmenter_that_was_never_pinned_is_not_missed(self, commit):
+        pin(commit, (GATE, "unet-mini"))
+        assert not open_shelf(REPO).warning
+
     def test_a_folder_without_weights_falls_back(self, tmp_path):
         shelf = open_shelf(tmp_path / "nowhere")
         assert list(shelf.cascades) == ["unet-mini"]
