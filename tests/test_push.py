@@ -1,7 +1,9 @@
 """Publishing to a Hub over real HTTP: one commit, one tag, and what happens when it is refused."""
 
 import json
+import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -241,6 +243,20 @@ class TestCards:
         assert "![figures/dice.png](figures/dice.png)" in card
         names = [one.metric_name for one in ModelCard(card).data.eval_results]
         assert "U-Net: Dice a volume, mean" in names
+
+    def test_the_front_page_lacks_nothing_that_a_models_card_has(self, weights):
+        card, model = (model_files(weights, REPO)[path].decode() for path in ("README.md", "unet/README.md"))
+        sections = set(re.findall("^## (.+)", model, re.MULTILINE)) - {"By site"}
+        assert sections < set(re.findall("^## (.+)", card, re.MULTILINE))
+        assert "## U-Net by site" in card
+        assert "z-score" in card
+        assert "hospitals in the United States" in card
+
+    def test_the_front_page_holds_the_gates_own_figures(self, weights):
+        row = {"value": 0.9321, "low": 0.9, "high": 0.95, "n": 2}
+        config = load_config(weights / GATE)
+        save_config(weights / GATE, replace(config, metrics=METRICS | {"measures": {"auroc": row}}))
+        assert "| AUROC | 0.932 | 0.900 to 0.950 |" in model_files(weights, REPO)["README.md"].decode()
 
     def test_the_cards_say_how_to_load_from_where_they_stand(self, weights):
         files = model_files(weights, REPO)

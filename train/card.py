@@ -54,10 +54,10 @@ def card_text(config: ModelConfig, repo: str = "") -> str:
         "## Use",
         USE,
         "## Input and output",
-        _input(config),
+        input_text(config),
         f"Thresholds, from validation patients: {_thresholds(config)}.",
         "## Training",
-        _training(config),
+        training_text(config),
         "## Evaluation",
         results_table(config.metrics),
         "## By site",
@@ -80,7 +80,8 @@ def load_snippet(repo: str, architecture: str) -> str:
     )
 
 
-def _input(config: ModelConfig) -> str:
+def input_text(config: ModelConfig) -> str:
+    """Channels, preprocessing and what comes out."""
     what = "slice" if config.architecture == GATE else "pixel"
     size = f"{config.input_size}×{config.input_size}"
     return (
@@ -98,7 +99,8 @@ def _thresholds(config: ModelConfig) -> str:
     return f"hard gate {chosen.gate:g}, mask {chosen.mask:g}, {smallest}, {soft}"
 
 
-def _training(config: ModelConfig) -> str:
+def training_text(config: ModelConfig) -> str:
+    """Data, split, stages, minutes and hardware."""
     training = config.training
     if not training:
         return "Not trained."

@@ -5,7 +5,7 @@ from typing import Any
 
 from lgg.models import GATE, TITLES
 from lgg.weights import ModelConfig
-from train.card import CLOSING, USE, load_snippet
+from train.card import CLOSING, USE, input_text, load_snippet, results_table, training_text
 from train.card_metadata import SHOWN, collection_front_matter
 from train.card_sites import sites_table
 
@@ -25,6 +25,7 @@ def collection_text(
         figures: paths of pictures in the repository.
     """
     segmenters = [one for one in configs if one.architecture != GATE]
+    gates = [one for one in configs if one.architecture == GATE]
     best = max(segmenters, key=lambda one: _value(one, "volume_mean"))
     sections = [
         collection_front_matter(configs, repo.rpartition("/")[2]) + "# Low-grade glioma in brain MRI",
@@ -38,11 +39,16 @@ def collection_text(
         models_table(configs),
         "## Use",
         USE,
+        "## Input and output",
+        *(f"{TITLES[one.architecture]}. {input_text(one)}" for one in (*gates, best)),
+        "## Training",
+        "\n".join(f"- {TITLES[one.architecture]}. {training_text(one)}" for one in configs),
         "## Evaluation",
         _protocol(best),
         cascades_table(rows),
         *(f"![{path}]({path})" for path in figures),
         "All rows: [results.json](results.json).",
+        *(f"## {TITLES[one.architecture]} alone\n\n{results_table(one.metrics)}" for one in gates),
         f"## {TITLES[best.architecture]} by site",
         sites_table(best),
         *CLOSING,
