@@ -252,6 +252,13 @@ class TestCards:
         assert "z-score" in card
         assert "hospitals in the United States" in card
 
+    def test_recipes_stand_side_by_side(self, weights):
+        rows = [replace(ROW, recipe=name, value=value) for name, value in (("gpu", 0.7), ("cpu", 0.6))]
+        save_results(Results(rows), weights / "results.json")
+        card = model_files(weights, REPO)["README.md"].decode()
+        for name, value in (("gpu", "0.700"), ("cpu", "0.600")):
+            assert f"| unet | slice | soft | tta | {name} |  |  | {value} " in card
+
     def test_the_front_page_holds_the_gates_own_figures(self, weights):
         row = {"value": 0.9321, "low": 0.9, "high": 0.95, "n": 2}
         config = load_config(weights / GATE)

@@ -74,17 +74,17 @@ def models_table(configs: Sequence[ModelConfig]) -> str:
 
 
 def cascades_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each way to run a segmenter: protocol, gate, statistics or TTA."""
+    """A row for each way to run a segmenter: protocol, gate, statistics or TTA; and for each recipe."""
     found: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         if row["measure"] in COLUMNS:
-            key = tuple(str(row[one]) for one in ("model", "protocol", "cascade", "mode"))
+            key = tuple(str(row[one]) for one in ("model", "protocol", "cascade", "mode", "recipe"))
             found.setdefault(key, {})[row["measure"]] = row
     if not found:
         return "No further rows."
     lines = [
-        "| model | protocol | gate | mode | " + " | ".join(SHOWN[one][1] for one in COLUMNS) + " |",
-        "|---" * (4 + len(COLUMNS)) + "|",
+        "| model | protocol | gate | mode | recipe | " + " | ".join(SHOWN[one][1] for one in COLUMNS) + " |",
+        "|---" * (5 + len(COLUMNS)) + "|",
     ]
     lines += [
         f"| {' | '.join(key)} | {' | '.join(_cell(cells.get(name)) for name in COLUMNS)} |"
