@@ -2,18 +2,19 @@
 
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import SpaceCardData
+from huggingface_hub import SpaceCardData, SpaceHardware
 from huggingface_hub.repocard import metadata_load
 
 from lgg.errors import PublishError
 from lgg.models import GATE
 from lgg.scorecard import BENCHMARK
-from lgg.source import PINNED, Pin
+from lgg.source import PINNED, REPOSITORY_NAME, Pin
 from lgg.weights import CONFIG_FILE, WEIGHTS_FILE, available
 from train.bundle import Files
 from train.checkout import tracked
@@ -25,6 +26,16 @@ SMALL = 30_000_000
 ROOT_FILES = {"requirements.txt", "pre-requirements.txt", "LICENSE"}
 ROOT_SUFFIXES = {".css", ".js"}
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+#: What single values must look like (huggingface.co/docs/hub/spaces-config-reference), written as text.
+SHAPES = {
+    "emoji": r"[^\x00-\x7f]+",
+    "license": r"\S+",
+    "python_version": r"3\.\d+(\.\d+)?",  # 3.10 without quotes would be 3.1
+    "sdk_version": r"\d+\.\d+\.\d+",
+    "title": r".*\S.*",
+}
+#: A repository to have at the build, with the files that are wanted and the commit.
+PRELOAD = re.compile(REPOSITORY_NAME.pattern + r" [^\s,]+(,[^\s,]+)* [0-9a-f]{40}")
 #: Longest that the Hub shows on a Space's card.
 DESCRIPTION = 60
 
@@ -119,20 +130,27 @@ def check_front_matter(front: Mapping[str, Any], files: Mapping[str, object]) ->
     Raises:
         PublishError: something is missing or not what it must be.
     """
-    wrong = [
-        key for key in ("title", "emoji", "license", "sdk_version") if not str(front.get(key) or "").strip()
-    ]
+    wrong = [key for key, shape in SHAPES.items() if not _matches(shape, front.get(key))]
     wrong += [key for key in ("colorFrom", "colorTo") if front.get(key) not in COLOURS]
     if front.get("sdk") != "gradio":
         wrong.append("sdk")
     if front.get("app_file") not in files:
         wrong.append("app_file")
-    if not isinstance(front.get("python_version"), str):  # 3.10 without quotes would be 3.1
-        wrong.append("python_version")
+    if front.get("suggested_hardware", "cpu-basic") not in list(SpaceHardware):
+        wrong.append("suggested_hardware")
+    wrong += [
+        key
+        for key, shape in (("models", REPOSITORY_NAME), ("preload_from_hub", PRELOAD))
+        if not all(_matches(shape, one) for one in front.get(key, []))
+    ]
     if len(str(front.get("short_description", ""))) > DESCRIPTION:
         wrong.append("short_description")
     if wrong:
         raise PublishError(f"The README's front matter is not that of a Space: check {', '.join(wrong)}.")
+
+
+def _matches(shape: str | re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(shape, value) is not None
 
 
 def _package(path: str, paths: Sequence[str]) -> str:
