@@ -194,9 +194,11 @@ class Handler(BaseHTTPRequestHandler):
             tags = [{"name": tag, "ref": tag, "targetCommit": oid} for tag, oid in repository.tags.items()]
             self.send({"branches": [], "converts": [], "tags": tags})
 
-    def info(self, body: bytes, kind: str, name: str, revision: str = "main") -> None:
+    def info(self, body: bytes, kind: str, name: str, revision: str | None) -> None:
         if repository := self.repository(kind, name):
-            sha = repository.find(revision)
+            sha = repository.find(revision or "main")
+            if sha is None:
+                return self.refuse(404, "RevisionNotFound")
             self.send({"id": name, "sha": sha, "private": repository.private, "siblings": [], "tags": []})
 
     def listing(self, body: bytes, kind: str, name: str, revision: str) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -196,6 +197,25 @@ class TestDeploy:
         command.push(space=SPACE, dry_run=True)
         assert listing(files) in capsys.readouterr().out
         assert hub.seen == []
+
+    @pytest.mark.parametrize("private", [False, True])
+    def test_only_public_weights_are_preloaded(self, hub, monkeypatch, private):
+        commit = hub.store.publish(REPO, {"gate/config.json": b"{}"}, private)
+        monkeypatch.setattr(command, "load_pin", lambda: replace(PIN, revision=commit))
+        monkeypatch.setattr(command, "clean_commit", lambda: "c0ffee" * 7)
+        command.push(space=SPACE)
+        front = hub.store.repositories["spaces", SPACE].files["README.md"].decode().split("---\n")[1]
+        assert commit in front if not private else "preload_from_hub" not in front
+
+    @pytest.mark.parametrize("published", [False, True])
+    def test_a_pin_that_the_hub_does_not_have_is_not_deployed(self, hub, monkeypatch, published):
+        if published:
+            hub.store.publish(REPO, {})
+        monkeypatch.setattr(command, "load_pin", lambda: PIN)
+        monkeypatch.setattr(command, "clean_commit", lambda: "c0ffee" * 7)
+        with pytest.raises(PublishError, match="Publish it first"):
+            command.push(space=SPACE)
+        assert ("spaces", SPACE) not in hub.store.repositories
 
     def test_without_a_pin_there_is_nothing_to_run(self, monkeypatch):
         monkeypatch.setattr(command, "load_pin", lambda: None)

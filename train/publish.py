@@ -6,7 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from lgg.errors import PublishError
 from train.bundle import Files
@@ -44,6 +50,23 @@ def publish_models(api: HfApi, repo: str, files: Files, tag: str, message: str, 
         commit = _commit(api, repo, "model", files, message)
         api.create_tag(repo, tag=tag, revision=commit)
         return commit
+
+
+def is_public(api: HfApi, repo: str, revision: str) -> bool:
+    """Whether anybody may read published weights: a Space that is being built has no token.
+
+    Raises:
+        PublishError: they are not there, or the Hub refuses or cannot be reached.
+    """
+    with _explained(repo):
+        try:
+            found = api.model_info(repo, revision=revision)
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            raise PublishError(
+                f"The Hub has no '{repo}' at revision '{revision}', or your token may not read it, so the "
+                "Space would have nothing to run. Publish it first, with --repo and --pin."
+            ) from None
+        return not (found.private or found.gated)
 
 
 def deploy_space(

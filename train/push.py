@@ -19,7 +19,7 @@ from lgg.source import PINNED, VARIABLE, Pin, load_pin
 from lgg.weights import REPOSITORY_WEIGHTS, available
 from train.bundle import listing, model_files
 from train.checkout import ROOT, clean_commit, version
-from train.publish import deploy_space, publish_models
+from train.publish import deploy_space, is_public, publish_models
 from train.space import HARDWARE, space_files
 
 #: Stands for a commit in a dry run, before there is one.
@@ -69,7 +69,8 @@ def push(
     if space:
         if current is None:
             raise PublishError("Nothing is pinned, so the Space has no weights to run: push --repo first.")
-        files = space_files(ROOT, current, hardware, weights)
+        preload = dry_run or is_public(HfApi(), current.repo, current.revision)
+        files = space_files(ROOT, current, hardware, weights, preload)
         variables = {VARIABLE: current.repo}
         print(f"{space}, on {HARDWARE[hardware]}, {VARIABLE}={current.repo}\n{listing(files)}")
         if not dry_run:

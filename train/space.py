@@ -47,10 +47,12 @@ A brain MRI slice goes in; a gate says how likely it holds a low-grade glioma, a
 
 Weights: [{repo}](https://huggingface.co/{repo}), {version}, pinned at `{revision}`. Should the Hub not hand
 them over, the page runs the small ones in `weights/` and says so.
+
+Code: MIT. Weights: CC BY-NC-SA 4.0, as the data they were trained on: no commercial use.
 """
 
 
-def space_files(root: Path, pin: Pin, hardware: str, weights: Path) -> Files:
+def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: bool = True) -> Files:
     """All files of the Space.
 
     Args:
@@ -58,6 +60,7 @@ def space_files(root: Path, pin: Pin, hardware: str, weights: Path) -> Files:
         pin: the published weights that the page is to run.
         hardware: a key of `HARDWARE`.
         weights: folder of weights; the gate and the small segmenters come along.
+        preload: have the published weights fetched at the build, which works for public ones only.
 
     Raises:
         PublishError: the front matter is not valid, or no weights are small enough to fall back to.
@@ -81,7 +84,7 @@ def space_files(root: Path, pin: Pin, hardware: str, weights: Path) -> Files:
     if (weights / BENCHMARK).is_file():  # the page's table of speeds
         files[f"weights/{BENCHMARK}"] = weights / BENCHMARK
     files[str(PINNED.relative_to(root))] = (json.dumps(asdict(pin), indent=1) + "\n").encode()
-    front = front_matter(root / "README.md", pin, hardware)
+    front = front_matter(root / "README.md", pin, hardware, preload)
     check_front_matter(front, files)
     card = f"---\n{SpaceCardData(**front).to_yaml()}\n---\n" + BODY.format(
         title=front["title"], **asdict(pin)
@@ -112,16 +115,14 @@ def needed_modules(root: Path, start: Path) -> set[Path]:
     return found
 
 
-def front_matter(readme: Path, pin: Pin, hardware: str) -> dict[str, Any]:
+def front_matter(readme: Path, pin: Pin, hardware: str, preload: bool = True) -> dict[str, Any]:
     """The README's front matter with the weights and the hardware filled in."""
     loaded = metadata_load(readme)
-    wanted = ",".join(f"{name}/{file}" for name in pin.models for file in (CONFIG_FILE, WEIGHTS_FILE))
-    return {
-        **(loaded or {}),
-        "models": [pin.repo],
-        "preload_from_hub": [f"{pin.repo} {wanted} {pin.revision}"],
-        "suggested_hardware": HARDWARE[hardware],
-    }
+    filled: dict[str, Any] = {"models": [pin.repo], "suggested_hardware": HARDWARE[hardware]}
+    if preload:
+        wanted = ",".join(f"{name}/{file}" for name in pin.models for file in (CONFIG_FILE, WEIGHTS_FILE))
+        filled["preload_from_hub"] = [f"{pin.repo} {wanted} {pin.revision}"]
+    return {**(loaded or {}), **filled}
 
 
 def check_front_matter(front: Mapping[str, Any], files: Mapping[str, object]) -> None:
