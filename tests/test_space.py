@@ -37,7 +37,11 @@ from lgg import provenance
 from lgg.shelf import open_shelf
 shelf = open_shelf()
 app.build_page(shelf.cascades, shelf.reasons, provenance.banner_html(shelf), provenance.origin_html(shelf))
-print(json.dumps([app.__file__, list(shelf.cascades), shelf.warning]))
+from lgg.gallery import load_examples
+from lgg.reading import read_slice
+example = next(one for one in load_examples() if one.name == "large-lesion")
+found = shelf.cascades["unet-mini"].predict(read_slice(example.image))
+print(json.dumps([app.__file__, list(shelf.cascades), shelf.warning, found.area]))
 """
 
 
@@ -96,9 +100,10 @@ class TestFiles:
             timeout=240,
         )
         assert done.returncode == 0, done.stderr
-        path, cascades, warning = json.loads(done.stdout.splitlines()[-1])
+        path, cascades, warning, area = json.loads(done.stdout.splitlines()[-1])
         assert Path(path).parent == tmp_path
         assert "unet-mini" in cascades
+        assert area > 0, "an example is segmented"
         assert "cannot be reached" in warning
         assert PIN.revision in warning
 

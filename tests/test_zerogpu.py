@@ -18,6 +18,7 @@ SCRIPT = """
 import json, sys
 from lgg.page import zero  # imports `spaces` before anything touches CUDA
 from lgg.page.desk import Desk
+from lgg.page.series_run import Order, SeriesDesk
 from lgg.shelf import open_shelf
 
 assert zero.spaces.__file__.endswith("stand_ins/spaces.py")
@@ -25,11 +26,15 @@ cascade = open_shelf().cascades["unet-mini"]
 found = [Desk({"unet-mini": cascade}).examine(sys.argv[1], "unet-mini").prediction for _ in range(2)]
 desk = Desk({"unet-mini": cascade})
 maps = [desk.extra(sys.argv[1], "unet-mini", layer) for layer in ("why", "unsure")]
+series, order = SeriesDesk({"unet-mini": cascade}), Order((sys.argv[1],), "unet-mini")
+(slice_found,) = series.result(order).predictions
+maps += [series.extra(order, 1, layer) for layer in ("why", "unsure")]
 weights = [*cascade._gate.parameters(), *cascade._segmenter.parameters()]
 print(json.dumps({
     "device": str(cascade.device),
     "gate": [one.gate_probability for one in found],
     "area": [one.area for one in found],
+    "series": [slice_found.gate_probability, slice_found.area],
     "maps": [one.shape == found[0].mask.shape and bool(0 < one.max() <= 1) for one in maps],
     "hollow": all(bool(one.isnan().all()) for one in weights),
 }))
@@ -59,4 +64,10 @@ def test_the_forked_process_finds_what_the_cpu_finds(said):
     expected = Cascade.from_pretrained(architecture="unet-mini", device="cpu").predict(read_slice(PHANTOM))
     assert said["gate"] == pytest.approx([expected.gate_probability] * 2, abs=1e-5)
     assert said["area"] == pytest.approx([expected.area] * 2, abs=2)
-    assert said["maps"] == [True, True]
+    assert said["maps"] == [True] * 4, "of the slice, and of the series"
+
+
+def test_a_series_finds_what_the_cpu_finds_too(said):
+    cascade = Cascade.from_pretrained(architecture="unet-mini", device="cpu")
+    (expected,) = cascade.predict_series([read_slice(PHANTOM)])
+    assert said["series"] == [pytest.approx(expected.gate_probability, abs=1e-5), expected.area]
