@@ -1,14 +1,19 @@
 """ONNX: any batch, the same logits as torch, and nothing is written that differs."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
+from lgg.cascade import Cascade
 from lgg.errors import WeightsError
+from lgg.gallery import SHIPPED
 from lgg.models import GATE
+from lgg.reading import read_slice
 from lgg.weights import load_model
 from tests.tiny_weights import use_tiny_networks, write_weights
 from train import export_onnx as module
@@ -45,6 +50,21 @@ def test_the_file_carries_its_config(exported):
     config = json.loads(session.get_modelmeta().custom_metadata_map["config"])
     assert config["architecture"] == "unet-mini"
     assert config["thresholds"]["mask"] == 0.5
+
+
+def test_what_the_docs_do_with_a_file_gives_the_librarys_probability(tmp_path, monkeypatch):
+    use_tiny_networks(monkeypatch)
+    weights = write_weights(tmp_path, (GATE, "unet-mini"), temperature=3.0)
+    convert("onnx", (GATE,), weights, tmp_path / "onnx")
+    docs = (Path(__file__).resolve().parents[1] / "docs" / "hub.md").read_text()
+    (code,) = re.findall("```python\n(import json.*?)```", docs, re.DOTALL)
+    places = {"onnx/gate.onnx": tmp_path / "onnx" / "gate.onnx", "slice.tif": SHIPPED / "large-lesion.tif"}
+    for name, place in places.items():
+        code = code.replace(f'"{name}"', repr(str(place)))
+    names: dict = {}
+    exec(code, names)
+    expected = Cascade.from_pretrained(weights, "unet-mini", "cpu").predict(read_slice(places["slice.tif"]))
+    assert names["probability"].item() == pytest.approx(expected.gate_probability, abs=1e-5)
 
 
 def test_a_graph_that_differs_is_refused_and_not_written(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """A model as ONNX, for runtimes other than PyTorch: float32, any batch, logits out, checked against torch.
 
-What turns a file into the network's input, and logits into a mask, is not in the graph: `lgg.preprocess` and
-the thresholds, which stand in the file's metadata under `config`, stay with the caller.
+What turns a file into the network's input, and logits into a mask, is not in the graph: `lgg.preprocess`, and
+the temperature and thresholds, which stand in the file's metadata under `config`, stay with the caller.
 """
 
 import json
