@@ -35,11 +35,13 @@ benchmark: $(STAMPS)/test chromium
 screenshots: $(STAMPS)/test chromium
 	$(BIN)/python -m tests.screenshots
 
-# Nothing is installed; packages that are not there as wheels would have to be built by the Space.
+# Nothing is installed; packages that are not there as wheels would have to be built by the Space. The last
+# line is what a Space's build log shows beside ours; Gradio's extras cap packages that we leave open.
 resolve: $(STAMPS)/venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --dry-run --ignore-installed \
 		--python-version 3.12 --only-binary=:all: --target $(STAMPS)/resolve --report $(STAMPS)/resolve.json \
-		-r pre-requirements.txt -r requirements.txt
+		-r pre-requirements.txt -r requirements.txt \
+		"gradio[oauth,mcp]==$$(sed -n 's/^sdk_version: //p' README.md)" "uvicorn>=0.14.0" "websockets>=10.4" spaces
 	@echo "They resolve; $(STAMPS)/resolve.json lists the packages."
 
 # The page's tests and pictures drive the system's own Chromium.

@@ -169,6 +169,15 @@ class TestRequirements:
             assert pinned.operator == "=="
             assert later[name].specifier.contains(pinned.version)
 
+    def test_they_are_resolved_beside_what_spaces_install(self):
+        shown = subprocess.check_output(["make", "-n", "resolve"], cwd=ROOT, text=True)
+        call = next(one for one in shown.replace("\\\n", "").splitlines() if "--dry-run" in one)
+        for part in ("--python-version 3.12", "--only-binary=:all:", "-r pre-requirements.txt", " spaces"):
+            assert part in call
+        version = re.search(r'"gradio\[oauth,mcp\]==\$\((.*?)\)"', call)[1]
+        found = subprocess.check_output(version, shell=True, cwd=ROOT, text=True)
+        assert found.strip() == metadata_load(ROOT / "README.md")["sdk_version"]
+
     def test_zerogpu_runs_this_torch(self):
         (pinned,) = requirements("pre-requirements.txt")["torch"].specifier
         assert re.fullmatch(r"2\.(8|9|10|11)\.\d+", pinned.version)
