@@ -12,14 +12,14 @@ from torch import nn
 
 import train.loop
 from lgg.errors import DataError
-from lgg.models import BUILDERS, build
+from lgg.models import BUILDERS, SEGMENTERS, build
 from lgg.models.unet import UNet
 from train.augment import PLAIN
 from train.checkpoint import append_log, load_checkpoint, read_log, runs_folder
 from train.curves import draw_curves
 from train.dataset import volume_slices
 from train.index import Volume
-from train.initialise import initialise_encoder
+from train.initialise import initialise_encoder, initialise_prior
 from train.recipe import Recipe
 
 RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, seed=3)
@@ -255,3 +255,13 @@ class TestInitialise:
             assert not initialise_encoder(model, architecture)
         assert "scratch" in caplog.text
         same(before, model.state_dict())
+
+    @pytest.mark.parametrize("architecture", SEGMENTERS)
+    def test_of_the_prior_says_how_rare_tumour_is_and_nothing_else(self, architecture):
+        model = build(architecture)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        initialise_prior(model, 0.02)
+        after = model.state_dict()
+        (changed,) = [name for name in after if not torch.equal(after[name], before[name])]
+        assert changed.endswith(".bias")
+        torch.testing.assert_close(after[changed].sigmoid(), torch.tensor([0.02]))

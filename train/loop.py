@@ -25,7 +25,7 @@ from train.checkpoint import append_log, load_checkpoint, save_checkpoint
 from train.curves import draw_curves
 from train.dataset import Slices
 from train.feed import Feed, Memory
-from train.initialise import initialise_encoder
+from train.initialise import initialise_encoder, initialise_prior
 from train.learner import Learner
 from train.recipe import Recipe
 from train.sampling import draw_epoch, pixel_weight, slice_weight
@@ -79,6 +79,8 @@ def train(
         network.load_state_dict(start)
     elif recipe.initialise == "imagenet" and not initialise_encoder(network, architecture):
         initialised = "scratch"
+    if start is None and recipe.loss == "dice_bce":
+        initialise_prior(network, float(sides[0].masks.mean()))
     learning, validation = (Feed(side, device, memory) for side in sides)
     weight = slice_weight(sides[0].tumour) if architecture == GATE else pixel_weight(sides[0].masks)
     weight = weight.to(device)
@@ -210,7 +212,7 @@ def _check(architecture: str, recipe: Recipe, accelerator: Accelerator) -> None:
 def _schedule(optimizer: Optimizer, recipe: Recipe) -> LRScheduler:
     steps = recipe.steps * recipe.epochs
     if recipe.schedule == "one_cycle":
-        return OneCycleLR(optimizer, recipe.lr, total_steps=steps)
+        return OneCycleLR(optimizer, recipe.lr, total_steps=steps, pct_start=recipe.warm_up)
     if recipe.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps)
     return ConstantLR(optimizer, 1.0)

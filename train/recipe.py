@@ -27,6 +27,8 @@ class Recipe:
     """Highest learning rate."""
     schedule: Schedule = "one_cycle"
     """Up and down again (Smith, 2018), only down along a cosine, or always the highest."""
+    warm_up: float = 0.15
+    """Share of the steps in which one_cycle rises."""
     weight_decay: float = 1e-2
     """AdamW's weight decay."""
     loss: LossName = "dice_bce"
@@ -74,6 +76,8 @@ class Changes:
     """Highest learning rate."""
     schedule: Schedule | None = None
     """one_cycle, cosine or constant."""
+    warm_up: float | None = None
+    """Share of the steps in which one_cycle rises."""
     loss: LossName | None = None
     """`bce` (the reference's, with pos_weight) or `dice_bce`."""
     tumour_weight: float | None = None
