@@ -27,3 +27,7 @@ class PublishError(LggError):
 
 class DataError(LggError):
     """A training or evaluation folder is not what the data set's layout promises."""
+
+
+class DiskError(LggError):
+    """A file cannot be written: the disk is full, or not ours to write on."""

@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from lgg.errors import DiskError
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8."""
@@ -15,8 +17,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in its place.
 
     If `write` fails, `path` keeps what it had and the temporary file is gone.
+
+    Raises:
+        DiskError: the system does not let it be written; the file is named, and what the system said.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, write)
+    except OSError as error:
+        raise DiskError(f"{path.name} cannot be written ({error.strerror or error}).") from error
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     os.close(handle)
     partial = Path(name)

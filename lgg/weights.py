@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from lgg.errors import WeightsError
@@ -100,7 +100,9 @@ def save_model(folder: Path, model: nn.Module, config: ModelConfig) -> ModelConf
     if not all(value.isfinite().all() for value in tensors.values()):
         raise WeightsError("The weights are not finite, or too large for fp16: they are not worth keeping.")
     # No metadata beyond one key: safetensors would write more in random order, and the hash would change.
-    write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(tensors, path, {"format": "pt"}))
+    # To memory first: its own file writer hides a full disk behind an error of another kind.
+    stored = save(tensors, {"format": "pt"})
+    write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(stored))
     digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
     config = replace(config, sha256=digest, parameters=parameters(model))
     save_config(folder, config)

@@ -10,9 +10,9 @@ from lgg.errors import DataError
 from lgg.prediction import Maps
 from lgg.weights import ModelConfig, Thresholds
 from tests.tiny_data import write_folder
-from train.evaluate import choose_patients, evaluate, headline, missing_sequences, protocol_of
+from train.evaluate import choose_patients, evaluate, headline, missing_sequences, protocol_of, seen
 from train.index import Volume, index_folder
-from train.score import GATE_MEASURES, SEGMENTATION, examine, score
+from train.score import GATE_MEASURES, SEGMENTATION, examine, score, support
 from train.splits import fixed
 
 
@@ -60,7 +60,12 @@ def test_measures_of_one_patient_worked_by_hand():
         "slice_tumour": 2 * 8 / (8 + 16),
         "slice_all": (2 / 3 + 1 + 0) / 3,
         "slice_all_268_125": (268 * 0.5 + 125 * 2 / 3) / 393,
+        "slice_all_iou": (8 / 16 + 1 + 0) / 3,
+        "slice_tumour_iou": 8 / 16,
         "volume_mean": 2 * 8 / (8 + 4 + 16),
+        "volume_median": 2 * 8 / (8 + 4 + 16),
+        "volume_iou_mean": 8 / 20,
+        "volume_iou_median": 8 / 20,
         "pooled": 2 * 8 / (8 + 4 + 16),
         "iou_pooled": 8 / 20,
         "empty_kept": 0.5,
@@ -69,6 +74,30 @@ def test_measures_of_one_patient_worked_by_hand():
     }
     for name, value in expected.items():
         assert SEGMENTATION[name]([one]) == pytest.approx(value, abs=1e-5), name
+
+
+def test_each_measure_says_how_many_it_is_about():
+    """Two slices with tumour, one of them found; one without."""
+    truth = np.stack([square(0, 4), square(0, 2), np.zeros((8, 8), bool)])
+    found = np.stack([square(0, 4), np.zeros((8, 8), bool), np.zeros((8, 8), bool)])
+    patients = [scored(found, truth, (0.9, 0.8, 0.1))]
+    expected = {
+        "volume_mean": 1,
+        "volume_iou_median": 1,
+        "slice_all": 3,
+        "slice_all_268_125": 3,
+        "slice_tumour": 2,
+        "slice_tumour_iou": 2,
+        "hd95": 1,
+        "hd95_left_out": 3,
+        "empty_kept": 1,
+        "false_pixels": 1,
+        "auroc": 3,
+        "accuracy": 3,
+        "recall_tumour": 2,
+        "f1_empty": 1,
+    }
+    assert {name: support(patients, name) for name in expected} == expected
 
 
 def test_volume_mean_and_pooled_differ_when_patients_differ_in_size():
@@ -120,6 +149,23 @@ def test_headline_is_the_hard_gate_with_volume_statistics(tmp_path):
     volume = next(row for row in own if row.measure == "volume_mean")
     assert volume.low <= volume.value <= volume.high
     assert volume.n == 3
+
+
+def test_every_network_is_timed(tmp_path):
+    patients = index_folder(write_folder(tmp_path, 2))
+    rows, _ = evaluate(bright_cascade(), patients, ["volume"])
+    times = {row.model: row for row in rows if row.measure == "ms_per_slice_cpu"}
+    assert 0 < times["gate"].value < times["unet-mini"].value
+    assert (times["gate"].cascade, times["unet-mini"].cascade) == ("none", "hard")
+
+
+def test_patients_that_a_network_was_trained_or_chosen_on_are_known():
+    split = {"protocol": "patient", "train": ["A", "B"], "validation": ["C"], "test": ["D"]}
+    configs = [ModelConfig("gate", 48, split=split), ModelConfig("unet-mini", 48)]
+    assert seen(configs, ["A", "C", "D", "X"]) == ["A", "C"]
+    assert seen(configs, ["D", "X"]) == []
+    leaky = ModelConfig("unet-mini", 48, split={"protocol": "slice", "train": 2858, "validation": 358})
+    assert seen([leaky], ["A"]) == []
 
 
 def test_only_the_slices_asked_for_are_scored(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lgg.models import BUILDERS
 from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
-from train.report import BLOCK, PAGE, README, results_block, results_page
+from train.report import BLOCK, PAGE, README, repository_page, results_block
 from train.results import load_results, summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +26,7 @@ def test_the_results_page_is_that_of_the_results_file():
     figures = [path.stem for path in (REPOSITORY_WEIGHTS / "figures").glob("*.png")]
     assert set(re.findall(r"figures/(\w+)\.png", PAGE.read_text())) == set(figures)
     shown = re.findall(r"figures/(\w+)\.png", PAGE.read_text())
-    assert PAGE.read_text() == results_page(RESULTS, REPOSITORY_WEIGHTS, shown), (
+    assert PAGE.read_text() == repository_page(RESULTS, REPOSITORY_WEIGHTS, shown), (
         "run `python -m train report`"
     )
 

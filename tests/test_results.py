@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from lgg.errors import DataError
-from lgg.weights import ModelConfig
+from lgg.weights import ModelConfig, save_config
+from train.ablations import ABLATIONS, BASE, Run, save_run
 from train.evaluate import Row
 from train.figures import draw_figures
 from train.leak import leak
-from train.report import with_times
+from train.report import FIGURES, repository_page, with_times, write_report
 from train.results import GateSlices, PatientRow, PixelCounts, Results, load_results, save_results, summary
 from train.tables import (
     gate_report,
@@ -180,8 +181,39 @@ class TestFigures:
 def test_milliseconds_come_from_the_benchmark_and_are_replaced_not_added(tmp_path):
     for total in (59.0, 45.0):
         speed = {"hardware": "x CPU, 2 threads", "torch": "2", "first_answer_s": None, "page_mb": None}
-        speed["slice_ms"] = {"unet-mini": {"total": total}}
+        speed["slice_ms"] = {"unet-mini": {"preprocess": 10.0, "gate": 15.0, "segment": 20.0, "total": total}}
         (tmp_path / "benchmark.json").write_text(json.dumps(speed))
         found = with_times(with_times(RESULTS, tmp_path), tmp_path)
         times = [one for one in found.rows if one.measure == "ms_per_slice_cpu"]
-        assert [one.value for one in times] == [total]
+        assert [(one.model, one.cascade, one.value) for one in times] == [
+            ("gate", "none", 25.0),
+            ("unet-mini", "hard", total),
+        ]
+
+
+def test_the_report_writes_readme_and_page_and_changes_nothing_the_second_time(tmp_path, monkeypatch):
+    weights, readme, page = tmp_path / "weights", tmp_path / "README.md", tmp_path / "docs" / "results.md"
+    for config in CONFIGS:
+        save_config(weights / config.architecture, config)
+        (weights / config.architecture / "model.safetensors").touch()
+    save_results(RESULTS, weights / "results.json")
+    volumes = {mode: [0.5, 0.7] for mode in ("volume", "slice", "flair")}
+    save_run(
+        Run(BASE, 0, "cpu", 8, 128, 10.0, volumes, dict.fromkeys(volumes, 0.6)), weights / ABLATIONS.name
+    )
+    readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    monkeypatch.setattr("train.report.README", readme)
+    monkeypatch.setattr("train.report.PAGE", page)
+    write_report(weights)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- results -->\n**Patient split**")
+    assert text.endswith("<!-- /results -->\nafter\n")
+    assert "| U-Net mini (`unet-mini`) | 1.80 M | 0.500 (0.400–0.600)" in text
+    assert "Buda et al. 2019" in text
+    assert "What each part of the recipe is worth" in page.read_text()
+    assert page.read_text() == repository_page(
+        RESULTS, weights, [name for name in FIGURES if name != "training"]
+    ), "of weights without a log there are no curves"
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    write_report(weights)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written

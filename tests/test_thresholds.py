@@ -1,13 +1,20 @@
 """Thresholds and temperature: found on volumes, and worth what they promise."""
 
+import shutil
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from lgg.metrics import calibration_error
-from lgg.weights import ModelConfig
+from lgg.models import BUILDERS, GATE, build
+from lgg.models.unet import UNet
+from lgg.weights import ModelConfig, Thresholds, load_config, save_model
 from tests.test_evaluate import BrightPart, bright_cascade
 from tests.tiny_data import write_folder
+from train.export import choose_thresholds
 from train.index import index_folder, load_volume
+from train.job import choose_on
 from train.score import examine, score
 from train.thresholds import best, gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
 
@@ -56,6 +63,37 @@ def test_specks_that_only_empty_slices_have_are_dropped_by_the_smallest_componen
     cascade._gate = type("AlwaysYes", (BrightPart,), {"forward": lambda self, x: 9 + 0 * x[:, :1, 0, 0]})()
     chosen = segmenter_thresholds(cascade, volumes)
     assert 4 < chosen.smallest * 48**2 < 60
+
+
+@pytest.mark.parametrize("keys", ["patients", "slices"])
+def test_thresholds_are_chosen_on_the_validation_side_alone(tmp_path, keys, monkeypatch):
+    """Nothing of another patient is even read: their files are gone."""
+    patients = index_folder(write_folder(tmp_path / "data", 4))
+    validation = ["CASE_01", "CASE_02"]
+    for name in ("CASE_00", "CASE_03"):
+        shutil.rmtree(tmp_path / "data" / name)
+    heard = []
+    monkeypatch.setattr(
+        "train.job.choose_thresholds",
+        lambda folder, name, gates, volumes: heard.extend(volumes) or Thresholds(),
+    )
+    wanted = validation if keys == "patients" else ["CASE_01_2", "CASE_01_5", "CASE_02_3"]
+    choose_on("unet-mini", patients, wanted, tmp_path, tmp_path)
+    assert [one.patient for one in heard] == validation
+    assert [one.numbers for one in heard] == (
+        [(1, 2, 3, 4, 5, 6)] * 2 if keys == "patients" else [(2, 5), (3,)]
+    )
+
+
+def test_what_is_chosen_stands_in_the_configs(tmp_path, volumes, monkeypatch):
+    """The gate's threshold and temperature, then the segmenter's six, which follow from its gate."""
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
+    for name in (GATE, "unet-mini"):
+        save_model(tmp_path / name, build(name), ModelConfig(name, 32))
+        chosen = choose_thresholds(tmp_path, name, tmp_path, volumes)
+        assert load_config(tmp_path / name).thresholds == chosen
+    assert load_config(tmp_path / GATE).temperature != ModelConfig(GATE, 32).temperature
+    assert set(asdict(chosen)) == {"gate", "mask", "low", "high", "keep", "smallest"}
 
 
 def test_temperature_calibrates_an_overconfident_gate():

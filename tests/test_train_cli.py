@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.tiny_data import write_folder
 
@@ -63,6 +65,10 @@ def test_the_report_measures_and_writes_results_configs_cards_and_figures_and_ch
     config = json.loads((weights / "unet-mini" / "config.json").read_text())
     assert set(config["metrics"]["patients"]) == {row["patient"] for row in stored["patients"]}
     assert "volume" in (weights / "unet-mini" / "README.md").read_text()
+    tables = (weights / "results.md").read_text()
+    assert "## By patient" in tables
+    assert "](figures/gate.png)" in tables
+    assert str(weights / "results.md") in done.stdout
     figures = {path.name for path in (weights / "figures").iterdir()}
     assert figures == {"training.png", "gate.png", "patients.png", "threshold.png"}
     written = {path: path.read_bytes() for path in weights.rglob("*") if path.is_file()}
@@ -81,6 +87,27 @@ def test_evaluation_works_on_any_patients_and_says_how_fast_it_was(trained, tmp_
     tables = out.with_suffix(".md").read_text()
     assert "## By patient" in tables
     assert "| CASE_00 |" in tables
+    times = [row for row in json.loads(out.read_text())["rows"] if row["measure"] == "ms_per_slice_cpu"]
+    assert {row["model"] for row in times} == {"gate", "unet-mini"}
+
+
+def test_results_of_patients_that_were_trained_on_say_so_and_are_not_recorded(trained, tmp_path):
+    data, runs, weights = trained
+    out, record = tmp_path / "rows.json", tmp_path / "results.json"
+    everybody = ["evaluate", "--data", data, "--patients", "all", "--weights", weights]
+    done = train(runs, *everybody, "--out", out)
+    assert done.returncode == 0, done.stderr
+    for text in (done.stderr, out.with_suffix(".md").read_text()):
+        assert "Of these 12 patients, 10 were trained or chosen on" in text
+    done = train(runs, *everybody, "--record", record)
+    assert done.returncode == 1
+    assert "takes no results of patients that were trained or chosen on" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not record.exists()
+    done = train(runs, "evaluate", "--data", data, "--weights", weights, "--record", record)
+    assert done.returncode == 0, done.stderr
+    assert "trained or chosen on" not in done.stderr
+    assert json.loads(record.read_text())["rows"]
 
 
 def test_resuming_a_finished_run_trains_nothing_more(trained):
@@ -97,6 +124,23 @@ def test_resuming_with_another_recipe_says_so(trained):
     assert done.returncode != 0
     assert "another recipe" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_unreadable_slice_or_a_mask_of_another_size_is_named_and_the_weights_stay(trained, tmp_path):
+    data, runs, weights = trained
+    before = (weights / "gate" / "model.safetensors").read_bytes()
+    for number, name in enumerate(("CASE_03_2.tif", "CASE_03_2_mask.tif")):
+        broken = tmp_path / str(number)
+        shutil.copytree(data, broken)
+        if number:
+            Image.new("L", (40, 40)).save(broken / "CASE_03" / name)
+        else:
+            (broken / "CASE_03" / name).write_bytes(b"junk")
+        done = train(runs, "gate", "--data", broken, "--out", weights, *QUICK, "--restart")
+        assert done.returncode == 1
+        assert name in done.stderr
+        assert "Traceback" not in done.stderr
+        assert (weights / "gate" / "model.safetensors").read_bytes() == before
 
 
 def test_a_folder_without_patients_says_what_was_expected(tmp_path):

@@ -154,25 +154,27 @@ def test_a_stop_within_an_epoch_keeps_its_steps(whole, monkeypatch, tmp_path):
     assert (state["epoch"], state["step"]) == (1, 1)
 
 
-def test_a_full_disk_says_so_and_keeps_the_last_checkpoint(whole):
-    limit = checkpoint(whole, "whole").stat().st_size // 2
+@pytest.mark.parametrize(("name", "share"), [("checkpoint.pt", 0.5), ("log.jsonl", 0)])
+def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(whole, name, share):
+    limit = int(checkpoint(whole, "whole").stat().st_size * share)
 
     def small_disk() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    stopped = start(whole, "full")
-    wait_for(checkpoint(whole, "full"), stopped)
+    run = f"full-{name}"
+    stopped = start(whole, run)
+    wait_for(checkpoint(whole, run), stopped)
     stopped.kill()
     stopped.wait()
-    before = checkpoint(whole, "full").read_bytes()
-    done = finish(whole, "full", "--resume", preexec_fn=small_disk)
+    before = checkpoint(whole, run).read_bytes()
+    done = finish(whole, run, "--resume", preexec_fn=small_disk)
     assert done.returncode == 1
-    assert "checkpoint.pt of the run 'stage1' cannot be written" in done.stderr
+    assert f"{run}/stage1: {name} cannot be written" in done.stderr
     assert "--resume" in done.stderr
     assert "Traceback" not in done.stderr
-    assert checkpoint(whole, "full").read_bytes() == before
-    assert [path.name for path in checkpoint(whole, "full").parent.glob(".*")] == [], "no half file is left"
+    assert checkpoint(whole, run).read_bytes() == before
+    assert [path.name for path in checkpoint(whole, run).parent.glob(".*")] == [], "no half file is left"
 
 
 def test_a_second_run_of_the_same_name_overwrites_nothing(whole):
@@ -197,7 +199,7 @@ def test_resuming_on_other_data_is_refused(whole, tmp_path):
         command(other, "whole", "--resume"), env=environment(whole), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "another data" in done.stderr
+    assert "whole/stage1/checkpoint.pt was begun with another data set" in done.stderr
 
 
 class TestCheckpoint:
@@ -213,17 +215,27 @@ class TestCheckpoint:
         with pytest.raises(DataError, match="cannot be read"):
             load_checkpoint(tmp_path, {})
 
-    def test_of_another_model_is_refused(self, tmp_path):
-        save_checkpoint(tmp_path, {"architecture": "unet"})
-        with pytest.raises(DataError, match="another architecture"):
-            load_checkpoint(tmp_path, {"architecture": "gate"})
+    def test_of_another_model_is_named_and_refused(self, tmp_path):
+        run = tmp_path / "mine" / "stage2"
+        save_checkpoint(run, {"architecture": "unet"})
+        with pytest.raises(DataError) as caught:
+            load_checkpoint(run, {"architecture": "gate"})
+        words = "mine/stage2/checkpoint.pt was begun with another architecture: was unet, is gate."
+        assert str(caught.value).startswith(words)
 
-    def test_names_what_the_disk_said(self, monkeypatch, tmp_path):
-        def full(path: Path, write: object) -> None:
+    def test_of_another_recipe_says_what_is_another(self, tmp_path):
+        save_checkpoint(tmp_path, {"recipe": {"lr": 0.1, "ema": 0, "augmentation": {"flip": 0.5, "drop": 0}}})
+        with pytest.raises(DataError, match=r"recipe: lr was 0\.1, is 0\.2, flip was 0\.5, is 0\. Resume"):
+            load_checkpoint(
+                tmp_path, {"recipe": {"lr": 0.2, "ema": 0, "augmentation": {"flip": 0, "drop": 0}}}
+            )
+
+    def test_names_what_the_disk_said(self, tmp_path, monkeypatch):
+        def full(state: object, path: Path) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("train.checkpoint.write_atomically", full)
-        with pytest.raises(DataError, match="No space left") as caught:
+        monkeypatch.setattr("train.checkpoint._save", full)
+        with pytest.raises(DataError, match=r"checkpoint\.pt cannot be written \(No space left") as caught:
             save_checkpoint(tmp_path, {})
         assert str(tmp_path) not in str(caught.value)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from train.dataset import volume_slices
 from train.index import Volume
 from train.initialise import initialise_encoder, initialise_prior
 from train.recipe import Recipe
+from train.stop import Stopped
 
 RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, seed=3)
 
@@ -121,6 +123,43 @@ class TestRun:
         state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=1, ema=ema))
         assert torch.equal(state["best"]["head.weight"], weights(state)["head.weight"]) == (ema == 0)
 
+    def test_shows_the_network_channels_last(self, monkeypatch, tmp_path):
+        seen = []
+
+        class Watching(UNet):
+            def forward(self, x):
+                seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+                return super().forward(x)
+
+        monkeypatch.setitem(BUILDERS, "unet-mini", lambda: Watching(widths=(4, 8)))
+        run(tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+        assert len(seen) >= 4
+        assert all(seen)
+
+    def test_tells_a_tracker_what_it_logs(self, tmp_path):
+        rows = []
+        run(tmp_path / "run", watch=rows.append)
+        assert rows == read_log(tmp_path / "run")
+
+    @pytest.mark.parametrize(
+        ("schedule", "shape"), [("constant", [1, 1, 1]), ("cosine", [1, 0.5, 0]), ("one_cycle", None)]
+    )
+    def test_turns_the_learning_rate_as_the_schedule_says(self, schedule, shape):
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
+        turning = train.loop._schedule(optimizer, replace(RECIPE, lr=1.0, schedule=schedule))
+        rates = [optimizer.param_groups[0]["lr"]]
+        for _ in range(6):
+            optimizer.step()
+            if turning.last_epoch < 6 - (schedule == "one_cycle"):
+                turning.step()
+            rates.append(optimizer.param_groups[0]["lr"])
+        if shape:
+            assert [rates[0], rates[3], rates[6]] == pytest.approx(shape)
+        else:
+            assert max(rates) == pytest.approx(1, abs=0.1)
+            assert rates[0] < 0.1
+            assert rates[-1] < 0.01
+
     def test_repeats_itself_by_its_seed(self, tmp_path):
         same(run(tmp_path / "one")["learner"], run(tmp_path / "two")["learner"])
         other = weights(run(tmp_path / "three", recipe=replace(RECIPE, seed=4)))
@@ -180,7 +219,7 @@ class TestResume:
         same(run(tmp_path / "run", resume=True)["learner"], done["learner"])
 
     def test_without_a_checkpoint_is_refused(self, tmp_path):
-        with pytest.raises(DataError, match="No checkpoint") as caught:
+        with pytest.raises(DataError, match=r"There is no .*run/checkpoint\.pt") as caught:
             run(tmp_path / "run", resume=True)
         assert str(tmp_path) not in str(caught.value)
 
@@ -193,6 +232,28 @@ class TestResume:
             run(tmp_path / "run", recipe=bent, resume=True)
         with pytest.raises(DataError, match="another architecture"):
             run(tmp_path / "run", "gate", recipe=replace(RECIPE, loss="bce", best_by="auroc"), resume=True)
+
+    def test_with_another_teacher_or_none_is_refused(self, tmp_path):
+        teachers = [build("unet-mini") for _ in range(2)]
+        run(tmp_path / "run", teacher=teachers[0])
+        run(tmp_path / "run", teacher=teachers[0], resume=True)
+        for other in (teachers[1], None):
+            with pytest.raises(DataError, match="another teacher"):
+                run(tmp_path / "run", teacher=other, resume=True)
+
+    def test_a_stop_in_the_last_epochs_validation_is_heard(self, monkeypatch, tmp_path):
+        """Or the stage after it would begin, for hours, although somebody asked to stop."""
+        validate = train.loop.validate
+
+        def interrupted(*arguments):
+            signal.raise_signal(signal.SIGTERM)
+            return validate(*arguments)
+
+        monkeypatch.setattr(train.loop, "validate", interrupted)
+        with pytest.raises(Stopped, match="after epoch 1 of 1"):
+            run(tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+        monkeypatch.setattr(train.loop, "validate", validate)
+        assert run(tmp_path / "run", recipe=replace(RECIPE, epochs=1), resume=True)["epoch"] == 1
 
     def test_a_criterion_that_validation_does_not_measure_is_refused_before_training(self, tmp_path):
         with pytest.raises(DataError, match="best-by"):

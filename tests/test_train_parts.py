@@ -1,5 +1,6 @@
 """Parts of the training: recipes, what the loop steps through, and how slices reach the device."""
 
+import time
 from dataclasses import asdict, replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from lgg.models import BUILDERS, GATE, build
+from train.accelerator import make_accelerator
 from train.augment import PLAIN, Augmentation
 from train.dataset import Slices
 from train.feed import Feed
@@ -14,6 +16,7 @@ from train.learner import Learner, _tap
 from train.losses import bce, dice_loss, loss_of
 from train.recipe import Changes, Recipe
 from train.recipes import RECIPES
+from train.sampling import draw_epoch
 
 ONE = torch.ones(())
 
@@ -36,6 +39,14 @@ class TestRecipes:
             (stage,) = stages
             assert (stage.loss, stage.epochs, stage.best_by) == ("bce", 32, "loss")
             assert (stage.augmentation, stage.ema, stage.tumour_weight) == (PLAIN, 0, 1)
+            assert stage.size == 256
+
+    def test_an_epoch_of_the_reference_shows_no_slice_twice(self):
+        """The patient split's training side holds 2852 slices, the slice split's 2858."""
+        (stage,) = RECIPES["reference"]["unet"]
+        count = stage.steps * stage.batch_size
+        drawn = draw_epoch(torch.arange(2852) % 3 == 0, count, stage.tumour_weight, torch.Generator())
+        assert len(drawn.unique()) == count > 0.99 * 2852
 
     def test_gpu_trains_at_full_resolution_and_cpu_ends_there(self):
         for stages in RECIPES["gpu"].values():
@@ -134,6 +145,27 @@ class TestLearner:
         assert opposing._teacher[0].logit.grad is None
 
 
+@pytest.mark.parametrize(
+    ("cuda", "native", "asked", "expected"),
+    [
+        (True, False, None, "bf16"),
+        (False, True, None, "bf16"),
+        (False, False, None, "no"),
+        (True, True, "no", "no"),
+    ],
+)
+def test_bf16_is_used_where_the_hardware_has_it_unless_another_precision_is_asked_for(
+    monkeypatch, cuda, native, asked, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    if asked:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    monkeypatch.setattr("train.accelerator.Accelerator", lambda mixed_precision: mixed_precision)
+    assert make_accelerator() == expected
+
+
 def test_dice_of_one_process_needs_no_others():
     logits = torch.zeros(2, 1, 4, 4, requires_grad=True)
     loss = dice_loss(logits, torch.ones(2, 1, 4, 4))
@@ -161,6 +193,39 @@ class TestFeed:
 
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
         assert fits(some_slices(), torch.device("cuda")) == resident
+
+    def test_what_is_streamed_to_a_gpu_is_pinned_and_copied_while_it_computes(self, monkeypatch):
+        """On a stand-in, as only CUDA has memory to pin."""
+        said = []
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 1000))
+        monkeypatch.setattr(Slices, "pin_memory", lambda self: said.append("pinned") or self)
+        monkeypatch.setattr(
+            Slices,
+            "to",
+            lambda self, device, non_blocking=False: said.append((device.type, non_blocking)) or self,
+        )
+        feed = Feed(some_slices(), torch.device("cuda"))
+        assert not feed.resident
+        assert len(list(feed.batches(self.INDICES))) == 3
+        assert said.count("pinned") == said.count(("cuda", True)) == len(said) / 2 == 3
+
+    @pytest.mark.parametrize(("gathering", "waits"), [(0.002, False), (0.06, True)])
+    def test_the_wait_is_that_of_the_step_for_slices_that_are_not_there_yet(
+        self, monkeypatch, gathering, waits
+    ):
+        """Streamed ahead, what is gathered faster than a step of 40 ms costs next to nothing."""
+        feed, gather = Feed(some_slices(), torch.device("cpu"), "streamed"), Feed._gather
+
+        def slow(self, index):
+            time.sleep(gathering)
+            return gather(self, index)
+
+        monkeypatch.setattr(Feed, "_gather", slow)
+        began = time.perf_counter()
+        for _ in feed.batches([torch.tensor([0])] * 20):
+            time.sleep(0.04)
+        share = feed.seconds_waited / (time.perf_counter() - began)
+        assert share > 0.2 if waits else share <= 0.05
 
     def test_an_epoch_without_batches_ends(self):
         assert list(Feed(some_slices(), torch.device("cpu"), "streamed").batches([])) == []

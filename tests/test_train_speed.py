@@ -1,13 +1,20 @@
 """The benchmark of training steps, and tracking."""
 
+import platform
 import sqlite3
 import sys
+from contextlib import contextmanager
 
 import pytest
+import torch
 
 from lgg.errors import DataError
 from lgg.models import BUILDERS
 from lgg.models.unet import UNet
+from train import folds
+from train.accelerator import hardware
+from train.job import Job
+from train.recipe import Changes
 from train.speed import measure, table
 from train.track import tracking
 
@@ -19,7 +26,17 @@ def test_a_step_is_timed_beside_the_matrix_product(name, monkeypatch):
     (found,) = measure([name], size=32, batch_size=2, steps=2)
     assert found.slices_per_second == pytest.approx(2000 / found.ms_per_step, rel=0.05)
     assert found.share == pytest.approx(found.teraflops / found.matmul_teraflops, abs=0.02)
-    assert f"| {name} |" in table([found])
+    text = table([found])
+    assert f"| {name} | {found.ms_per_step:.0f} | {found.slices_per_second:.1f} |" in text
+    assert f"| {100 * found.share:.0f} % |" in text
+    assert f"{found.matmul_teraflops:.2f} TFLOP/s" in text
+    assert f"{platform.machine()} CPU, {torch.get_num_threads()} threads" in text, "which device it was"
+
+
+def test_the_device_is_the_gpus_own_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    assert hardware() == "NVIDIA H100"
 
 
 def test_the_count_of_operations_is_that_of_the_convolutions(monkeypatch):
@@ -57,3 +74,22 @@ def test_tracking_without_trackio_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(DataError, match="pip install trackio"), tracking("a-run", {}, wanted=True):
         pass
+
+
+def test_folds_are_tracked_as_a_run_for_each_network(monkeypatch, tmp_path):
+    names, watched = [], []
+
+    @contextmanager
+    def tracking(name, config, wanted):
+        names.append((name, config["architecture"], wanted))
+        yield watched.append
+
+    def run_job(job, resume, watch):
+        watch({"epoch": 1})
+
+    monkeypatch.setattr(folds, "tracking", tracking)
+    monkeypatch.setattr(folds, "run_job", run_job)
+    job = Job("gate", "cpu", Changes(), {}, {}, "patient", tmp_path / "cross")
+    folds.train_fold(job, ("unet-mini",), [[name] for name in "ABCDE"], 3, track=True)
+    assert names == [("cross-fold3-gate", "gate", True), ("cross-fold3-unet-mini", "unet-mini", True)]
+    assert watched == [{"epoch": 1}] * 2

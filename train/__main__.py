@@ -1,4 +1,8 @@
-"""The command line: `python -m train gate|segment|thresholds|evaluate|folds|ablate|report|speed --help`."""
+"""Train networks that outline gliomas in MRI slices, and measure them.
+
+The usual order: `gate`, then `segment` (the gate's veto takes part in its thresholds), then `report`.
+`python -m train COMMAND --help` says what a command can do; README's "Train your own" has examples.
+"""
 
 import logging
 import sys

@@ -1,6 +1,7 @@
 """The hardware, as Accelerate finds it: one process or many, on CPU, CUDA or MPS, and in which precision."""
 
 import os
+import platform
 
 import torch
 from accelerate import Accelerator
@@ -15,3 +16,10 @@ def make_accelerator() -> Accelerator:
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION")
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
     return Accelerator(mixed_precision=asked or ("bf16" if native else "no"))
+
+
+def hardware() -> str:
+    """What trains here, for whoever reads a time: the GPU's name, or the CPU's kind and threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 from lgg.files import write_atomically
-from train.checkpoint import read_log
+from train.checkpoint import disk_said, read_log
 
 
 def draw_curves(run: Path) -> None:
-    """Write `curves.png` from `log.jsonl`: losses on the left, validation measures on the right."""
+    """Write `curves.png` from `log.jsonl`: losses on the left, validation measures on the right.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     # Imported here: matplotlib is slow to load, and only this function draws.
     from matplotlib.figure import Figure
 
@@ -25,4 +29,5 @@ def draw_curves(run: Path) -> None:
     for axes in (losses, measures):
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
-    write_atomically(run / "curves.png", lambda path: figure.savefig(path, format="png", dpi=110))
+    with disk_said(run):
+        write_atomically(run / "curves.png", lambda path: figure.savefig(path, format="png", dpi=110))

@@ -20,7 +20,7 @@ from lgg.slice import FLAIR, POST, PRE
 from lgg.weights import ModelConfig
 from train.accelerator import make_accelerator
 from train.index import SliceFiles, Volume, load_volume
-from train.score import GATE_MEASURES, SEGMENTATION, Measure, Mode, PatientScores, examine, joined, score
+from train.score import GATE_MEASURES, SEGMENTATION, Measure, Mode, PatientScores, examine, score, support
 from train.splits import Side, fixed
 
 Protocol = Literal["patient", "slice", "fold", "external"]
@@ -34,7 +34,10 @@ BINS = 100
 
 @dataclass(frozen=True)
 class Row:
-    """One number. Shares are 0 to 1; `low` and `high` bound the 95 % interval over patients."""
+    """One number. Shares are 0 to 1; `low` and `high` bound the 95 % interval over patients.
+
+    n: patients or slices that it is about, see `train.score.support`.
+    """
 
     model: str
     protocol: Protocol
@@ -104,6 +107,18 @@ def protocol_of(config: ModelConfig, patients: Iterable[str]) -> Protocol:
     if not {name for names in sides for name in names} & set(patients):
         return "external"
     return "slice" if config.split.get("protocol") == "slice" else "patient"
+
+
+def seen(configs: Iterable[ModelConfig], patients: Iterable[str]) -> list[str]:
+    """Those of the patients on whom one of the networks was trained or chosen.
+
+    Of networks trained by the slice split nobody is named: there everybody is, and the protocol says so.
+    """
+    known: set[str] = set()
+    for config in configs:
+        sides = (config.split.get(side) for side in ("train", "validation"))
+        known.update(name for names in sides if isinstance(names, list) for name in names)
+    return sorted(known & set(patients))
 
 
 def examine_patients(
@@ -201,12 +216,19 @@ def evaluate(
     rows = rows_of((cascade.gate_config, cascade.config), results, protocol)
     device = torch.device(cascade.device).type
     found = [one.scores[HEADLINE] for one in results if HEADLINE in one.scores]
-    rows += _rows(cascade.config, protocol, *HEADLINE, found, {f"ms_per_slice_{device}": _milliseconds})
+    name = f"ms_per_slice_{device}"
+    rows += _rows(cascade.config, protocol, *HEADLINE, found, {name: _milliseconds("milliseconds")})
+    gate_time = {name: _milliseconds("gate_milliseconds")}
+    rows += _rows(cascade.gate_config, protocol, "none", HEADLINE[1], found, gate_time)
     return rows, results
 
 
-def _milliseconds(patients: Sequence[PatientScores]) -> float:
-    return sum(one.milliseconds * len(one.dice) for one in patients) / sum(len(one.dice) for one in patients)
+def _milliseconds(name: str) -> Measure:
+    def measure(patients: Sequence[PatientScores]) -> float:
+        slices = [len(one.dice) for one in patients]
+        return float(np.average([getattr(one, name) for one in patients], weights=slices))
+
+    return measure
 
 
 def _rows(
@@ -223,10 +245,21 @@ def _rows(
     rows = []
     for name, measure in measures.items():
         bounds = bootstrap_interval(measure, patients)
-        # Patient measures count patients, all others slices.
-        count = len(patients) if name.startswith("volume") else len(joined(patients, "dice"))
         value, low, high = (_number(one) for one in (measure(patients), *bounds))
-        rows.append(Row(config.architecture, protocol, gating, mode, name, value, low, high, count, recipe))
+        rows.append(
+            Row(
+                config.architecture,
+                protocol,
+                gating,
+                mode,
+                name,
+                value,
+                low,
+                high,
+                support(patients, name),
+                recipe,
+            )
+        )
     return rows
 
 

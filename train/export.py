@@ -4,7 +4,6 @@
 """
 
 import json
-import platform
 import sys
 from dataclasses import asdict, replace
 from datetime import date
@@ -28,7 +27,7 @@ from lgg.weights import (
     save_config,
     save_model,
 )
-from train.accelerator import make_accelerator
+from train.accelerator import hardware, make_accelerator
 from train.card import write_card
 from train.export_onnx import export_onnx
 from train.index import Volume
@@ -72,7 +71,7 @@ def export(
             "epochs": [one.epochs for one in stages],
             "best_epoch": state["best_epoch"],
             "processes": make_accelerator().num_processes,
-            "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+            "hardware": hardware(),
             "torch": torch.__version__,
         },
         date=date.today().isoformat(),
@@ -119,10 +118,6 @@ def gate_folder(*folders: Path) -> Path:
     raise WeightsError(
         f"No {TITLES[GATE]} found: train it first, its veto is part of a segmenter's thresholds."
     )
-
-
-def _processor() -> str:
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
 def convert(

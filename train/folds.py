@@ -17,6 +17,7 @@ from train.evaluate import PatientResult, examine_patients, rows_of
 from train.job import Job, Patients, run_job
 from train.results import Results, collect
 from train.splits import Side
+from train.track import tracking
 
 log = logging.getLogger(__name__)
 #: Written where a fold's network is trained and its thresholds are chosen.
@@ -34,12 +35,15 @@ def fold_sides(folds: list[list[str]], number: int) -> dict[Side, list[str]]:
     }
 
 
-def train_fold(job: Job, models: tuple[str, ...], folds: list[list[str]], number: int) -> None:
+def train_fold(
+    job: Job, models: tuple[str, ...], folds: list[list[str]], number: int, track: bool = False
+) -> None:
     """Train a gate and segmenters of one fold, those that are not done.
 
     Args:
         job: the pattern of the fold's jobs: recipe, changes, data, and the run's folder.
         models: segmenters; the gate comes first by itself.
+        track: send each epoch's figures to trackio.
     """
     home = job.home / f"fold{number}"
     for name in (GATE, *models):
@@ -49,7 +53,8 @@ def train_fold(job: Job, models: tuple[str, ...], folds: list[list[str]], number
         if _done(one):
             log.info("Fold %d, %s: done before.", number, name)
         else:
-            log.info("Fold %d: %s", number, run_job(one, resume=True))
+            with tracking(f"{job.home.name}-fold{number}-{name}", one.shown, track) as watch:
+                log.info("Fold %d: %s", number, run_job(one, resume=True, watch=watch))
             write_text(one.home / DONE, json.dumps(_identity(one)))
 
 

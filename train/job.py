@@ -62,6 +62,12 @@ class Job:
         ]
 
     @property
+    def shown(self) -> dict[str, Any]:
+        """What a tracker shows beside the curves."""
+        stages = [asdict(one) for one in self.stages]
+        return {"architecture": self.architecture, "recipe": self.recipe, "stages": stages}
+
+    @property
     def target(self) -> Path:
         """Folder of weights that gets the model."""
         return self.out or self.home / "weights"

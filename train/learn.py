@@ -1,6 +1,6 @@
 """The commands that train: `gate`, `segment`, `folds`, `ablate`, and `thresholds`, which follow training."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,34 +25,40 @@ from train.track import tracking
 
 
 @dataclass(frozen=True)
-class Run:
-    """Data, recipe and destination."""
+class Common:
+    """Data and recipe."""
 
     data: Path
     """Folder of the data set (kaggle_3m, or the folder that holds it)."""
     recipe: RecipeName | None = None
     """cpu (two cores, half resolution first), gpu (full resolution) or reference (as the published network
     was trained); by default gpu where there is one."""
+    name: str = ""
+    """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name, or `folds`."""
+    stages: int | None = None
+    """Only the first so many stages of the recipe: 1 of cpu leaves the finish at full resolution out."""
+    patients: int | None = None
+    """Only the first so many patients of each side or fold, for a trial."""
+    memory: Memory = "auto"
+    """Keep the data set on the device (resident), or stream it; auto streams only what does not fit."""
+    track: bool = False
+    """Send each epoch's figures to trackio (pip install trackio; trackio show)."""
+
+
+@dataclass(frozen=True)
+class Run(Common):
+    """Data, recipe and destination."""
+
     split: Protocol = "patient"
     """patient (honest) or slice (as the reference did, leaky)."""
-    name: str = ""
-    """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name."""
     out: Path | None = None
     """Folder of weights that gets the model, as OUT/<model>; by default `weights` in the run's folder."""
     resume: bool = False
     """Go on where the run stopped."""
     restart: bool = False
     """Throw away what a run of this name has done, and begin again."""
-    stages: int | None = None
-    """Only the first so many stages of the recipe: 1 of cpu leaves the finish at full resolution out."""
-    patients: int | None = None
-    """Only the first so many patients of each side, for a trial."""
     teacher: Path | None = None
     """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks."""
-    memory: Memory = "auto"
-    """Keep the data set on the device (resident), or stream it; auto streams only what does not fit."""
-    track: bool = False
-    """Send each epoch's figures to trackio (pip install trackio; trackio show)."""
 
 
 def gate(run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Changes]) -> None:
@@ -84,12 +90,7 @@ def _train(architecture: str, run: Run, changes: Changes) -> None:
         memory=run.memory,
         stage_limit=run.stages,
     )
-    shown = {
-        "architecture": architecture,
-        "recipe": job.recipe,
-        "stages": [asdict(one) for one in job.stages],
-    }
-    with tracking(job.home.name, shown, run.track) as watch:
+    with tracking(job.home.name, job.shown, run.track) as watch:
         made = run_job(job, run.resume, run.restart, watch)
     if made:
         print(made)
@@ -119,12 +120,14 @@ def thresholds(
 
 def folds(
     models: tuple[Segmenter, ...],
-    run: OmitArgPrefixes[Run],
+    run: OmitArgPrefixes[Common],
     changes: OmitArgPrefixes[Changes],
     only: tuple[int, ...] = (),
     record: Path | None = None,
 ) -> None:
     """Cross-validate: every patient judged by networks that never saw it. What is done is not repeated.
+
+    The same command goes on where it stopped.
 
     Args:
         models: Which segmenters; the gate is trained with them.
@@ -138,7 +141,7 @@ def folds(
     recipe = run.recipe or _usual_recipe()
     job = Job(GATE, recipe, changes, patients, {}, "patient", home, memory=run.memory, stage_limit=run.stages)
     for number in only or range(FOLDS):
-        train_fold(job, models, names, number)
+        train_fold(job, models, names, number, run.track)
     missing = [number for number in range(FOLDS) if not fold_done(home, models, number)]
     if missing:
         print(f"Folds that are not done yet: {', '.join(map(str, missing))}.")

@@ -1,5 +1,6 @@
 """A network together with what only training needs: from a batch straight to its loss."""
 
+import hashlib
 from typing import Any
 
 import torch
@@ -90,6 +91,14 @@ class Learner(nn.Module):
             probability = teacher(inputs).float().sigmoid()
         share = self.recipe.teacher_share
         return (1 - share) * loss + share * loss_of("dice_bce", logits, probability, None)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """A hash of a network's weights: a run that is resumed must have the teacher that it began with."""
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _tap(gate: nn.Module, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

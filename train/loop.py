@@ -26,7 +26,7 @@ from train.curves import draw_curves
 from train.dataset import Slices
 from train.feed import Feed, Memory
 from train.initialise import initialise_encoder, initialise_prior
-from train.learner import Learner
+from train.learner import Learner, fingerprint
 from train.recipe import Recipe
 from train.sampling import draw_epoch, pixel_weight, slice_weight
 from train.stop import Stopped, StopRequest
@@ -104,8 +104,9 @@ def train(
     # Epochs and steps are those that are done; `total` is the loss of the steps of an unfinished epoch.
     state: dict[str, Any] = {"epoch": 0, "step": 0, "total": 0.0, "seconds": 0.0}
     state |= {"best": None, "best_epoch": 0, "best_score": -math.inf, "initialised": initialised}
-    same = {"architecture": architecture, "recipe": asdict(recipe)}
+    same: dict[str, Any] = {"architecture": architecture, "recipe": asdict(recipe)}
     same |= {"data": [side.fingerprint() for side in sides]}
+    same |= {"teacher": None if teacher is None else fingerprint(teacher)}
     state |= same
     if resume:
         state = load_checkpoint(run, same)
@@ -191,7 +192,8 @@ def train(
                     watch(row)
             state["seconds"] += seconds
             accelerator.wait_for_everyone()
-            if _any_asked(stop, accelerator) and epoch < recipe.epochs:
+            # After the last epoch too: another stage may follow, and a resume finds this one done.
+            if _any_asked(stop, accelerator):
                 raise Stopped(f"Stopped after epoch {epoch} of {recipe.epochs}; go on with --resume.")
     return state
 

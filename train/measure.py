@@ -1,11 +1,13 @@
 """The commands that measure and tell: `evaluate`, `report` and `speed`."""
 
 import json
-from dataclasses import asdict
+import logging
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from lgg.cascade import Cascade
+from lgg.errors import DataError
 from lgg.files import write_text
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, available
@@ -15,9 +17,10 @@ from train import speed as speeds
 from train.accelerator import make_accelerator
 from train.index import index_folder
 from train.job import sides_of
-from train.results import Results, collect, load_results, save_results
+from train.results import TIMING, Results, collect, load_results, save_results
 from train.splits import Protocol
 
+log = logging.getLogger(__name__)
 Segmenter = Literal["unet", "unet-mini", "unet-resnext50", "unet-lite0"]
 Model = Literal["gate", "unet", "unet-mini", "unet-resnext50", "unet-lite0"]
 
@@ -49,15 +52,27 @@ def evaluate(
         keys = sides_of(index, "slice")["test"]
         patients = ",".join(sorted({key.rpartition("_")[0] for key in keys}))
     chosen = evaluation.choose_patients(index, patients, sides_of(index, "patient"))
-    found, times = Results(), []
+    found, note = Results(), ""
+    times: dict[str, evaluation.Row] = {}
     for name in models or [one for one in available(weights) if one != GATE]:
         cascade = Cascade.from_pretrained(weights, name)
+        if seen := evaluation.seen((cascade.gate_config, cascade.config), chosen):
+            note = (
+                f"Of these {len(chosen)} patients, {len(seen)} were trained or chosen on: what follows says "
+                "little about patients that the networks have never seen."
+            )
+            log.warning("%s: %s", name, note)
+        if seen and record:
+            raise DataError(
+                f"{record.name} takes no results of patients that were trained or chosen on, such as "
+                f"{seen[0]}. Evaluate --patients test, or leave --record out."
+            )
         rows, results = evaluation.evaluate(cascade, chosen, keys=keys)
         protocol = evaluation.protocol_of(cascade.config, chosen)
         found = found.merged(collect((cascade.gate_config, cascade.config), rows, results, protocol))
-        times += [one for one in rows if one.measure.startswith("ms_")]
-    announce(found, times)
-    write_out(found, out, weights)
+        times |= {one.model: one for one in rows if one.measure.startswith(TIMING)}
+    announce(found, list(times.values()))
+    write_out(replace(found, rows=[*found.rows, *times.values()]), out, weights, note)
     take_in(found, record)
 
 
@@ -70,11 +85,11 @@ def announce(found: Results, times: list[evaluation.Row] | None = None) -> None:
         print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  {bounds:20} n={row.n}")
 
 
-def write_out(found: Results, path: Path | None, weights: Path) -> None:
-    """Results as a file of their own, with its tables beside it as Markdown."""
+def write_out(found: Results, path: Path | None, weights: Path, note: str = "") -> None:
+    """Results as a file of their own, with its tables beside it as Markdown, under a note if there is one."""
     if path and make_accelerator().is_main_process:
         save_results(found, path)
-        write_text(path.with_suffix(".md"), reporting.results_page(found, weights, []))
+        write_text(path.with_suffix(".md"), reporting.results_page(found, weights, [], note))
 
 
 def take_in(found: Results, path: Path | None) -> None:
@@ -89,12 +104,18 @@ def report(data: Path | None = None, weights: Path = REPOSITORY_WEIGHTS) -> None
     Args:
         data: Folder of the data set: measures the weights in the repository on the test patients first.
             Without it, what was recorded before is written out again.
-        weights: Folder of weights; of another than the repository's, README and pages stay as they are.
+        weights: Folder of weights; of another than the repository's, the tables go into its own results.md,
+            and README and docs/ stay as they are.
     """
     if data is not None:
         evaluate(data, weights=weights, record=weights / "results.json")
     if make_accelerator().is_main_process:
-        reporting.write_report(weights, pages=weights == REPOSITORY_WEIGHTS)
+        own = weights.resolve() != REPOSITORY_WEIGHTS.resolve()
+        reporting.write_report(weights, pages=not own)
+        page = weights / reporting.OWN_PAGE if own else reporting.PAGE.relative_to(reporting.ROOT)
+        print(
+            f"Tables: {page}. Numbers: results.json in {weights.name}/, figures in {weights.name}/figures/."
+        )
 
 
 def speed(

@@ -62,7 +62,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Changes:
-    """What the command line may change in a recipe, in all of its stages. See `Recipe` for the meanings."""
+    """What to change in all stages of the recipe; what is left out stays as train/recipes.py has it."""
 
     epochs: int | None = None
     """Epochs of each stage."""
@@ -95,7 +95,7 @@ class Changes:
     compile: bool | None = None
     """torch.compile, on CUDA."""
     augment: bool | None = None
-    """--no-augment shows every slice as it is, by its volume's statistics."""
+    """False shows every slice as it is, by its volume's statistics."""
     seed: int | None = None
     """Seed of everything random."""
 

@@ -5,10 +5,13 @@ models' configs and cards and the figures are drawn from them. Running it twice 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lgg.files import write_text
+from lgg.gating import Gating
+from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_config, save_config
 from train.ablation_table import ablation_table
 from train.ablations import ABLATIONS, load_runs
@@ -32,6 +35,8 @@ from train.tables import (
 
 ROOT = REPOSITORY_WEIGHTS.parent
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
+#: The same page in a folder of somebody's own weights.
+OWN_PAGE = "results.md"
 BLOCK = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- /results -->)", re.DOTALL)
 PROTOCOLS: dict[Protocol, str] = {
     "patient": "no patient of the test side was trained or chosen on",
@@ -58,7 +63,11 @@ FIGURES = {
 
 
 def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None:
-    """Write it all; without `pages`, only what lies in the folder of weights."""
+    """Write it all.
+
+    Args:
+        pages: README and `docs/results.md`; without them the tables stand in the folder of weights alone.
+    """
     results = with_times(load_results(weights / "results.json"), weights)
     save_results(results, weights / "results.json")
     for name in available(weights):
@@ -67,28 +76,30 @@ def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None
         save_config(weights / name, config)
         write_card(weights / name, config)
     figures = draw_figures(results, weights, weights / "figures")
-    if pages:
-        page = results_page(results, weights, [path.stem for path in figures])
-        if ablated := ablation_table(load_runs(weights / ABLATIONS.name)):
-            page += f"\n## What each part of the recipe is worth\n\n{ABLATED}\n\n{ablated}\n"
-        write_text(PAGE, page)
+    drawn = [path.stem for path in figures]
+    if not pages:
+        write_text(weights / OWN_PAGE, results_page(results, weights, drawn, folder="figures"))
+    else:
+        write_text(PAGE, repository_page(results, weights, drawn))
         block = results_block(results, weights)
         write_text(README, BLOCK.sub(lambda _: block, README.read_text()))
 
 
 def with_times(results: Results, weights: Path) -> Results:
-    """The results with the benchmark's milliseconds a slice as rows."""
+    """The results with the benchmark's milliseconds a slice as rows: each cascade's, and the gate's."""
     speed = load_benchmark(weights / "benchmark.json")
     rows = [one for one in results.rows if not one.measure.startswith(TIMING)]
     if speed is None:
         return replace(results, rows=rows)
     device = "cuda" if "CPU" not in speed.hardware else "cpu"
+    times: dict[str, tuple[Gating, float]] = {}
     for model, stages in speed.slice_ms.items():
+        times[GATE] = "none", round(stages["preprocess"] + stages["gate"], 1)
+        times[model] = "hard", stages["total"]
+    for model, (gating, value) in times.items():
         recipe = next((one.recipe for one in rows if one.model == model and one.protocol == "patient"), "")
-        value = stages["total"]
-        rows.append(
-            Row(model, "patient", "none", "slice", f"{TIMING}_{device}", value, None, None, 1, recipe)
-        )
+        measure = f"{TIMING}_{device}"
+        rows.append(Row(model, "patient", gating, "slice", measure, value, None, None, 1, recipe))
     return replace(results, rows=rows)
 
 
@@ -110,8 +121,19 @@ def results_block(results: Results, weights: Path = REPOSITORY_WEIGHTS) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def results_page(results: Results, weights: Path, figures: list[str]) -> str:
-    """`docs/results.md`: every protocol with all its tables, then the figures."""
+def results_page(
+    results: Results,
+    weights: Path,
+    figures: Sequence[str],
+    note: str = "",
+    folder: str = "../weights/figures",
+) -> str:
+    """`docs/results.md`: every protocol with all its tables, then the figures.
+
+    Args:
+        figures: names of those that were drawn, in `folder` as seen from the page.
+        note: what must be known before the first table, if anything.
+    """
     configs = _configs(weights)
     parts = [
         "# Results",
@@ -119,6 +141,7 @@ def results_page(results: Results, weights: Path, figures: list[str]) -> str:
         "every mode with its interval (`weights/results.json` for the weights that ship). Dice and shares "
         "are 0 to 1.",
     ]
+    parts += [note] if note else []
     for protocol, promise in PROTOCOLS.items():
         headline = headline_tables(results, configs, protocol)
         if not headline:
@@ -143,8 +166,16 @@ def results_page(results: Results, weights: Path, figures: list[str]) -> str:
             parts += ["### Where it fails", poor]
     if figures:
         parts.append("## Figures")
-        parts += [f"![{FIGURES[name]}](../weights/figures/{name}.png)" for name in figures]
+        parts += [f"![{FIGURES[name]}]({folder}/{name}.png)" for name in figures]
     return "\n\n".join(parts) + "\n"
+
+
+def repository_page(results: Results, weights: Path, figures: Sequence[str]) -> str:
+    """The repository's own `docs/results.md`, on which the ablations stand too."""
+    page = results_page(results, weights, figures)
+    if ablated := ablation_table(load_runs(weights / ABLATIONS.name)):
+        page += f"\n## What each part of the recipe is worth\n\n{ABLATED}\n\n{ablated}\n"
+    return page
 
 
 def _configs(weights: Path) -> list[ModelConfig]:

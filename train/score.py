@@ -28,7 +28,7 @@ class PatientScores:
 
     dice, iou, hd95, gate: (N,) floats, hd95 NaN where a mask is empty. tumour, kept_empty: (N,) bool.
     false_pixels: (N,). volume: Dice of the patient in 3D. tp, fp, fn: pixels. gate_threshold: 0 to 1.
-    milliseconds: a slice, all stages.
+    milliseconds: a slice, all stages. gate_milliseconds: a slice as far as the gate's answer.
     """
 
     patient: str
@@ -46,6 +46,7 @@ class PatientScores:
     fn: int
     gate_threshold: float
     milliseconds: float
+    gate_milliseconds: float
 
     @property
     def tumour_pixels(self) -> int:
@@ -118,6 +119,7 @@ def score(
         fn=int((~masks & truth).sum()),
         gate_threshold=gate_threshold,
         milliseconds=sum(maps.milliseconds.values()) / len(masks),
+        gate_milliseconds=sum(maps.milliseconds.get(one, 0) for one in ("preprocess", "gate")) / len(masks),
     )
 
 
@@ -154,12 +156,14 @@ SEGMENTATION: dict[str, Measure] = {
     "volume_mean": lambda patients: _mean(np.array([one.volume for one in patients])),
     "volume_median": lambda patients: float(np.median([one.volume for one in patients])),
     "volume_iou_mean": lambda patients: _mean(np.array([one.volume_iou for one in patients])),
+    "volume_iou_median": lambda patients: float(np.median([one.volume_iou for one in patients])),
     "slice_tumour": _slices_where("dice", "tumour"),
     "slice_tumour_iou": _slices_where("iou", "tumour"),
     "slice_all": lambda patients: metrics.slice_all(joined(patients, "dice"), joined(patients, "tumour")),
     "slice_all_268_125": lambda patients: metrics.slice_all(
         joined(patients, "dice"), joined(patients, "tumour"), REFERENCE_EMPTY
     ),
+    "slice_all_iou": lambda patients: metrics.slice_all(joined(patients, "iou"), joined(patients, "tumour")),
     "pooled": lambda patients: _pooled(patients, dice=True),
     "iou_pooled": lambda patients: _pooled(patients, dice=False),
     "hd95": _slices_where("hd95", "tumour"),
@@ -167,6 +171,18 @@ SEGMENTATION: dict[str, Measure] = {
     "empty_kept": _slices_where("kept_empty", "empty"),
     "false_pixels": _slices_where("false_pixels", "empty"),
 }
+
+
+def support(patients: Patients, measure: str) -> int:
+    """How many a measure is about: patients, or slices; of those, the ones of its class where it has one."""
+    tumour = joined(patients, "tumour")
+    if measure.startswith("volume"):
+        return len(patients)
+    if measure == "hd95":
+        return int((~np.isnan(joined(patients, "hd95"))).sum())
+    if measure in ("empty_kept", "false_pixels") or measure.endswith("_empty"):
+        return int((~tumour).sum())
+    return int(tumour.sum()) if "tumour" in measure else len(tumour)
 
 
 def _gate_ratio(top: Sequence[str], bottom: Sequence[str]) -> Measure:

@@ -1,6 +1,5 @@
 """How fast a training step is, and how much of the hardware that is."""
 
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgg.models import BUILDERS, build
-from train.accelerator import make_accelerator
+from train.accelerator import hardware, make_accelerator
 from train.learner import Learner
 from train.recipes import RECIPES
 
@@ -91,7 +90,7 @@ def measure(
         found.append(
             StepSpeed(
                 model=name,
-                hardware=torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU",
+                hardware=hardware(),
                 size=size,
                 batch_size=batch_size,
                 compiled=compiled,
@@ -138,7 +137,7 @@ def table(found: Sequence[StepSpeed]) -> str:
         lines.append(
             f"One training step, {one.batch_size} slices of {one.size}×{one.size}, {one.hardware}"
             f"{', compiled' if one.compiled else ''}; "
-            f"bf16 matrix product: {one.matmul_teraflops:.2f} TFLOP/s."
+            f"bf16 matrix product in the same run: {one.matmul_teraflops:.2f} TFLOP/s."
         )
     lines += [
         "",
