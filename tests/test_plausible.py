@@ -130,7 +130,7 @@ def test_bounds_keep_all_patients_but_the_outermost():
     assert high == pytest.approx(0.5 + 0.3 * width, abs=3e-3)
 
 
-@pytest.mark.skipif(not (DATA / "kaggle_3m").is_dir(), reason="the data set is not here")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data set is not here")
 def test_nearly_all_tumour_slices_of_test_patients_are_plausible():
     patients = index_folder(DATA)
     said = []

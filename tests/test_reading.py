@@ -49,6 +49,7 @@ def test_the_suffix_decides_nothing(tmp_path):
         ("C:\\users\\me\\scan.tif", "scan.tif"),
         ("../../scan.tif", "scan.tif"),
         ("scan\n\x1b.tif", "scan.tif"),
+        ("a" * 70_000 + ".tif", "a" * 251 + ".tif"),
         ("", "slice"),
         ("/", "slice"),
         (None, "slice"),

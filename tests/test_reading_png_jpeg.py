@@ -193,3 +193,17 @@ def test_exif_of_any_length_costs_little():
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        imagecodecs.ljpeg_encode(noise(48, 40)),
+        imagecodecs.jpegls_encode(noise(48, 40)),
+        imagecodecs.jpegls_encode(noise(48, 40, dtype="uint16")),
+    ],
+    ids=["lossless", "JPEG-LS", "JPEG-LS of 16 bits"],
+)
+def test_a_jpeg_of_a_rare_kind_is_not_called_damaged(data):
+    with pytest.raises(SliceError, match=r"rare kind.*Save it as TIFF or PNG"):
+        read_slice(data)

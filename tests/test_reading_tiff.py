@@ -13,8 +13,9 @@ from reading_files import forged_tiff, noise, pillow, tiff, tiff_of_strip
 
 from lgg.errors import SliceError
 from lgg.reading import read_slice
+from train.index import index_folder
 
-PATIENTS = Path(__file__).parents[1] / "data" / "kaggle_3m"
+DATA = Path(__file__).resolve().parents[1] / "data"
 INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 FLOATS = ("float16", "float32", "float64")
 COMPRESSIONS = (None, "lzw", "zlib", "packbits", "zstd")
@@ -169,9 +170,9 @@ def test_cmyk_tiff_is_refused():
         read_slice(tiff(noise(48, 40, 4), photometric="separated"))
 
 
-@pytest.mark.skipif(not PATIENTS.exists(), reason="the data set is not unpacked here")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data set is not here")
 def test_a_slice_of_the_data_set_has_exactly_pillows_pixels():
-    paths = [path for path in sorted(PATIENTS.glob("*/*.tif")) if not path.stem.endswith("_mask")][::500]
+    paths = [one.image for slices in index_folder(DATA).values() for one in slices][::500]
     assert paths
     for path in paths:
         np.testing.assert_array_equal(read_slice(path).pixels, np.asarray(Image.open(path), np.float32))

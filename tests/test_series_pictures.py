@@ -122,6 +122,11 @@ def test_a_series_of_one_value_is_refused():
         read_series([tiff(PIXELS[0] * 0), tiff(PIXELS[0] * 0)])
 
 
+def test_a_lone_picture_of_one_value_is_no_series():
+    with pytest.raises(SeriesError, match=r"^air\.png: every pixel has the same value.*another slice"):
+        read_series([pillow(PIXELS[0, ..., 0].astype("uint8") * 0, "PNG")], ["air.png"])
+
+
 def test_nothing_at_all_is_refused():
     with pytest.raises(SeriesError, match="nothing to read"):
         read_series([])

@@ -119,7 +119,8 @@ def read_header(data: bytes) -> Header:
     """Parse a DICOM file up to its pixels.
 
     Raises:
-        SliceError: it holds no picture, or its header is over `MAX_HEADER` bytes, deflated or damaged.
+        SliceError: it holds no picture, or its header is over `MAX_HEADER` bytes, incomplete, deflated or
+            damaged.
     """
     from pydicom.filereader import read_dataset
 
@@ -150,7 +151,26 @@ def read_header(data: bytes) -> Header:
         raise SliceError("this DICOM file holds no integer pixels. Export the MR image itself.")
     # Behind tag and length, and between them, if types are stated, two letters and two zeros.
     at = stream.tell() + (8 if dataset.original_encoding[0] else 12)
-    return _header(_Fields(dataset), syntax, at, None if length == 0xFFFFFFFF else length)
+    header = _header(_Fields(dataset), syntax, at, None if length == 0xFFFFFFFF else length)
+    _check_stated(header)
+    return header
+
+
+def _check_stated(header: Header) -> None:
+    """Refuse a header that leaves out what the pixels cannot be read without."""
+    needed = {
+        "Rows": header.rows,
+        "Columns": header.columns,
+        "BitsAllocated": header.allocated,
+        "BitsStored": header.stored,
+        "PhotometricInterpretation": header.photometric,
+    }
+    missing = [name for name, value in needed.items() if not value]
+    if missing:
+        raise SliceError(
+            f"this DICOM file does not state {', '.join(missing)}, so its pixels cannot be read. "
+            "Export the slice once more."
+        )
 
 
 def _refuse_without_pixels(size: int) -> None:

@@ -18,6 +18,8 @@ SEGMENT = re.compile(rb"\xff+([\x01-\xfe])(..)", re.DOTALL)
 SCAN, EXIF_SEGMENT, COMMENT = 0xDA, 0xE1, 0xFE
 #: Start-of-frame markers, which hold the size: C0 to CF, but for tables (C4, CC) and an extension (C8).
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+#: Those of lossless and hierarchical JPEG and of JPEG-LS, which Pillow does not read.
+UNREAD = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7))
 #: JFIF's and Adobe's segments say how colours are stored; the other application segments are metadata.
 METADATA = frozenset((*range(0xE0, 0xF0), COMMENT)) - {0xE0, 0xEE}
 #: A progressive JPEG has about ten scans; each costs a pass over the whole picture.
@@ -30,7 +32,7 @@ def decode_jpeg(data: bytes) -> Picture:
     Its density field is not read: cameras and screenshots fill it, scanners do not write JPEG.
 
     Raises:
-        SliceError: CMYK, 12 bits, a size beyond the limits, or data is missing or damaged.
+        SliceError: CMYK, 12 bits, lossless, a size beyond the limits, or data is missing or damaged.
     """
     lean, exif = _without_metadata(data)
     with JpegImageFile(io.BytesIO(lean)) as image:  # not Image.open, whose size limit is the host's
@@ -51,6 +53,10 @@ def _without_metadata(data: bytes) -> tuple[bytes, bytes]:
         if marker == SCAN and frames == 1 and data.count(b"\xff\xda", position) <= MAX_SCANS:
             return b"".join((*lean, data[start:])), exif
         content = data[segment.end() : end]
+        if marker in UNREAD:
+            raise SliceError(
+                "this is a JPEG of a rare kind (lossless, perhaps), not read here. Save it as TIFF or PNG."
+            )
         if marker in FRAMES:
             frames += 1
             _check_frame(content)

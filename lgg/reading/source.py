@@ -7,6 +7,9 @@ from typing import BinaryIO
 from lgg.errors import SliceError
 from lgg.reading.picture import MAX_BYTES
 
+#: Characters of a name that are kept, its end: no file system allows more, but an archive does.
+MAX_NAME = 255
+
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
 
@@ -17,7 +20,7 @@ def bare_name(source: Source, name: str | None = None) -> str:
     if name is None and isinstance(source, str | os.PathLike):
         name = os.fspath(source)
     bare = PureWindowsPath(name).name if isinstance(name, str) else ""
-    return "".join(character for character in bare if character.isprintable()) or "slice"
+    return "".join(character for character in bare if character.isprintable())[-MAX_NAME:] or "slice"
 
 
 def load_bytes(source: Source, advice: str) -> bytes:

@@ -47,7 +47,7 @@ def read_dicom_series(
     if (first := flair.headers[0]).modality not in ("MR", ""):
         notes.append(f"The files say {first.modality}, not MR: the networks were trained on MR alone.")
     grid = stack_grid(flair)
-    pixels = combine({channel: grid.to_axial(_pixels(stack)) for channel, stack in stacks.items()})
+    pixels = combine({channel: grid.to_axial(_pixels(stack)) for channel, stack in stacks.items()}, source)
     distances = grid.distances if first.spacing else None
     return Series(
         pixels,

@@ -79,7 +79,9 @@ def read_nifti(files: Sequence[File], source: str, assignment: Mapping[str, str]
         notes.append(f"Further volumes in the upload were left out: {len(candidates) - len(chosen)}.")
     if not flair.header["qform_code"] and not flair.header["sform_code"]:
         notes.append("The file does not say how it lies in the patient; NIfTI's default was assumed.")
-    pixels = combine({channel: volume.grid.to_axial(_values(volume)) for channel, volume in volumes.items()})
+    pixels = combine(
+        {channel: volume.grid.to_axial(_values(volume)) for channel, volume in volumes.items()}, source
+    )
     distances = flair.grid.distances
     return Series(
         pixels,

@@ -32,7 +32,7 @@ def read_pictures(files: Sequence[File], source: str) -> Series:
     else:
         slices = _read(kept)
     pixels = np.stack([one.pixels for one in slices])
-    check_content(pixels)
+    check_content(pixels, source)
     spacings = {one.spacing for one in slices}
     return Series(
         pixels,

@@ -120,8 +120,11 @@ def check_volume(slices: int, height: int, width: int) -> None:
         )
 
 
-def combine(sequences: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
+def combine(sequences: dict[int, NDArray[np.float32]], source: str) -> NDArray[np.float32]:
     """One (N, H, W, 3) array of the sequences (channel → (N, H, W)); FLAIR where one is missing.
+
+    Args:
+        source: what a message calls it.
 
     Raises:
         SeriesError: a voxel is not finite, or all of them are equal.
@@ -130,17 +133,22 @@ def combine(sequences: dict[int, NDArray[np.float32]]) -> NDArray[np.float32]:
     pixels = np.empty((*flair.shape, 3), np.float32)
     for channel in range(3):
         pixels[..., channel] = sequences.get(channel, flair)
-    check_content(pixels)
+    check_content(pixels, source)
     return pixels
 
 
-def check_content(pixels: NDArray[np.float32]) -> None:
+def check_content(pixels: NDArray[np.float32], source: str) -> None:
     """Refuse what no network could use.
 
     Raises:
         SeriesError: as for `combine`.
     """
     if not np.isfinite(pixels).all():
-        raise SeriesError("some voxels are NaN or infinite. Replace them and save the series again.")
+        raise SeriesError(
+            f"{source}: some voxels are NaN or infinite. Replace them and save the series again."
+        )
     if (pixels == pixels[:1, :1, :1]).all():
-        raise SeriesError("every voxel has the same value: there is nothing to see. Choose another series.")
+        pixel, what = ("pixel", "slice") if len(pixels) == 1 else ("voxel", "series")
+        raise SeriesError(
+            f"{source}: every {pixel} has the same value: there is nothing to see. Choose another {what}."
+        )
