@@ -12,7 +12,7 @@ from train.accelerator import make_accelerator
 from train.augment import PLAIN, Augmentation
 from train.dataset import Slices
 from train.feed import Feed
-from train.learner import Learner, _tap
+from train.learner import HintHead, Learner, _tap, encode
 from train.losses import bce, dice_loss, loss_of
 from train.recipe import Changes, Recipe
 from train.recipes import RECIPES
@@ -100,8 +100,10 @@ class TestLearner:
         logits, tapped = _tap(gate, inputs)
         assert torch.equal(logits, gate(inputs))
         assert {name: tuple(one.shape) for name, one in tapped.items()} == {
+            "layer1": (4, 64, 8, 8),
             "layer2": (4, 128, 4, 4),
             "layer3": (4, 256, 2, 2),
+            "layer4": (4, 512, 1, 1),
         }
 
     def test_the_mask_head_teaches_the_gates_inner_layers_where_the_tumour_is(self):
@@ -116,6 +118,26 @@ class TestLearner:
     def test_the_mask_head_is_no_part_of_the_network(self):
         learner = self.learner(GATE, mask_head=0.5)
         assert learner.network.state_dict().keys() == build(GATE).state_dict().keys()
+
+    @pytest.mark.parametrize("architecture", ["unet-mini", "unet-lite0"])
+    def test_a_teachers_encoder_gives_the_gate_hints_and_is_neither_trained_nor_kept(self, architecture):
+        teacher, (inputs, masks, tumour) = build(architecture).eval(), BATCH
+        plain, taught = (self.learner(GATE, one, loss="bce", hints=2) for one in (None, teacher))
+        assert taught.network.state_dict().keys() == plain.network.state_dict().keys()
+        loss = taught.eval()(inputs, masks, tumour)
+        hints = taught.hint_head(_tap(taught.network, inputs)[1], encode(teacher, inputs))
+        torch.testing.assert_close(loss, plain.eval()(inputs, masks, tumour) + 2 * hints)
+        loss.backward()
+        assert all(one.grad is not None for one in taught.hint_head.parameters())
+        assert all(one.grad is None for one in teacher.parameters())
+
+    def test_a_gate_that_says_nothing_misses_all_of_the_hints_variance(self):
+        head = HintHead(build("unet-mini"))
+        tapped = {"layer1": torch.zeros(4, 64, 8, 8), "layer2": torch.zeros(4, 128, 4, 4)}
+        for output in head.outputs.values():
+            nn.init.zeros_(output.bias)
+        features = {4: torch.randn(4, 128, 8, 8), 8: torch.randn(4, 256, 4, 4)}
+        torch.testing.assert_close(head(tapped, features), torch.tensor(1.0), atol=1e-3, rtol=0)
 
     def test_frozen_batchnorm_keeps_its_statistics_and_still_learns(self):
         learner = self.learner(freeze_batchnorm=True).train()

@@ -118,7 +118,8 @@ def training_text(config: ModelConfig) -> str:
     if "stopped_after" in training:
         stages += f"; stopped after epoch {training['stopped_after']}"
     if "teacher" in training:
-        stages += f"; half of the loss by the teacher {training['teacher']}"
+        what = "hints from the encoder of" if config.architecture == GATE else "half of the loss by"
+        stages += f"; {what} the teacher {training['teacher']}"
     return (
         f"Data: {config.data}. Split: {split} ({sides}). {stages}. "
         f"Began from {training['initialised']}; best epoch {training['best_epoch']} by validation; "

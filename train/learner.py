@@ -1,18 +1,21 @@
 """A network together with what only training needs: from a batch straight to its loss."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lgg.models import GATE
+from lgg.models.unet import UNet
 from train.losses import bce, loss_of
 from train.recipe import Recipe
 
 #: Layers of ResNet18 that the mask head reads, with their channels: 1/8 and 1/16 of the input's side.
 TAPS = {"layer2": 128, "layer3": 256}
+#: Those that a teacher's encoder gives hints to: channels, and how far below the input's side they lie.
+HINTS = {"layer1": (64, 4), "layer2": (128, 8), "layer3": (256, 16), "layer4": (512, 32)}
 
 
 class MaskHead(nn.Module):
@@ -35,6 +38,45 @@ class MaskHead(nn.Module):
         return torch.stack(losses).mean()
 
 
+class HintHead(nn.Module):
+    """Makes the gate's inner layers say what a teacher's encoder says there; thrown away after training.
+
+    Thousands of numbers a slice instead of one bit, and through an encoder from ImageNet a share of what that
+    has seen (hints: Romero et al., 2015; a loss on features: Zagoruyko and Komodakis, 2017).
+    """
+
+    def __init__(self, teacher: nn.Module) -> None:
+        super().__init__()
+        device = next(teacher.parameters()).device
+        with torch.no_grad():
+            features = encode(teacher, torch.zeros(1, 3, 64, 64, device=device))
+        self.outputs = nn.ModuleDict(
+            {
+                name: nn.Conv2d(width, features[factor].shape[1], 1)
+                for name, (width, factor) in HINTS.items()
+                if factor in features  # a U-Net with few poolings sees nothing from so far
+            }
+        )
+
+    def forward(self, tapped: dict[str, Tensor], features: dict[int, Tensor]) -> Tensor:
+        """Share of the features' variance, channel by channel, that is not found: 0 to about 1."""
+        losses = []
+        for name, output in self.outputs.items():
+            found = output(tapped[name]).float()
+            wanted = F.batch_norm(features[HINTS[name][1]].float(), None, None, training=True)
+            losses.append(F.mse_loss(found, wanted))
+        return torch.stack(losses).mean()
+
+
+def encode(segmenter: nn.Module, inputs: Tensor) -> dict[int, Tensor]:
+    """What a segmenter's encoder says of (N, 3, S, S): how far below the input's side → (N, C, h, w)."""
+    if isinstance(segmenter, UNet):
+        features = segmenter.encode(inputs)
+    else:
+        features = cast(Any, segmenter).encoder(inputs)
+    return {inputs.shape[-1] // one.shape[-1]: one for one in features}
+
+
 class Learner(nn.Module):
     """What the loop steps through: (inputs, masks, tumour) in, the loss out.
 
@@ -53,6 +95,7 @@ class Learner(nn.Module):
         super().__init__()
         self.network = network
         self.mask_head = MaskHead() if architecture == GATE and recipe.mask_head else None
+        self.hint_head = HintHead(teacher) if architecture == GATE and teacher is not None else None
         self.recipe, self.pos_weight, self.gate = recipe, pos_weight, architecture == GATE
         # In a tuple: a teacher's weights are neither trained nor kept.
         self._teacher = (teacher,)
@@ -77,12 +120,15 @@ class Learner(nn.Module):
             logits = self.network(inputs).float()
             loss = loss_of(recipe.loss, logits, masks, self.pos_weight)
             return loss if self._teacher[0] is None else self._taught(loss, logits, inputs)
-        target = tumour.float()[:, None]
-        if self.mask_head is None:
-            return loss_of(recipe.loss, self.network(inputs).float(), target, self.pos_weight)
         logits, tapped = _tap(self.network, inputs)
-        found = self.mask_head(tapped, masks)
-        return loss_of(recipe.loss, logits.float(), target, self.pos_weight) + recipe.mask_head * found
+        loss = loss_of(recipe.loss, logits.float(), tumour.float()[:, None], self.pos_weight)
+        if self.mask_head is not None:
+            loss = loss + recipe.mask_head * self.mask_head(tapped, masks)
+        if self.hint_head is not None:
+            with torch.no_grad():
+                features = encode(cast(nn.Module, self._teacher[0]), inputs)
+            loss = loss + recipe.hints * self.hint_head(tapped, features)
+        return loss
 
     def _taught(self, loss: Tensor, logits: Tensor, inputs: Tensor) -> Tensor:
         """Part of the loss against the teacher's probabilities (distillation: Hinton et al., 2015)."""
@@ -106,6 +152,6 @@ def _tap(gate: nn.Module, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     tapped, x = {}, inputs
     for name, child in gate.named_children():
         x = child(x.flatten(1) if name == "fc" else x)
-        if name in TAPS:
+        if name in HINTS:
             tapped[name] = x
     return x, tapped

@@ -58,7 +58,7 @@ def train(
         run: the run's folder; gets `checkpoint.pt`, `log.jsonl` and `curves.png`.
         start: weights to begin with (a finish at full resolution begins with those of half); else fresh.
         resume: go on from the run's checkpoint; the end is bit for bit what it would have been on a CPU.
-        teacher: a segmenter whose probabilities are learned beside the masks.
+        teacher: a segmenter whose probabilities, or for the gate whose encoder's features, are learned too.
         memory: whether the slices lie on the device or are streamed to it.
         watch: gets each epoch's figures.
 

@@ -44,7 +44,10 @@ class Recipe:
     mask_head: float = 0
     """The gate alone: weight of a loss that makes its inner layers find the tumour too, see `MaskHead`."""
     teacher_share: float = 0.5
-    """Where a teacher is given: its share of the loss; the masks keep the rest."""
+    """Where a segmenter is given a teacher: its share of the loss; the masks keep the rest."""
+    hints: float = 2
+    """Where the gate is given a teacher: weight of the loss that makes its inner layers say what the
+    teacher's say, see `HintHead`."""
     freeze_batchnorm: bool = False
     """Keep BatchNorm's statistics as they are, for fine-tuning on few slices."""
     compile: bool = False

@@ -78,10 +78,15 @@ class UNet(nn.Module):
         self.ups = nn.ModuleList(Up(coarse, fine, activation, upsampling) for fine, coarse in reversed(steps))
         self.head = nn.Conv2d(widths[0], 1, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """What the way down says: (N, C, H, W) at each resolution, the finest first."""
         features = [self.stem(x)]
         for down in self.downs:
             features.append(down(features[-1]))
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.encode(x)
         x = features.pop()
         for up in self.ups:
             x = up(x, features.pop())
