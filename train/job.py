@@ -38,7 +38,8 @@ class Job:
         protocol: what the sides are.
         home: the run's folder; each stage has one of its own in it.
         out: folder of weights that gets the model; by default `weights` in the run's folder.
-        teacher: folder of a segmenter's weights to learn from beside the masks; the gate takes its encoder's hints.
+        teacher: folder of a segmenter's weights to learn from beside the masks; a gate takes hints from its
+            encoder.
         stage_limit: only so many of the recipe's stages.
     """
 

@@ -58,8 +58,8 @@ class Run(Common):
     restart: bool = False
     """Throw away what a run of this name has done, and begin again."""
     teacher: Path | None = None
-    """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks: a segmenter from
-    its probabilities, the gate from its encoder."""
+    """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks: a segmenter
+    from its probabilities, the gate from its encoder."""
 
 
 def gate(run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Changes]) -> None:
