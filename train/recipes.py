@@ -34,7 +34,7 @@ def _cpu() -> dict[str, Stages]:
 
     Lower resolution teaches most in a fraction of the time, a short finish at full resolution adds the
     borders; `--stages 1` leaves the finish out. An encoder from ImageNet wants three quarters of the
-    resolution: on validation patients it outlined more from the fifth epoch on than with half. A small network
+    resolution: on validation patients it outlined more from its fifth epoch on. A small network
     from scratch learns from many steps, not from large batches.
     """
     gate = replace(_GATE, epochs=24)
