@@ -12,7 +12,8 @@ from train.accelerator import make_accelerator
 from train.augment import PLAIN, Augmentation
 from train.dataset import Slices
 from train.feed import Feed
-from train.learner import HintHead, Learner, _tap, encode
+from train.hints import HintHead, encode, tap
+from train.learner import Learner
 from train.losses import bce, dice_loss, loss_of
 from train.recipe import Changes, Recipe
 from train.recipes import RECIPES
@@ -96,17 +97,6 @@ class TestLearner:
         expected = bce(learner.network(inputs), tumour.float()[:, None], ONE)
         torch.testing.assert_close(learner(inputs, masks, tumour), expected)
 
-    def test_tapping_the_gate_changes_none_of_its_answers(self):
-        gate, inputs = build(GATE).eval(), BATCH[0]
-        logits, tapped = _tap(gate, inputs)
-        assert torch.equal(logits, gate(inputs))
-        assert {name: tuple(one.shape) for name, one in tapped.items()} == {
-            "layer1": (4, 64, 8, 8),
-            "layer2": (4, 128, 4, 4),
-            "layer3": (4, 256, 2, 2),
-            "layer4": (4, 512, 1, 1),
-        }
-
     def test_the_mask_head_teaches_the_gates_inner_layers_where_the_tumour_is(self):
         learner, (inputs, masks, tumour) = self.learner(GATE, loss="bce", mask_head=0.5), BATCH
         learner(inputs, masks, tumour).backward()
@@ -120,25 +110,16 @@ class TestLearner:
         learner = self.learner(GATE, mask_head=0.5)
         assert learner.network.state_dict().keys() == build(GATE).state_dict().keys()
 
-    @pytest.mark.parametrize("architecture", ["unet-mini", "unet-lite0"])
-    def test_a_teachers_encoder_gives_the_gate_hints_and_is_neither_trained_nor_kept(self, architecture):
-        teacher, (inputs, masks, tumour) = build(architecture).eval(), BATCH
+    def test_a_teachers_encoder_gives_the_gate_hints_and_is_neither_trained_nor_kept(self):
+        teacher, (inputs, masks, tumour) = build("unet-lite0").eval(), BATCH
         plain, taught = (self.learner(GATE, one, loss="bce", hints=2) for one in (None, teacher))
         assert taught.network.state_dict().keys() == plain.network.state_dict().keys()
         loss = taught.eval()(inputs, masks, tumour)
-        hints = taught.hint_head(_tap(taught.network, inputs)[1], encode(teacher, inputs))
+        hints = taught.hint_head(tap(taught.network, inputs)[1], tap(teacher, inputs)[1])
         torch.testing.assert_close(loss, plain.eval()(inputs, masks, tumour) + 2 * hints)
         loss.backward()
         assert all(one.grad is not None for one in taught.hint_head.parameters())
         assert all(one.grad is None for one in teacher.parameters())
-
-    def test_a_gate_that_says_nothing_misses_all_of_the_hints_variance(self):
-        head = HintHead(build("unet-mini"))
-        tapped = {"layer1": torch.zeros(4, 64, 8, 8), "layer2": torch.zeros(4, 128, 4, 4)}
-        for output in head.outputs.values():
-            nn.init.zeros_(output.bias)
-        features = {4: torch.randn(4, 128, 8, 8), 8: torch.randn(4, 256, 4, 4)}
-        torch.testing.assert_close(head(tapped, features), torch.tensor(1.0), atol=1e-3, rtol=0)
 
     def test_frozen_batchnorm_keeps_its_statistics_and_still_learns(self):
         learner = self.learner(freeze_batchnorm=True).train()
@@ -166,6 +147,45 @@ class TestLearner:
         assert opposing.state_dict().keys() == plain.state_dict().keys()
         opposing(inputs, masks, tumour).backward()
         assert opposing._teacher[0].logit.grad is None
+
+
+class TestHints:
+    @pytest.mark.parametrize("architecture", BUILDERS)
+    def test_tapping_a_network_changes_none_of_its_answers(self, architecture):
+        network, inputs = build(architecture).eval(), torch.randn(2, 3, 64, 64)
+        logits, features = tap(network, inputs)
+        assert torch.equal(logits, network(inputs))
+        assert {factor: one.shape[-1] for factor, one in features.items()} == {
+            factor: 64 // factor for factor in features
+        }
+        assert {4, 8} <= set(features)
+        same = encode(network, inputs)
+        assert same.keys() == features.keys()
+        assert all(torch.equal(one, features[factor]) for factor, one in same.items())
+
+    @pytest.mark.parametrize(
+        ("pupil", "factors"), [(GATE, ["4", "8", "16", "32"]), ("unet-mini", ["2", "4", "8"])]
+    )
+    def test_are_given_where_both_networks_look(self, pupil, factors):
+        assert sorted(HintHead(build(pupil), build("unet-lite0")).outputs, key=int) == factors
+
+    def test_of_a_network_that_says_nothing_all_variance_is_missed(self):
+        head = HintHead(build("unet-mini"), build("unet-lite0"))
+        own = {2: torch.zeros(4, 64, 16, 16), 4: torch.zeros(4, 128, 8, 8), 8: torch.zeros(4, 256, 4, 4)}
+        wanted = {
+            factor: torch.randn(4, head.outputs[str(factor)].out_channels, *one.shape[-2:])
+            for factor, one in own.items()
+        }
+        for output in head.outputs.values():
+            nn.init.zeros_(output.bias)
+        torch.testing.assert_close(head(own, wanted), torch.tensor(1.0), atol=1e-3, rtol=0)
+
+    def test_asking_for_widths_leaves_the_network_as_it_was(self):
+        pupil = build("unet-mini").train()
+        before = {name: value.clone() for name, value in pupil.state_dict().items()}
+        HintHead(pupil, build("unet-mini"))
+        assert pupil.training
+        assert all(torch.equal(value, before[name]) for name, value in pupil.state_dict().items())
 
 
 @pytest.mark.parametrize(

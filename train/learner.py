@@ -1,21 +1,18 @@
 """A network together with what only training needs: from a batch straight to its loss."""
 
 import hashlib
-from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lgg.models import GATE
-from lgg.models.unet import UNet
+from train.hints import Features, HintHead, encode, tap
 from train.losses import bce, loss_of
 from train.recipe import Recipe
 
-#: Layers of ResNet18 that the mask head reads, with their channels: 1/8 and 1/16 of the input's side.
-TAPS = {"layer2": 128, "layer3": 256}
-#: Those that a teacher's encoder gives hints to: channels, and how far below the input's side they lie.
-HINTS = {"layer1": (64, 4), "layer2": (128, 8), "layer3": (256, 16), "layer4": (512, 32)}
+#: Where the gate's mask head reads: how far below the input's side → channels of ResNet18 there.
+DEPTHS = {8: 128, 16: 256}
 
 
 class MaskHead(nn.Module):
@@ -27,54 +24,15 @@ class MaskHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outputs = nn.ModuleDict({name: nn.Conv2d(width, 1, 1) for name, width in TAPS.items()})
+        self.outputs = nn.ModuleDict({str(one): nn.Conv2d(width, 1, 1) for one, width in DEPTHS.items()})
 
-    def forward(self, tapped: dict[str, Tensor], masks: Tensor) -> Tensor:
-        """The mean cross-entropy of the coarse masks: layer → (N, C, h, w), masks (N, 1, S, S) in."""
+    def forward(self, features: Features, masks: Tensor) -> Tensor:
+        """The mean cross-entropy of the coarse masks, given (N, 1, S, S) masks."""
         losses = []
-        for name, output in self.outputs.items():
-            logits = output(tapped[name]).float()
+        for depth, output in self.outputs.items():
+            logits = output(features[int(depth)]).float()
             losses.append(bce(logits, F.adaptive_avg_pool2d(masks, logits.shape[-2:])))
         return torch.stack(losses).mean()
-
-
-class HintHead(nn.Module):
-    """Makes the gate's inner layers say what a teacher's encoder says there; thrown away after training.
-
-    Thousands of numbers a slice instead of one bit, and through an encoder from ImageNet a share of what that
-    has seen (hints: Romero et al., 2015; a loss on features: Zagoruyko and Komodakis, 2017).
-    """
-
-    def __init__(self, teacher: nn.Module) -> None:
-        super().__init__()
-        device = next(teacher.parameters()).device
-        with torch.no_grad():
-            features = encode(teacher, torch.zeros(1, 3, 64, 64, device=device))
-        self.outputs = nn.ModuleDict(
-            {
-                name: nn.Conv2d(width, features[factor].shape[1], 1)
-                for name, (width, factor) in HINTS.items()
-                if factor in features  # a U-Net with few poolings sees nothing from so far
-            }
-        )
-
-    def forward(self, tapped: dict[str, Tensor], features: dict[int, Tensor]) -> Tensor:
-        """Share of the features' variance, channel by channel, that is not found: 0 to about 1."""
-        losses = []
-        for name, output in self.outputs.items():
-            found = output(tapped[name]).float()
-            wanted = F.batch_norm(features[HINTS[name][1]].float(), None, None, training=True)
-            losses.append(F.mse_loss(found, wanted))
-        return torch.stack(losses).mean()
-
-
-def encode(segmenter: nn.Module, inputs: Tensor) -> dict[int, Tensor]:
-    """What a segmenter's encoder says of (N, 3, S, S): how far below the input's side → (N, C, h, w)."""
-    if isinstance(segmenter, UNet):
-        features = segmenter.encode(inputs)
-    else:
-        features = cast(Any, segmenter).encoder(inputs)
-    return {inputs.shape[-1] // one.shape[-1]: one for one in features}
 
 
 class Learner(nn.Module):
@@ -95,7 +53,8 @@ class Learner(nn.Module):
         super().__init__()
         self.network = network
         self.mask_head = MaskHead() if architecture == GATE and recipe.mask_head else None
-        self.hint_head = HintHead(teacher) if architecture == GATE and teacher is not None else None
+        hints = HintHead(network, teacher) if teacher is not None and recipe.hints else None
+        self.hint_head = hints if hints and hints.outputs else None
         self.recipe, self.pos_weight, self.gate = recipe, pos_weight, architecture == GATE
         # In a tuple: a teacher's weights are neither trained nor kept.
         self._teacher = (teacher,)
@@ -115,28 +74,27 @@ class Learner(nn.Module):
         Args:
             inputs: (N, 3, S, S) float32. masks: (N, 1, S, S) float32 in {0, 1}. tumour: (N,) bool.
         """
-        recipe = self.recipe
-        if not self.gate:
-            logits = self.network(inputs).float()
-            loss = loss_of(recipe.loss, logits, masks, self.pos_weight)
-            return loss if self._teacher[0] is None else self._taught(loss, logits, inputs)
-        logits, tapped = _tap(self.network, inputs)
-        loss = loss_of(recipe.loss, logits.float(), tumour.float()[:, None], self.pos_weight)
+        recipe, teacher = self.recipe, self._teacher[0]
+        if self.mask_head is None and teacher is None:  # the usual way, and the one that is compiled
+            return self._own(self.network(inputs), masks, tumour)
+        logits, features = tap(self.network, inputs)
+        loss = self._own(logits, masks, tumour)
         if self.mask_head is not None:
-            loss = loss + recipe.mask_head * self.mask_head(tapped, masks)
-        if self.hint_head is not None:
-            with torch.no_grad():
-                features = encode(cast(nn.Module, self._teacher[0]), inputs)
-            loss = loss + recipe.hints * self.hint_head(tapped, features)
-        return loss
-
-    def _taught(self, loss: Tensor, logits: Tensor, inputs: Tensor) -> Tensor:
-        """Part of the loss against the teacher's probabilities (distillation: Hinton et al., 2015)."""
-        teacher: Any = self._teacher[0]
+            loss = loss + recipe.mask_head * self.mask_head(features, masks)
+        if teacher is None:
+            return loss
         with torch.no_grad():
-            probability = teacher(inputs).float().sigmoid()
-        share = self.recipe.teacher_share
-        return (1 - share) * loss + share * loss_of("dice_bce", logits, probability, None)
+            answer, wanted = (None, encode(teacher, inputs)) if self.gate else tap(teacher, inputs)
+        if answer is not None:  # distillation: Hinton et al., 2015
+            share = recipe.teacher_share
+            taught = loss_of("dice_bce", logits.float(), answer.float().sigmoid(), None)
+            loss = (1 - share) * loss + share * taught
+        return loss if self.hint_head is None else loss + recipe.hints * self.hint_head(features, wanted)
+
+    def _own(self, logits: Tensor, masks: Tensor, tumour: Tensor) -> Tensor:
+        """The loss by the data set's own truth."""
+        target = tumour.float()[:, None] if self.gate else masks
+        return loss_of(self.recipe.loss, logits.float(), target, self.pos_weight)
 
 
 def fingerprint(network: nn.Module) -> str:
@@ -145,13 +103,3 @@ def fingerprint(network: nn.Module) -> str:
     for value in network.state_dict().values():
         digest.update(value.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _tap(gate: nn.Module, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """The gate's logits and what its tapped layers say; its children stand in the order of its forward."""
-    tapped, x = {}, inputs
-    for name, child in gate.named_children():
-        x = child(x.flatten(1) if name == "fc" else x)
-        if name in HINTS:
-            tapped[name] = x
-    return x, tapped

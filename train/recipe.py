@@ -45,9 +45,9 @@ class Recipe:
     """The gate alone: weight of a loss that makes its inner layers find the tumour too, see `MaskHead`."""
     teacher_share: float = 0.5
     """Where a segmenter is given a teacher: its share of the loss; the masks keep the rest."""
-    hints: float = 2
-    """Where the gate is given a teacher: weight of the loss that makes its inner layers say what the
-    teacher's say, see `HintHead`."""
+    hints: float = 1
+    """Where a teacher is given: weight of the loss that makes inner layers say what its encoder says, see
+    `train.hints`; 0: none."""
     freeze_batchnorm: bool = False
     """Keep BatchNorm's statistics as they are, for fine-tuning on few slices."""
     compile: bool = False

@@ -25,6 +25,7 @@ _GATE = Recipe(
     tumour_weight=1.5,
     best_by="auroc",
     mask_head=2,
+    hints=2,
     augmentation=BOLD,
 )
 

@@ -85,9 +85,12 @@ class UNet(nn.Module):
             features.append(down(features[-1]))
         return features
 
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.encode(x)
-        x = features.pop()
-        for up in self.ups:
-            x = up(x, features.pop())
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        """Logits from what `encode` returns."""
+        *skips, x = features
+        for up, skip in zip(self.ups, reversed(skips), strict=True):
+            x = up(x, skip)
         return self.head(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
