@@ -147,7 +147,9 @@ def _connect(
         **run,
     ).then(tell, trouble, api_visibility="private")
     drawn = [current, *wanted]
-    controls.layer.input(handlers.redraw, drawn, outputs, show_progress="hidden", **MODEL)
+    # A layer chosen while another is being drawn must not be dropped: the buttons would name it all the same.
+    latest = {"show_progress": "hidden", "trigger_mode": "always_last", **MODEL}
+    controls.layer.input(handlers.redraw, drawn, outputs, **latest)
     bases: list[Any] = [controls.channel, controls.slider]
     gr.on([one.input for one in bases], handlers.redraw, drawn, outputs, **DRAW)
     live: list[Any] = [controls.threshold, controls.gate, controls.opacity]
