@@ -35,8 +35,8 @@ def _cpu() -> dict[str, Stages]:
 
     Half resolution teaches most in a quarter of the time, a short finish at full resolution adds the borders;
     `--stages 1` leaves the finish out. A small network from scratch learns from many steps and a teacher's
-    hints (`--teacher weights/unet-lite0`), not from large batches. Tried for Lite0 and no better on validation
-    patients: three quarters of the resolution, upside-down slices, more slices with tumour.
+    hints (`--teacher weights/unet-lite0`), not from large batches. Tried for Lite0, and no better by
+    validation: three quarters of the resolution, upside-down slices, more slices with tumour.
     """
     gate = replace(_GATE, epochs=30)
     finish = Recipe(epochs=4, size=256, lr=3e-4)
