@@ -66,6 +66,21 @@ def test_each_section_says_its_piece(title, words):
     assert words in section(card_text(CONFIG), title)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "hints", "words"),
+    [
+        ("unet-mini", 1, "half of the loss and hints to the inner layers by the teacher unet-lite0"),
+        ("unet-mini", 0, "; half of the loss by the teacher unet-lite0"),
+        (GATE, 2, "; hints to the inner layers by the teacher unet-lite0"),
+    ],
+)
+def test_a_teacher_is_named_with_what_it_taught(architecture, hints, words):
+    training = {**CONFIG.training, "teacher": "unet-lite0"}
+    recipe = [{**CONFIG.recipe[0], "hints": hints}]
+    taught = replace(CONFIG, architecture=architecture, training=training, recipe=recipe)
+    assert words in section(card_text(taught), "Training")
+
+
 def test_a_gates_sites_hold_no_segmenters_figures():
     table = section(card_text(replace(CONFIG, architecture=GATE)), "By site")
     assert "| Thomas Jefferson University | 1 | 1 |\n" in table

@@ -118,8 +118,9 @@ def training_text(config: ModelConfig) -> str:
     if "stopped_after" in training:
         stages += f"; stopped after epoch {training['stopped_after']}"
     if "teacher" in training:
-        what = "hints from the encoder of" if config.architecture == GATE else "half of the loss by"
-        stages += f"; {what} the teacher {training['teacher']}"
+        taught = [] if config.architecture == GATE else ["half of the loss"]
+        taught += ["hints to the inner layers"] if any(one.get("hints") for one in config.recipe) else []
+        stages += f"; {' and '.join(taught)} by the teacher {training['teacher']}"
     return (
         f"Data: {config.data}. Split: {split} ({sides}). {stages}. "
         f"Began from {training['initialised']}; best epoch {training['best_epoch']} by validation; "

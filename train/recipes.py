@@ -34,16 +34,17 @@ def _cpu() -> dict[str, Stages]:
     """Two cores, half an hour to an hour and a half a network.
 
     Half resolution teaches most in a quarter of the time, a short finish at full resolution adds the borders;
-    `--stages 1` leaves the finish out. A small network from scratch learns from many steps and a teacher's
+    `--stages` leaves the finish out. A small network from scratch learns from many steps and a teacher's
     hints (`--teacher weights/unet-lite0`), not from large batches. Tried for Lite0, and no better by
     validation: three quarters of the resolution, upside-down slices, more slices with tumour.
     """
     gate = replace(_GATE, epochs=30)
+    mini = Recipe(epochs=12, batch_size=8, ema=0.995)
     finish = Recipe(epochs=4, size=256, lr=3e-4)
     return {
         "gate": (gate, replace(gate, epochs=4, size=256, lr=4e-4)),
         "unet": (Recipe(lr=1e-3), replace(finish, epochs=2)),
-        "unet-mini": (Recipe(epochs=12, batch_size=8, ema=0.995), finish),
+        "unet-mini": (mini, replace(mini, epochs=7, lr=1e-3), finish),
         "unet-resnext50": (Recipe(lr=1e-3), replace(finish, epochs=2)),
         "unet-lite0": (Recipe(epochs=16, initialise="imagenet"), finish),
     }
