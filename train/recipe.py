@@ -93,6 +93,8 @@ class Changes:
     """Share that the running average of the weights keeps in each step; 0 switches it off."""
     mask_head: float | None = None
     """The gate alone: weight of the loss of its mask head; 0 leaves it out."""
+    hints: float | None = None
+    """With a teacher: weight of what its encoder teaches the inner layers; 0 leaves it out."""
     freeze_batchnorm: bool | None = None
     """Keep BatchNorm's statistics, for fine-tuning on few slices."""
     compile: bool | None = None
