@@ -160,6 +160,25 @@ class TestRun:
             assert rates[0] < 0.1
             assert rates[-1] < 0.01
 
+    @pytest.mark.parametrize("steps", range(1, 15))
+    @pytest.mark.parametrize("warm_up", [0, 0.15, 0.5, 1])
+    def test_turns_the_learning_rate_over_however_few_steps(self, steps, warm_up):
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
+        recipe = replace(
+            RECIPE,
+            lr=1.0,
+            schedule="one_cycle",
+            warm_up=warm_up,
+            epochs=1,
+            slices_per_epoch=8 * steps,
+            batch_size=8,
+        )
+        turning = train.loop._schedule(optimizer, recipe)
+        for _ in range(steps - 1):
+            optimizer.step()
+            turning.step()
+        assert optimizer.param_groups[0]["lr"] < 0.01
+
     def test_repeats_itself_by_its_seed(self, tmp_path):
         same(run(tmp_path / "one")["learner"], run(tmp_path / "two")["learner"])
         other = weights(run(tmp_path / "three", recipe=replace(RECIPE, seed=4)))

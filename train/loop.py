@@ -214,7 +214,8 @@ def _check(architecture: str, recipe: Recipe, accelerator: Accelerator) -> None:
 def _schedule(optimizer: Optimizer, recipe: Recipe) -> LRScheduler:
     steps = recipe.steps * recipe.epochs
     if recipe.schedule == "one_cycle":
-        rise = min(0.5, max(recipe.warm_up, 2 / steps))  # of fewer than two steps it would make nonsense
+        # It divides by the steps of the rise less one, which must not be one; a trial may have two in all.
+        rise = min(0.45, max(recipe.warm_up, 2 / steps))
         return OneCycleLR(optimizer, recipe.lr, total_steps=steps, pct_start=rise)
     if recipe.schedule == "cosine":
         return CosineAnnealingLR(optimizer, steps)
