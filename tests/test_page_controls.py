@@ -110,6 +110,7 @@ def test_an_example_brings_its_ground_truth_and_an_upload_can(page, tmp_path):
 
 def test_all_architectures_side_by_side(page):
     pick(page, "Large lesion")
+    expect(page.locator("#facts dl")).to_be_visible()
     page.get_by_role("button", name="Compare all architectures").click()
     expect(page.locator("#comparison tbody tr")).to_have_count(page.locator("#architecture label").count())
     pick(page, "Healthy")
