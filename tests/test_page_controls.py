@@ -56,6 +56,8 @@ def test_thresholds_act_at_once_on_mask_verdict_and_numbers(page):
 def test_layers_sequences_and_opacity_change_the_picture(page):
     pick(page, "Large lesion")
     expect(page.locator("#facts dl")).to_be_visible()
+    # The example's answer sets the layer too: a click in the moment in which it is applied is undone.
+    page.wait_for_timeout(1500)
     for layer, words in (
         ("Outline", "outlined"),
         ("Heat map", "heat map"),

@@ -50,7 +50,7 @@ def test_training_leaves_weights_config_card_log_and_curves(trained):
     assert not set(config["split"]["train"]) & set(config["split"]["test"])
     assert config["training"]["recipe"] == "cpu"
     log = [json.loads(line) for line in (weights / "unet-mini" / "training.jsonl").read_text().splitlines()]
-    assert [(row["stage"], row["epoch"]) for row in log] == [(1, 1), (2, 1)]
+    assert [(row["stage"], row["epoch"]) for row in log] == [(1, 1), (2, 1), (3, 1)]
     assert all(0 <= row["waiting"] < 1 for row in log)
 
 
