@@ -34,9 +34,9 @@ def _cpu() -> dict[str, Stages]:
     """Two cores, half an hour to an hour and a half a network.
 
     Half resolution teaches most in a quarter of the time, a short finish at full resolution adds the borders;
-    `--stages` leaves the finish out. A small network from scratch learns from many steps and a teacher's
-    hints (`--teacher weights/unet-lite0`), not from large batches. Tried for Lite0, and no better by
-    validation: three quarters of the resolution, upside-down slices, more slices with tumour.
+    `--stages` leaves the finish out. Small batches and a teacher (`--teacher weights/unet-lite0`) took mini
+    further in the same time; which of the two did how much was not measured. Tried for Lite0, and no better
+    by validation: three quarters of the resolution, upside-down slices with more tumour drawn.
     """
     gate = replace(_GATE, epochs=30)
     mini = Recipe(epochs=12, batch_size=8, ema=0.995)
