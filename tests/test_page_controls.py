@@ -56,8 +56,6 @@ def test_thresholds_act_at_once_on_mask_verdict_and_numbers(page):
 def test_layers_sequences_and_opacity_change_the_picture(page):
     pick(page, "Large lesion")
     expect(page.locator("#facts dl")).to_be_visible()
-    # The example's answer sets the layer too: a click in the moment in which it is applied is undone.
-    page.wait_for_timeout(1500)
     for layer, words in (
         ("Outline", "outlined"),
         ("Heat map", "heat map"),
@@ -77,6 +75,16 @@ def test_layers_sequences_and_opacity_change_the_picture(page):
     slide(page, "opacity", 0.9)
     expect_redrawn(page, before)
     expect(page.get_by_text("Ready", exact=True)).to_be_hidden()
+
+
+def test_a_layer_chosen_while_another_example_is_examined_counts(page):
+    pick(page, "Large lesion")
+    expect(page.locator("#facts dl")).to_be_visible()
+    pick(page, "Small lesion")
+    choose(page, "layer", "Outline")
+    expect(page.locator("#caption")).to_contain_text("small", ignore_case=True)
+    expect(page.locator("#outlined img")).to_have_attribute("alt", re.compile("outlined"))
+    expect(page.get_by_label("Outline", exact=True)).to_be_checked()
 
 
 def test_before_and_after_lie_under_one_slider(page):

@@ -81,9 +81,13 @@ def look_controls(thresholds: tuple[float, float], prefix: str = "") -> LookCont
 
 
 def layers(truth: bool, layer: Layer) -> gr.Radio:
-    """The layers on offer: errors only where there is a ground truth to err against."""
-    choices = [*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES
-    return gr.Radio(choices, value="fill" if layer == "errors" and not truth else layer)
+    """The layers on offer: errors only where there is a ground truth to err against.
+
+    The chosen one is left alone where it can be: while the slice was examined a visitor may have chosen another.
+    """
+    if layer == "errors" and not truth:
+        return gr.Radio(LAYER_CHOICES, value="fill")
+    return gr.Radio([*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES)
 
 
 def truth_box(prefix: str, hint: str, **several: Any) -> gr.File:
