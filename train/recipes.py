@@ -44,7 +44,7 @@ def _cpu() -> dict[str, Stages]:
     finish = Recipe(epochs=4, size=256, lr=3e-4)
     return {
         "gate": (gate, replace(gate, epochs=4, size=256, lr=4e-4)),
-        # Nearly four minutes an epoch at 96 pixels, nearly seven at 128: most of its time goes where it is cheap.
+        # About four minutes an epoch at 96 pixels, seven at 128: most epochs are run where they are cheap.
         "unet": (replace(large, epochs=8, size=96), replace(large, epochs=4, lr=5e-4)),
         "unet-mini": (small, replace(small, epochs=7, lr=1e-3), replace(small, epochs=8, lr=1e-3), finish),
         "unet-resnext50": (replace(large, epochs=14), replace(finish, epochs=2)),

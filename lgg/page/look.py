@@ -83,7 +83,7 @@ def look_controls(thresholds: tuple[float, float], prefix: str = "") -> LookCont
 def layers(truth: bool, layer: Layer) -> gr.Radio:
     """The layers on offer: errors only where there is a ground truth to err against.
 
-    The chosen one is left alone where it can be: while the slice was examined a visitor may have chosen another.
+    The chosen one is left alone where it can be: a visitor may have chosen another meanwhile.
     """
     if layer == "errors" and not truth:
         return gr.Radio(LAYER_CHOICES, value="fill")
