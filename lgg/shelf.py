@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lgg.cascade import Cascade
+from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade, best_device
+from lgg.deferred import defer_model
 from lgg.errors import WeightsError
 from lgg.models import GATE, SEGMENTERS, TITLES
 from lgg.source import Address, Source, find_address, load_pin, obtain
@@ -67,9 +68,10 @@ def _load(address: Address) -> Shelf:
 
 
 def load_cascades(folder: Path, source: Source | None = None) -> tuple[dict[str, Cascade], dict[str, str]]:
-    """Load every segmenter that has weights in a folder, with one gate for all.
+    """Every segmenter that has weights in a folder, with one gate for all.
 
-    All at the start: ZeroGPU lends its GPU only to models that were there before the first request.
+    On a GPU all are loaded at the start: ZeroGPU lends its own only to models that were there before the
+    first request. On a CPU only the default is; the others are checked, and read when they are asked for.
 
     Returns:
         architecture → cascade, and architecture → why there is none.
@@ -80,9 +82,12 @@ def load_cascades(folder: Path, source: Source | None = None) -> tuple[dict[str,
         return {}, dict.fromkeys(SEGMENTERS, f"the gate is missing. {error}")
     cascades: dict[str, Cascade] = {}
     reasons = dict.fromkeys(SEGMENTERS, "no weights in this repository yet")
+    device = best_device()
     for name in set(available(folder)) & set(SEGMENTERS):
+        at_once = device.type != "cpu" or name == DEFAULT_ARCHITECTURE
         try:
-            cascades[name] = Cascade(gate, load_model(folder / name), source=source)
+            segmenter = (load_model if at_once else defer_model)(folder / name)
+            cascades[name] = Cascade(gate, segmenter, device, source)
             del reasons[name]
         except WeightsError as error:
             reasons[name] = str(error)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -24,6 +24,7 @@ from lgg.slice import SEQUENCES
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 #: Raised when a config means something that older code would misread.
 FORMAT = 2
+_FOREIGN = WEIGHTS_FILE + " of '{}' is not a safetensors file."
 #: The weights that ship with the repository.
 REPOSITORY_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
@@ -161,9 +162,41 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
     """A network with its weights, in float32 and evaluation mode, and its config.
 
     Raises:
-        WeightsError: as `load_config`; or the weights are missing, truncated, altered, not finite, or do not
-            fit the architecture exactly.
+        WeightsError: as `check_model`; or a value is not finite.
     """
+    config, data = _described(folder)
+    try:
+        tensors = load(data)
+    except SafetensorError:
+        raise WeightsError(_FOREIGN.format(folder.name)) from None
+    model = _fitting(folder.name, config, {name: tuple(value.shape) for name, value in tensors.items()})
+    if not all(value.isfinite().all() for value in tensors.values()):
+        raise WeightsError(f"The weights '{folder.name}' hold values that are not finite.")
+    wanted = model.state_dict()
+    tensors = {name: value.to(wanted[name].dtype) for name, value in tensors.items()}
+    model.load_state_dict(tensors, assign=True)
+    return model.to(device).to(memory_format=torch.channels_last).eval(), config
+
+
+def check_model(folder: Path) -> ModelConfig:
+    """What `load_model` would find before it looks at the values, in little memory and time.
+
+    Raises:
+        WeightsError: as `load_config`; or the weights are missing, truncated, altered, or do not fit the
+            architecture exactly.
+    """
+    config, _ = _described(folder)
+    try:
+        with safe_open(folder / WEIGHTS_FILE, "pt") as stored:
+            shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    except SafetensorError:
+        raise WeightsError(_FOREIGN.format(folder.name)) from None
+    _fitting(folder.name, config, shapes)
+    return config
+
+
+def _described(folder: Path) -> tuple[ModelConfig, bytes]:
+    """A config, and the file that it describes."""
     config = load_config(folder)
     try:
         data = (folder / WEIGHTS_FILE).read_bytes()
@@ -174,21 +207,20 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
             f"{WEIGHTS_FILE} of '{folder.name}' is not the file that {CONFIG_FILE} describes: "
             "truncated, altered, or of another version. Download both again."
         )
-    try:
-        tensors = load(data)
-    except SafetensorError:
-        raise WeightsError(f"{WEIGHTS_FILE} of '{folder.name}' is not a safetensors file.") from None
-    model = build(config.architecture)
-    expected = model.state_dict()
-    if {n: v.shape for n, v in tensors.items()} != {n: v.shape for n, v in expected.items()}:
+    return config, data
+
+
+def _fitting(name: str, config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> nn.Module:
+    """The network that tensors of these shapes fill, without memory of its own: what a fresh one begins with
+    would be made only to be written over."""
+    with torch.device("meta"):
+        model = build(config.architecture)
+    if shapes != {key: tuple(value.shape) for key, value in model.state_dict().items()}:
         raise WeightsError(
-            f"The weights '{folder.name}' do not fit the architecture {config.architecture}: "
+            f"The weights '{name}' do not fit the architecture {config.architecture}: "
             "other names or shapes of tensors."
         )
-    if not all(value.isfinite().all() for value in tensors.values()):
-        raise WeightsError(f"The weights '{folder.name}' hold values that are not finite.")
-    model.load_state_dict(tensors)  # copies into float32
-    return model.to(device).to(memory_format=torch.channels_last).eval(), config
+    return model
 
 
 def available(folder: Path = REPOSITORY_WEIGHTS) -> list[str]:

@@ -18,6 +18,7 @@ from lgg.weights import (
     ModelConfig,
     Thresholds,
     available,
+    check_model,
     load_config,
     load_model,
     save_config,
@@ -75,14 +76,15 @@ def put_tensors(folder, tensors):
     put(folder, (folder / "other.safetensors").read_bytes())
 
 
-def refuse(folder, word):
-    """Loading fails with a message that holds `word` and no path."""
-    with pytest.raises(WeightsError, match=word) as caught:
-        load_model(folder)
-    message = str(caught.value)
-    assert str(folder.parent) not in message
-    assert os.sep not in message
-    assert "\\" not in message
+def refuse(folder, word, ways=(load_model, check_model)):
+    """Loading and checking fail with a message that holds `word` and no path."""
+    for way in ways:
+        with pytest.raises(WeightsError, match=word) as caught:
+            way(folder)
+        message = str(caught.value)
+        assert str(folder.parent) not in message
+        assert os.sep not in message
+        assert "\\" not in message
 
 
 class TestRoundTrip:
@@ -196,7 +198,8 @@ class TestDamagedWeights:
         tensors = model.state_dict()
         tensors["head.weight"][0, 0] = value
         put_tensors(folder, tensors)
-        refuse(folder, "not finite")
+        refuse(folder, "not finite", [load_model])
+        assert check_model(folder) == load_config(folder), "which leaves the values to whoever runs them"
 
 
 class TestDamagedConfig:
