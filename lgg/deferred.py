@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from lgg.errors import WeightsError
@@ -19,22 +20,26 @@ class DeferredModel(nn.Module):
         self._lock = threading.Lock()
         self._network: nn.Module | None = None
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The network's logits.
+    def read(self, device: torch.device) -> nn.Module:
+        """The network itself, on a device; read now if it was not before.
 
         Raises:
             WeightsError: the weights have changed since, or cannot be read any more.
         """
         with self._lock:
             if self._network is None:
-                network, config = load_model(self._folder, inputs.device)
+                network, config = load_model(self._folder, device)
                 if config.sha256 != self._sha256:
                     raise WeightsError(
                         f"The weights '{self._folder.name}' were replaced while the page was running. "
                         "Start it again."
                     )
                 self._network = network
-        logits: Tensor = self._network(inputs)
+            return self._network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The network's logits; raises as `read`."""
+        logits: Tensor = self.read(inputs.device)(inputs)
         return logits
 
 

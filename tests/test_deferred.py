@@ -1,16 +1,20 @@
 """Networks that are read when they are first run: not before, once, and only what was checked."""
 
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
 import lgg.deferred
-from lgg.cascade import DEFAULT_ARCHITECTURE
+from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.deferred import DeferredModel, defer_model
 from lgg.errors import WeightsError
+from lgg.gallery import load_examples
 from lgg.models import GATE
+from lgg.reading import read_slice
 from lgg.shelf import load_cascades
 from lgg.weights import REPOSITORY_WEIGHTS, load_model
 
@@ -46,6 +50,22 @@ def test_it_is_read_once_when_it_is_first_run_and_says_what_the_network_says(fol
     assert read == ["unet-mini"]
     wanted = network(INPUTS)
     assert all(torch.equal(answer, wanted) for answer in answers)
+
+
+def test_reading_does_not_count_as_the_networks_time(folder, monkeypatch):
+    def slowly(folder, device):
+        time.sleep(1)
+        return load_model(folder, device)
+
+    monkeypatch.setattr(lgg.deferred, "load_model", slowly)
+    gate = load_model(REPOSITORY_WEIGHTS / GATE)
+    prediction = Cascade(gate, defer_model(folder), "cpu").predict(
+        read_slice(load_examples()[0].image), always_segment=True
+    )
+    assert prediction.mask.any()
+    direct = Cascade(gate, load_model(folder), "cpu").predict(read_slice(load_examples()[0].image))
+    assert np.array_equal(prediction.mask, direct.mask)
+    assert prediction.milliseconds["segment"] < 1000
 
 
 def test_weights_that_were_replaced_meanwhile_are_not_run_with_the_old_thresholds(folder):
