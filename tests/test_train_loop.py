@@ -20,6 +20,7 @@ from train.curves import draw_curves
 from train.dataset import volume_slices
 from train.index import Volume
 from train.recipe import Recipe
+from train.state import make_schedule
 from train.stop import Stopped
 
 RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, seed=3)
@@ -144,7 +145,7 @@ class TestRun:
     )
     def test_turns_the_learning_rate_as_the_schedule_says(self, schedule, shape):
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
-        turning = train.loop._schedule(optimizer, replace(RECIPE, lr=1.0, schedule=schedule))
+        turning = make_schedule(optimizer, replace(RECIPE, lr=1.0, schedule=schedule))
         rates = [optimizer.param_groups[0]["lr"]]
         for _ in range(6):
             optimizer.step()
@@ -171,7 +172,7 @@ class TestRun:
             slices_per_epoch=8 * steps,
             batch_size=8,
         )
-        turning = train.loop._schedule(optimizer, recipe)
+        turning = make_schedule(optimizer, recipe)
         for _ in range(steps - 1):
             optimizer.step()
             turning.step()

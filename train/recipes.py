@@ -45,7 +45,11 @@ def _cpu() -> dict[str, Stages]:
     return {
         "gate": (gate, replace(gate, epochs=4, size=256, lr=4e-4)),
         # About four minutes an epoch at 96 pixels, seven at 128: most epochs are run where they are cheap.
-        "unet": (replace(large, epochs=8, size=96), replace(large, epochs=2, lr=5e-4)),
+        "unet": (
+            replace(large, epochs=8, size=96),
+            replace(large, epochs=2, lr=5e-4),
+            replace(finish, epochs=2),
+        ),
         "unet-mini": (small, replace(small, epochs=7, lr=1e-3), replace(small, epochs=8, lr=1e-3), finish),
         "unet-resnext50": (replace(large, epochs=12), replace(finish, epochs=2)),
         "unet-lite0": (replace(large, epochs=32, initialise="imagenet"), finish),
