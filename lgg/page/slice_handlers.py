@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +37,40 @@ class Handlers:
         """A new slice: values of `Result`, trouble, the layers on offer."""
         *values, trouble = show(self.desk, current, Wanted(*wanted))
         return *values, trouble, layers(current.truth is not None, Wanted(*wanted).layer)
+
+    def upload(self, path: str, *wanted: Any) -> Values:
+        """A visitor's own slice: what `pick` returns, it as the current slice, and the boxes emptied.
+
+        The drop zone is ready for the next file; no example is what is shown any more.
+        """
+        here = Current(path)
+        *said, trouble, offered = self.pick(here, *wanted)
+        kept = Current() if trouble else here
+        return *said, trouble, offered, kept, None, None, gr.Gallery(selected_index=None), ""
+
+    def example(self, event: gr.SelectData, *wanted: Any) -> Values:
+        """An example: what `pick` returns, it as the current slice, no truth of one's own, its caption."""
+        here = self.current(self.examples[event.index])
+        return *self.pick(here, *wanted), here, None, caption(self.examples[event.index])
+
+    def truth(self, path: str | None, here: Current, *wanted: Any) -> Values:
+        """A ground truth, or None to have none: what `pick` returns, the slice with it, and its box."""
+        mine = replace(here, truth=path)
+        if here.path is None:
+            return *self.pick(mine, *wanted), mine, gr.skip()
+        try:
+            self.desk.truth(path, self.desk.examine(here.path, Wanted(*wanted).architecture))
+        except Exception as error:  # the slice stays; only the mask is refused
+            trouble = report.explain(error)
+            *said, _ = self.redraw(here, *wanted)  # the last of `Result` is where scores would stand
+            return *said, report.error_html(*trouble), trouble, gr.skip(), here, None
+        return *self.pick(mine, *wanted), mine, gr.skip()
+
+    def switch(self, architecture: str, here: Current, *wanted: Any) -> Values:
+        """Another architecture, by its own thresholds: values of `Result`, trouble, the two thresholds."""
+        mask, gate = self.own_thresholds(architecture)
+        chosen = replace(Wanted(*wanted), architecture=architecture, threshold=mask, gate=gate)
+        return *show(self.desk, here, chosen), mask, gate
 
     def redraw(self, current: Current, *wanted: Any) -> Values:
         """The same slice, shown otherwise: values of `Result`."""
@@ -116,3 +151,8 @@ class Handlers:
     def current(self, example: Example) -> Current:
         """An example with its own ground truth."""
         return Current(str(example.image), str(example.mask) if example.mask else None, example.name)
+
+
+def caption(example: Example) -> str:
+    """What an example is, under the gallery."""
+    return f'<p class="hint">{escape(example.caption)}</p>'

@@ -1,8 +1,7 @@
 """The tab for one slice: its events."""
 
 from collections.abc import Callable
-from dataclasses import astuple, replace
-from html import escape
+from dataclasses import astuple
 from typing import Any
 
 import gradio as gr
@@ -15,9 +14,9 @@ from lgg.page.desk import Desk
 from lgg.page.lines import DRAW, MODEL
 from lgg.page.messages import tell
 from lgg.page.slice_extras import connect_extras, extras_row
-from lgg.page.slice_handlers import Handlers, Values
+from lgg.page.slice_handlers import Handlers, Values, caption
 from lgg.page.slice_parts import Choice, Controls, Result, choice_column, result_column
-from lgg.page.slice_show import Current, Wanted, show
+from lgg.page.slice_show import Current
 from lgg.scorecard import architectures_html
 
 
@@ -57,7 +56,7 @@ def build_slice_tab(
             return *values, gr.skip(), "", Current(), *((gr.skip(),) * len(result.all())), None
         here = handlers.current(examples[number])
         *shown_values, failure, values[0] = handlers.pick(here, *values)
-        picked = (gr.Gallery(selected_index=number), _caption(examples[number]), here)
+        picked = (gr.Gallery(selected_index=number), caption(examples[number]), here)
         return *values, *picked, *shown_values, failure
 
     def connect_load(page: gr.Blocks) -> None:
@@ -78,39 +77,9 @@ def _connect(
 ) -> None:
     wanted, outputs = controls.all(), result.all()
     run = {"show_progress_on": [result.said], "trigger_mode": "always_last", **MODEL}
-
-    def on_upload(path: str, *values: Any) -> Values:
-        # The drop zone is emptied for the next file; no example is what is shown any more.
-        here = Current(path)
-        *said, failure, offered = handlers.pick(here, *values)
-        kept = Current() if failure else here
-        return *said, failure, offered, kept, None, None, gr.Gallery(selected_index=None), ""
-
-    def on_example(event: gr.SelectData, *values: Any) -> Values:
-        here = handlers.current(handlers.examples[event.index])
-        return *handlers.pick(here, *values), here, None, _caption(handlers.examples[event.index])
-
-    def on_truth(path: str | None, here: Current, *values: Any) -> Values:
-        mine = replace(here, truth=path)
-        if here.path is None:
-            return *handlers.pick(mine, *values), mine, gr.skip()
-        try:
-            handlers.desk.truth(path, handlers.desk.examine(here.path, Wanted(*values).architecture))
-        except Exception as error:  # the slice stays; only the mask is refused
-            failure = report.explain(error)
-            *said, _ = handlers.redraw(here, *values)  # the last of `Result` is where scores would stand
-            return *said, report.error_html(*failure), failure, gr.skip(), here, None
-        return *handlers.pick(mine, *values), mine, gr.skip()
-
-    def on_switch(name: str, here: Current, *values: Any) -> Values:
-        mask, gate = handlers.own_thresholds(name)
-        chosen = replace(Wanted(*values), architecture=name, threshold=mask, gate=gate)
-        *said, failure = show(handlers.desk, here, chosen)
-        return *said, failure, mask, gate
-
     ran = [
         choice.upload.upload(
-            on_upload,
+            handlers.upload,
             [choice.upload, *wanted],
             [
                 *outputs,
@@ -125,13 +94,13 @@ def _connect(
             **run,
         ),
         choice.gallery.select(
-            on_example,
+            handlers.example,
             wanted,
             [*outputs, trouble, controls.layer, current, choice.truth, choice.caption],
             **run,
         ),
         controls.architecture.input(
-            on_switch,
+            handlers.switch,
             [controls.architecture, current, *wanted],
             [*outputs, trouble, controls.threshold, controls.gate],
             **run,
@@ -141,7 +110,7 @@ def _connect(
         event.then(None, js=scripts.scroll_to("result")).then(tell, trouble, api_visibility="private")
     gr.on(
         [choice.truth.upload, choice.truth.clear],
-        on_truth,
+        handlers.truth,
         [choice.truth, current, *wanted],
         [*outputs, trouble, controls.layer, current, choice.truth],
         **run,
@@ -154,7 +123,3 @@ def _connect(
     gr.on([one.input for one in bases], handlers.redraw, drawn, outputs, **DRAW)
     live: list[Any] = [controls.threshold, controls.gate, controls.opacity]
     gr.on([one.input for one in live], handlers.adjust, drawn, outputs, **DRAW)
-
-
-def _caption(example: Example) -> str:
-    return f'<p class="hint">{escape(example.caption)}</p>'
