@@ -91,20 +91,7 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
         A line that says what was made.
     """
     folders = [job.home / f"stage{number}" for number, _ in enumerate(job.stages, 1)]
-    for folder in folders:
-        if restart and make_accelerator().is_main_process:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif not resume and not restart:
-            refuse_to_overwrite(folder)
-    sides: tuple[Side, ...] = ("train", "validation")
-    empty = [side for side in sides if not job.sides[side]]
-    if empty:
-        raise DataError(
-            f"No patient of the {' and the '.join(empty)} side is in the data. The split of kaggle_3m is "
-            "fixed (train/splits.json): add some. Data of your own needs three patients or more."
-        )
-    if job.architecture != GATE:
-        load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)  # now, not after hours of training
+    _make_ready(job, folders, resume, restart)
     teacher = None if job.teacher is None else load_teacher(job.teacher, job.sides["train"])
     kept: dict[str, Any] = {}
     stages: list[Recipe] = []
@@ -133,14 +120,39 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
             log.info("%s was not better on the validation side: the stage before it is kept.", folder.name)
     if not make_accelerator().is_main_process:
         return ""
-    split: dict[str, Any] = {"protocol": job.protocol}
-    split |= {str(side): _names(keys, job.protocol) for side, keys in job.sides.items()}
-    training = {"recipe": job.recipe, "initialised": began_from, "minutes": round(minutes, 1)}
-    if job.teacher is not None:
-        training["teacher"] = job.teacher.name
     logs = [row | {"stage": number} for number, one in enumerate(folders, 1) for row in read_log(one)]
-    export(kept, stages, split, training, logs, job.target)
+    export(kept, stages, _split(job), _training(job, began_from, minutes), logs, job.target)
     return f"{job.architecture} in {job.target}: {choose(job)}"
+
+
+def _make_ready(job: Job, folders: list[Path], resume: bool, restart: bool) -> None:
+    """Throw the earlier stages away if that was asked for, and refuse what cannot come to an end."""
+    for folder in folders:
+        if restart and make_accelerator().is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif not resume and not restart:
+            refuse_to_overwrite(folder)
+    sides: tuple[Side, ...] = ("train", "validation")
+    empty = [side for side in sides if not job.sides[side]]
+    if empty:
+        raise DataError(
+            f"No patient of the {' and the '.join(empty)} side is in the data. The split of kaggle_3m is "
+            "fixed (train/splits.json): add some. Data of your own needs three patients or more."
+        )
+    if job.architecture != GATE:
+        load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)  # now, not after hours of training
+
+
+def _split(job: Job) -> dict[str, Any]:
+    """For the config: which patients, or how many slices, stood on which side."""
+    sides = {str(side): _names(keys, job.protocol) for side, keys in job.sides.items()}
+    return {"protocol": job.protocol} | sides
+
+
+def _training(job: Job, began_from: str, minutes: float) -> dict[str, Any]:
+    """For the config: how the network began, how long it took, and who taught it."""
+    told = {"recipe": job.recipe, "initialised": began_from, "minutes": round(minutes, 1)}
+    return told if job.teacher is None else told | {"teacher": job.teacher.name}
 
 
 def _better(state: dict[str, Any], kept: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgg.models import BUILDERS, build
@@ -56,52 +57,51 @@ def measure(
     cuda = device.type == "cuda"
     batch_size, steps = batch_size or (32 if cuda else 4), steps or (20 if cuda else 2)
     rate = matmul_rate(device)
-    found = []
-    for name in models or BUILDERS:
-        network = build(name)
-        learner = Learner(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
-        learner = learner.to(device).to(memory_format=torch.channels_last).train()
-        inputs = torch.randn(batch_size, 3, size, size, device=device).contiguous(
-            memory_format=torch.channels_last
-        )
-        masks = (torch.rand(batch_size, 1, size, size, device=device) > 0.9).float()
-        tumour = torch.ones(batch_size, dtype=torch.bool, device=device)
-        optimizer = torch.optim.AdamW(learner.parameters(), fused=cuda)
+    return [
+        _time_step(name, accelerator, size, batch_size, steps, compiled, rate) for name in models or BUILDERS
+    ]
 
-        def step(
-            learner: Learner = learner,
-            optimizer: torch.optim.Optimizer = optimizer,
-            batch: tuple[torch.Tensor, ...] = (inputs, masks, tumour),
-        ) -> None:
-            with accelerator.autocast():
-                loss = learner(*batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
 
-        with FlopCounterMode(display=False) as counter:
-            step()
-        flops = counter.get_total_flops()
-        if compiled:
-            network.compile()
-        kind = "cuda" if cuda else "cpu"
-        seconds = _median_seconds(step, device, steps, WARM_UP[kind])
-        reached = flops / seconds / 1e12
-        found.append(
-            StepSpeed(
-                model=name,
-                hardware=hardware(),
-                size=size,
-                batch_size=batch_size,
-                compiled=compiled,
-                ms_per_step=round(1000 * seconds, 2),
-                slices_per_second=round(batch_size / seconds, 1),
-                teraflops=round(reached, 3),
-                matmul_teraflops=round(rate, 3),
-                share=round(reached / rate, 4),
-            )
-        )
-    return found
+def _time_step(
+    name: str, accelerator: Accelerator, size: int, batch_size: int, steps: int, compiled: bool, rate: float
+) -> StepSpeed:
+    """One network's step beside the matrix product's `rate`, in teraflops."""
+    device = accelerator.device
+    network = build(name)
+    learner = Learner(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
+    learner = learner.to(device).to(memory_format=torch.channels_last).train()
+    inputs = torch.randn(batch_size, 3, size, size, device=device)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    masks = (torch.rand(batch_size, 1, size, size, device=device) > 0.9).float()
+    tumour = torch.ones(batch_size, dtype=torch.bool, device=device)
+    optimizer = torch.optim.AdamW(learner.parameters(), fused=device.type == "cuda")
+
+    def step() -> None:
+        with accelerator.autocast():
+            loss = learner(inputs, masks, tumour)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    flops = counter.get_total_flops()
+    if compiled:
+        network.compile()
+    seconds = _median_seconds(step, device, steps, WARM_UP["cuda" if device.type == "cuda" else "cpu"])
+    reached = flops / seconds / 1e12
+    return StepSpeed(
+        model=name,
+        hardware=hardware(),
+        size=size,
+        batch_size=batch_size,
+        compiled=compiled,
+        ms_per_step=round(1000 * seconds, 2),
+        slices_per_second=round(batch_size / seconds, 1),
+        teraflops=round(reached, 3),
+        matmul_teraflops=round(rate, 3),
+        share=round(reached / rate, 4),
+    )
 
 
 def matmul_rate(device: torch.device) -> float:
