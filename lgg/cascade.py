@@ -183,10 +183,11 @@ class Cascade:
             [gating is None or gate_passes(float(one), self.thresholds, gating) for one in gate]
         )
         probability = np.zeros(pixels.shape[:3], np.float32)
-        if segmented.any() and isinstance(self._segmenter, DeferredModel):
-            self._segmenter.read(self.device)  # of which the time is not the network's
-        ready = time.perf_counter()
+        ready = gated
         if segmented.any():
+            if isinstance(self._segmenter, DeferredModel):
+                self._segmenter.read(self.device)
+                ready = time.perf_counter()  # reading is not the network's time
             chosen = [one for one, wanted in zip(found, segmented, strict=True) if wanted]
             inputs = network_input(pixels[segmented], chosen, self.config.input_size)
             outputs = self._run(self._segmenter, inputs)[:, 0]

@@ -179,7 +179,7 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
 
 
 def check_model(folder: Path) -> ModelConfig:
-    """What `load_model` would find before it looks at the values, in little memory and time.
+    """The config, after all that `load_model` checks but the values; nothing is kept in memory.
 
     Raises:
         WeightsError: as `load_config`; or the weights are missing, truncated, altered, or do not fit the
@@ -211,8 +211,10 @@ def _described(folder: Path) -> tuple[ModelConfig, bytes]:
 
 
 def _fitting(name: str, config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> nn.Module:
-    """The network that tensors of these shapes fill, without memory of its own: what a fresh one begins with
-    would be made only to be written over."""
+    """The network that tensors of these shapes fill, itself without memory.
+
+    What a fresh network begins with would be made only to be written over.
+    """
     with torch.device("meta"):
         model = build(config.architecture)
     if shapes != {key: tuple(value.shape) for key, value in model.state_dict().items()}:

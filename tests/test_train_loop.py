@@ -20,7 +20,6 @@ from train.curves import draw_curves
 from train.dataset import volume_slices
 from train.index import Volume
 from train.recipe import Recipe
-from train.state import make_schedule
 from train.stop import Stopped
 
 RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, seed=3)
@@ -139,44 +138,6 @@ class TestRun:
         rows = []
         run(tmp_path / "run", watch=rows.append)
         assert rows == read_log(tmp_path / "run")
-
-    @pytest.mark.parametrize(
-        ("schedule", "shape"), [("constant", [1, 1, 1]), ("cosine", [1, 0.5, 0]), ("one_cycle", None)]
-    )
-    def test_turns_the_learning_rate_as_the_schedule_says(self, schedule, shape):
-        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
-        turning = make_schedule(optimizer, replace(RECIPE, lr=1.0, schedule=schedule))
-        rates = [optimizer.param_groups[0]["lr"]]
-        for _ in range(6):
-            optimizer.step()
-            if turning.last_epoch < 6 - (schedule == "one_cycle"):
-                turning.step()
-            rates.append(optimizer.param_groups[0]["lr"])
-        if shape:
-            assert [rates[0], rates[3], rates[6]] == pytest.approx(shape)
-        else:
-            assert max(rates) == pytest.approx(1, abs=0.1)
-            assert rates[0] < 0.1
-            assert rates[-1] < 0.01
-
-    @pytest.mark.parametrize("steps", range(1, 15))
-    @pytest.mark.parametrize("warm_up", [0, 0.15, 0.5, 1])
-    def test_turns_the_learning_rate_over_however_few_steps(self, steps, warm_up):
-        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
-        recipe = replace(
-            RECIPE,
-            lr=1.0,
-            schedule="one_cycle",
-            warm_up=warm_up,
-            epochs=1,
-            slices_per_epoch=8 * steps,
-            batch_size=8,
-        )
-        turning = make_schedule(optimizer, recipe)
-        for _ in range(steps - 1):
-            optimizer.step()
-            turning.step()
-        assert optimizer.param_groups[0]["lr"] < 0.01
 
     def test_repeats_itself_by_its_seed(self, tmp_path):
         same(run(tmp_path / "one")["learner"], run(tmp_path / "two")["learner"])

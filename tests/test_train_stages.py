@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lgg.errors import LggError
 from lgg.models import GATE, build
 from lgg.weights import load_config, load_model
 from tests.tiny_data import write_folder
@@ -42,3 +43,20 @@ def test_the_better_stage_is_kept(scores, kept, tmp_path, monkeypatch):
     assert len(config.recipe) == kept
     assert load_config(folder).training["minutes"] == 2, "what was tried in vain took its time too"
     assert begun == [None, 1.0]
+
+
+@pytest.mark.parametrize("missing", ["side", "gate", "teacher"])
+def test_a_restart_that_is_refused_throws_nothing_away(missing, tmp_path, monkeypatch):
+    patients = index_folder(write_folder(tmp_path / "data", 3))
+    sides = sides_of(patients, "patient") | ({"validation": []} if missing == "side" else {})
+    if missing == "gate":
+        monkeypatch.setattr(jobs, "REPOSITORY_WEIGHTS", tmp_path / "nowhere")
+    teacher = tmp_path / "nobody" if missing == "teacher" else None
+    run = tmp_path / "run"
+    earlier = run / "stage1" / "checkpoint.pt"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"hours of work")
+    job = Job("unet-mini", "cpu", Changes(size=32), patients, sides, "patient", run, teacher=teacher)
+    with pytest.raises(LggError):
+        run_job(job, restart=True)
+    assert earlier.read_bytes() == b"hours of work"

@@ -91,8 +91,14 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
         A line that says what was made.
     """
     folders = [job.home / f"stage{number}" for number, _ in enumerate(job.stages, 1)]
-    _make_ready(job, folders, resume, restart)
+    _check(job)
     teacher = None if job.teacher is None else load_teacher(job.teacher, job.sides["train"])
+    # Last of all: what is refused must not have thrown anything away.
+    for folder in folders:
+        if restart and make_accelerator().is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif not resume and not restart:
+            refuse_to_overwrite(folder)
     kept: dict[str, Any] = {}
     stages: list[Recipe] = []
     began_from, minutes = "", 0.0
@@ -125,13 +131,8 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
     return f"{job.architecture} in {job.target}: {choose(job)}"
 
 
-def _make_ready(job: Job, folders: list[Path], resume: bool, restart: bool) -> None:
-    """Throw the earlier stages away if that was asked for, and refuse what cannot come to an end."""
-    for folder in folders:
-        if restart and make_accelerator().is_main_process:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif not resume and not restart:
-            refuse_to_overwrite(folder)
+def _check(job: Job) -> None:
+    """Refuse now what would fail after hours of training."""
     sides: tuple[Side, ...] = ("train", "validation")
     empty = [side for side in sides if not job.sides[side]]
     if empty:
@@ -140,7 +141,7 @@ def _make_ready(job: Job, folders: list[Path], resume: bool, restart: bool) -> N
             "fixed (train/splits.json): add some. Data of your own needs three patients or more."
         )
     if job.architecture != GATE:
-        load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)  # now, not after hours of training
+        load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)
 
 
 def _split(job: Job) -> dict[str, Any]:

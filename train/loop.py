@@ -73,7 +73,7 @@ def train(
             found = validate(
                 state.judged, architecture, validation, recipe.loss, state.pos_weight, accelerator
             )
-            _finish(state, epoch, learned | {f"val_{name}": one for name, one in found.items()}, watch)
+            _finish(state, epoch, learned, found, watch)
             accelerator.wait_for_everyone()
             # After the last epoch too: another stage may follow, and a resume finds this one done.
             if _any_asked(stop, accelerator):
@@ -124,16 +124,20 @@ def _learn(state: TrainingState, epoch: int, learning: Feed, stop: StopRequest) 
     return {"train_loss": float(total) / recipe.steps, "waiting": round(waiting, 3)}
 
 
-def _finish(state: TrainingState, epoch: int, found: dict[str, float], watch: Watch | None) -> None:
-    """Judge a finished epoch by what was found, and write down everything."""
+def _finish(
+    state: TrainingState,
+    epoch: int,
+    learned: dict[str, float],
+    found: dict[str, float],
+    watch: Watch | None,
+) -> None:
+    """Judge a finished epoch by what validation found, and write down everything."""
     recipe, seconds = state.recipe, state.seconds
-    state.keep_if_best(
-        epoch, -found["val_loss"] if recipe.best_by == "loss" else found[f"val_{recipe.best_by}"]
-    )
+    state.keep_if_best(epoch, -found["loss"] if recipe.best_by == "loss" else found[recipe.best_by])
     state.progress |= {"epoch": epoch, "step": 0, "total": 0.0}
     if state.accelerator.is_main_process:
-        row: dict[str, Any] = {"epoch": epoch, "seconds": round(seconds, 1)}
-        row |= {name: round(one, 5) if name.startswith("val_") else one for name, one in found.items()}
+        row: dict[str, Any] = {"epoch": epoch, "seconds": round(seconds, 1)} | learned
+        row |= {f"val_{name}": round(one, 5) for name, one in found.items()}
         append_log(state.run, row)  # before the checkpoint: a resume repeats, and replaces, what has none yet
         _save(state)
         draw_curves(state.run)

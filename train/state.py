@@ -103,7 +103,7 @@ class TrainingState:
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything, as `resume` takes it."""
-        parts = {"learner": on_cpu(self._learner), "average": on_cpu(self._average)}
+        parts = {"learner": _on_cpu(self._learner), "average": _on_cpu(self._average)}
         parts |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
         return self.progress | parts | {"seconds": self.progress["seconds"] + self.seconds}
 
@@ -129,7 +129,7 @@ class TrainingState:
         A side of one class alone has no AUROC (NaN): then the latest epoch is as good as any.
         """
         if math.isnan(score) or score > self.progress["best_score"]:
-            self.progress |= {"best": on_cpu(self.judged), "best_epoch": epoch}
+            self.progress |= {"best": _on_cpu(self.judged), "best_epoch": epoch}
             self.progress["best_score"] = -math.inf if math.isnan(score) else score
 
 
@@ -145,7 +145,7 @@ def make_schedule(optimizer: Optimizer, recipe: Recipe) -> LRScheduler:
     return ConstantLR(optimizer, 1.0)
 
 
-def on_cpu(model: nn.Module) -> dict[str, Tensor]:
+def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
     """A copy of a network's weights on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
