@@ -19,6 +19,7 @@ from lgg.page.extra import EXTRA, extra_map
 from lgg.page.look import Settings
 from lgg.page.series_events import SeriesEvents
 from lgg.page.series_run import Order, SeriesDesk, assigned
+from lgg.page.stops import Stops
 from lgg.preprocess import measure
 
 COUNT = 2 * BATCH + 3
@@ -126,6 +127,33 @@ def test_a_failure_clears_the_last_result_and_says_why(desk, tmp_path):
     assert "not an image" in said["said"]
     assert str(tmp_path) not in said["said"]
     assert said["stop"].visible is False
+
+
+def test_a_visitor_who_stops_gets_no_more_than_that_and_nothing_is_kept(desk, uploads):
+    stops = Stops()
+    with stops.running("this one") as stopped:
+        steps = SeriesEvents(desk).start(uploads, "unet", False, [], SETTINGS, stopped)
+        said = [next(steps)["said"]]
+        stops.ask("another")
+        said.append(next(steps)["said"])
+        stops.ask("this one")
+        *rest, last = steps
+    assert all("progress" in words for words in said)
+    assert rest == []
+    assert "Cancelled" in last["said"]
+    assert (last["start"].interactive, last["stop"].visible) == (True, False)
+    assert last["order"] is None
+
+
+def test_what_was_stopped_can_begin_again():
+    stops = Stops()
+    stops.ask("visitor")
+    with stops.running("visitor") as first:
+        assert not first(), "what was asked before it ran does not count"
+        stops.ask("visitor")
+        assert first()
+    with stops.running("visitor") as second:
+        assert not second()
 
 
 def test_sequences_are_asked_for_and_then_used(desk, tmp_path):

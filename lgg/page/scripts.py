@@ -27,3 +27,8 @@ COPY_LINK = """async (query) => {
 }"""
 #: Once a file is ready: download it.
 CLICK_DOWNLOAD = """() => document.querySelector("#download-ready")?.click()"""
+#: Seen at once; the examination itself says when it has stopped, which may be a batch of slices later.
+CANCELLING = """() => {
+    const words = document.querySelector("#series-said .progress p");
+    if (words) words.textContent = "Cancelling …";
+}"""

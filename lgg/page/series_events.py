@@ -6,7 +6,7 @@ result and says why where the result would stand.
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class SeriesEvents:
         asked: bool,
         roles: Sequence[str | None],
         settings: Settings,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[Updates]:
         """Examine a series, telling after each batch how far it is.
 
@@ -59,6 +60,7 @@ class SeriesEvents:
             files: the uploads.
             asked: whether the visitor was asked which volume is which sequence.
             roles: the volumes chosen for `ROLES`.
+            stopped: whether the visitor wants no more of it; asked after each batch.
         """
         # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
         # loses some, but not the last.
@@ -66,6 +68,9 @@ class SeriesEvents:
         try:
             order = Order(tuple(files or ()), architecture, assigned(roles) if asked else ())
             for progress in self.desk.examine(order):
+                if stopped():
+                    yield STOPPED
+                    return
                 if progress.result is None:
                     now = series_report.progress_html(progress.done, progress.slices, progress.seconds)
                     yield {**CLEARED, **RUNNING, "said": now}

@@ -12,10 +12,9 @@ from lgg.chart import FOLLOW, ON_LOAD
 from lgg.page.lines import DRAW, SERIES
 from lgg.page.look import LookControls, Settings, look_controls, truth_box
 from lgg.page.lookup import own_thresholds
-from lgg.page.scripts import scroll_to
+from lgg.page.scripts import CANCELLING, scroll_to
 from lgg.page.series_events import (
     OTHER_FILES,
-    STOPPED,
     TURNING,
     WAITING,
     SeriesEvents,
@@ -23,6 +22,7 @@ from lgg.page.series_events import (
     failed,
 )
 from lgg.page.series_run import ROLES, Order, SeriesDesk
+from lgg.page.stops import Stops
 from lgg.slice import SEQUENCES
 
 HINT = """<p class="hint">All slices of one patient: TIFF, PNG or JPEG files in the order of their names, a
@@ -128,12 +128,18 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     def named(updates: Updates) -> dict[Any, Any]:
         return {parts[name]: value for name, value in updates.items()}
 
+    stops = Stops()
+
     def on_start(
-        files: list[str] | None, architecture: str, asked: bool, *rest: Any
+        request: gr.Request, files: list[str] | None, architecture: str, asked: bool, *rest: Any
     ) -> Iterator[dict[Any, Any]]:
         roles, settings = [str(role or "") for role in rest[:3]], Settings(*rest[3:])
-        for updates in events.start(files, architecture, asked, roles, settings):
-            yield named(updates)
+        with stops.running(str(request.session_hash)) as stopped:
+            for updates in events.start(files, architecture, asked, roles, settings, stopped):
+                yield named(updates)
+
+    def on_stop(request: gr.Request) -> None:
+        stops.ask(str(request.session_hash))
 
     def one(handler: Callable[[float, Order, Settings], Updates]) -> Callable[..., dict[Any, Any]]:
         def answer(number: float, order: Order, *rest: Any) -> dict[Any, Any]:
@@ -163,7 +169,7 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     parts["files"].change(lambda: named(OTHER_FILES), None, outputs, **quiet)
     roles = [parts[role] for role in ROLES]
-    run = parts["start"].click(
+    parts["start"].click(
         on_start,
         [parts["files"], parts["architecture"], parts["asked"], *roles, *look],
         outputs,
@@ -171,7 +177,8 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
         show_progress_on=[parts["said"]],
         **SERIES,
     )
-    parts["stop"].click(lambda: named(STOPPED), None, outputs, cancels=[run], queue=False, **quiet)
+    # It changes nothing itself: all that is said of an examination comes from one event, in order.
+    parts["stop"].click(on_stop, None, None, js=CANCELLING, queue=False, **quiet)
     parts["slider"].input(one(events.slice), place, outputs, js=FOLLOW, **DRAW)
     parts["chart"].select(on_pick, place[1:], outputs, **DRAW)
     shown = [parts[name].input for name in ("layer", "channel", "opacity")]
