@@ -49,7 +49,8 @@ def test_training_leaves_weights_config_card_log_and_curves(trained):
     config = json.loads((weights / "unet-mini" / "config.json").read_text())
     assert config["split"]["protocol"] == "patient"
     assert not set(config["split"]["train"]) & set(config["split"]["test"])
-    assert config["training"]["recipe"] == "cpu"
+    changed = "epochs 1, slices per epoch 16, batch size 8, size 32"
+    assert config["training"]["recipe"] == f"cpu ({changed})", "it does not pass for the recipe itself"
     log = [json.loads(line) for line in (weights / "unet-mini" / "training.jsonl").read_text().splitlines()]
     assert [(row["stage"], row["epoch"]) for row in log] == [
         (number, 1) for number, _ in enumerate(RECIPES["cpu"]["unet-mini"], 1)

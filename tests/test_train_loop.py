@@ -237,6 +237,8 @@ class TestResume:
     def test_a_criterion_that_validation_does_not_measure_is_refused_before_training(self, tmp_path):
         with pytest.raises(DataError, match="best-by"):
             run(tmp_path / "run", recipe=replace(RECIPE, best_by="auroc"))
+        with pytest.raises(DataError, match="best-by"):
+            run(tmp_path / "run", "gate", replace(RECIPE, loss="bce", best_by="slice_tumour"))
         assert not (tmp_path / "run").exists()
 
     def test_a_checkpoint_needs_no_pickled_code(self, tmp_path):

@@ -71,6 +71,10 @@ class TestRecipes:
         assert Changes(augment=False).apply(recipe) == replace(recipe, augmentation=PLAIN)
         assert Changes(augment=True).apply(recipe).augmentation == Augmentation()
 
+    def test_changes_say_what_they_change(self):
+        assert str(Changes()) == ""
+        assert str(Changes(epochs=3, batch_size=8, ema=0)) == "epochs 3, batch size 8, ema 0"
+
     def test_an_epoch_has_whole_batches_and_at_least_one(self):
         assert Recipe(slices_per_epoch=30, batch_size=8).steps == 3
         assert Recipe(slices_per_epoch=4, batch_size=8).steps == 1

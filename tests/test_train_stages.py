@@ -1,6 +1,6 @@
 """Of a recipe's stages, the one that was best on the validation side is what ships."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,17 @@ def test_the_better_stage_is_kept(scores, kept, tmp_path, monkeypatch):
     assert len(config.recipe) == kept
     assert load_config(folder).training["minutes"] == 2, "what was tried in vain took its time too"
     assert begun == [None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "recipe", "best_by"),
+    [("unet-mini", "cpu", "slice_tumour"), ("gate", "cpu", "auroc"), ("unet-mini", "reference", "loss")],
+)
+def test_single_slices_are_no_volume_to_choose_an_epoch_by(architecture, recipe, best_by, tmp_path):
+    job = Job(architecture, recipe, Changes(), {}, {}, "slice", tmp_path)
+    assert {stage.best_by for stage in job.stages} == {best_by}
+    own = replace(job, changes=Changes(best_by="loss"))
+    assert {stage.best_by for stage in own.stages} == {"loss"}
 
 
 @pytest.mark.parametrize("missing", ["side", "gate", "teacher"])

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,13 @@ class Job:
     @property
     def stages(self) -> list[Recipe]:
         """The recipe's stages, changed as asked."""
-        return [
-            self.changes.apply(one) for one in RECIPES[self.recipe][self.architecture][: self.stage_limit]
-        ]
+        named = RECIPES[self.recipe][self.architecture][: self.stage_limit]
+        if self.protocol == "slice":
+            # Of a patient two or three slices are on a side, often empty ones: no volume to choose by.
+            named = tuple(
+                replace(one, best_by="slice_tumour") if one.best_by == "dice" else one for one in named
+            )
+        return [self.changes.apply(one) for one in named]
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -152,7 +156,9 @@ def _split(job: Job) -> dict[str, Any]:
 
 def _training(job: Job, began_from: str, minutes: float) -> dict[str, Any]:
     """For the config: how the network began, how long it took, and who taught it."""
-    told = {"recipe": job.recipe, "initialised": began_from, "minutes": round(minutes, 1)}
+    # Results are listed by it, and a shorter or coarser run must not pass for the recipe's own.
+    name = f"{job.recipe} ({job.changes})" if str(job.changes) else job.recipe
+    told = {"recipe": name, "initialised": began_from, "minutes": round(minutes, 1)}
     return told if job.teacher is None else told | {"teacher": job.teacher.name}
 
 

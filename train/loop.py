@@ -153,9 +153,11 @@ def _save(state: TrainingState) -> None:
 
 
 def _check(architecture: str, recipe: Recipe, accelerator: Accelerator) -> None:
-    wrong = "dice" if architecture == GATE else "auroc"
-    if recipe.best_by == wrong:
-        raise DataError(f"--best-by {wrong} does not fit {architecture}: its validation does not measure it.")
+    wrong = ("dice", "slice_tumour") if architecture == GATE else ("auroc",)
+    if recipe.best_by in wrong:
+        raise DataError(
+            f"--best-by {recipe.best_by} does not fit {architecture}: its validation does not measure it."
+        )
     if architecture == GATE and recipe.loss != "bce":
         raise DataError(f"--loss {recipe.loss} does not fit the gate, which outlines nothing: use bce.")
     if recipe.batch_size % accelerator.num_processes:

@@ -7,7 +7,7 @@ from train.augment import PLAIN, Augmentation
 from train.losses import LossName
 
 Start = Literal["imagenet", "scratch"]
-Criterion = Literal["dice", "auroc", "loss"]
+Criterion = Literal["dice", "slice_tumour", "auroc", "loss"]
 Schedule = Literal["one_cycle", "cosine", "constant"]
 
 
@@ -38,7 +38,7 @@ class Recipe:
     initialise: Start = "scratch"
     """Start of the encoder; `imagenet` falls back to scratch where there are no such weights, and says so."""
     best_by: Criterion = "dice"
-    """What the best epoch is best at, on the validation side."""
+    """What the best epoch is best at, on the validation side: `dice` is the mean of its volumes."""
     ema: float = 0.99
     """Share that a running average of the weights keeps in each step, which is then what counts; 0: none."""
     mask_head: float = 0
@@ -103,6 +103,11 @@ class Changes:
     """False shows every slice as it is, by its volume's statistics."""
     seed: int | None = None
     """Seed of everything random."""
+
+    def __str__(self) -> str:
+        """`epochs 12, size 128`; empty where nothing is changed."""
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in given.items() if v is not None)
 
     def apply(self, recipe: Recipe) -> Recipe:
         """The recipe with what was given instead of its own."""
