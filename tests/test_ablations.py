@@ -25,7 +25,7 @@ def test_a_variant_changes_one_thing(name):
         before = RECIPES[recipe][variant.architecture][0]
         after = variant.change(before)
         changed = [key for key in vars(before) if getattr(before, key) != getattr(after, key)]
-        assert len(changed) == 1
+        assert len(changed) + variant.taught == 1
     assert variant.against in VARIANTS
     assert VARIANTS[str(variant.against)].architecture == variant.architecture
 
@@ -66,5 +66,7 @@ def test_the_command_trains_judges_and_repeats_nothing(tmp_path, monkeypatch, ca
     assert "no-ema, seed 0: volume mean" in capsys.readouterr().out
     ablate(data, record=record, **arguments)
     assert capsys.readouterr().out == ""
+    with pytest.raises(DataError, match="'unet-lite0' was not trained on this run's training side alone"):
+        ablate(data, ("teacher",), recipe="cpu", record=record)
     with pytest.raises(DataError, match="No such change: no-thing"):
         ablate(data, ("no-thing",), record=record)

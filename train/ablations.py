@@ -22,7 +22,7 @@ from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 from train.augment import PLAIN
 from train.checkpoint import CHECKPOINT
 from train.index import Volume, load_volume
-from train.job import Patients, load_keys
+from train.job import Patients, load_keys, load_teacher
 from train.loop import train
 from train.recipe import Recipe
 from train.recipes import RECIPES, RecipeName
@@ -33,16 +33,23 @@ ABLATIONS = REPOSITORY_WEIGHTS / "ablations.json"
 #: What a run is judged in; `flair` shows what sequence dropout is for, `slice` what mixed statistics are for.
 MODES: tuple[Mode, ...] = ("volume", "slice", "flair")
 BASE = "recipe"
+TEACHER = REPOSITORY_WEIGHTS / "unet-lite0"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A change to the recipe, and what to call it. `against`: the variant to compare it with, if any."""
+    """A change to the recipe, and what to call it.
+
+    Attributes:
+        against: the variant to compare it with, if any.
+        taught: by the U-Net Lite0 that ships, beside the masks.
+    """
 
     words: str
     change: Callable[[Recipe], Recipe] = lambda recipe: recipe
     architecture: str = "unet-mini"
     against: str | None = BASE
+    taught: bool = False
 
 
 def _bent(**changes: float) -> Callable[[Recipe], Recipe]:
@@ -63,6 +70,11 @@ VARIANTS: dict[str, Variant] = {
         "full resolution where the recipe has half, half where it has full",
         lambda one: replace(one, size=256 if one.size < 256 else 128),
     ),
+    "large-batches": Variant(
+        "batches of twice as many slices, half the steps",
+        lambda one: replace(one, batch_size=2 * one.batch_size),
+    ),
+    "teacher": Variant("U-Net Lite0 as a teacher", taught=True),
     "lite0": Variant("U-Net Lite0, ImageNet encoder", architecture="unet-lite0", against=None),
     "lite0-scratch": Variant(
         "U-Net Lite0 from scratch", lambda one: replace(one, initialise="scratch"), "unet-lite0", "lite0"
@@ -123,7 +135,14 @@ def run_variant(
     )
     folder = home / f"{name}-{recipe}-{seed}"
     learn, validate = (load_keys(patients, sides[side], one.size) for side in ("train", "validation"))
-    state = train(variant.architecture, one, (learn, validate), folder, resume=(folder / CHECKPOINT).exists())
+    state = train(
+        variant.architecture,
+        one,
+        (learn, validate),
+        folder,
+        resume=(folder / CHECKPOINT).exists(),
+        teacher=load_teacher(TEACHER, sides["train"]) if variant.taught else None,
+    )
     volumes = [load_volume(patients[patient]) for patient in sorted(sides["validation"])]
     volume, tumour = _judge(variant.architecture, one.size, state["best"], volumes)
     minutes = round(state["seconds"] / 60, 1)
