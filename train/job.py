@@ -1,5 +1,6 @@
 """One job from data to weights: stage after stage of a recipe, then export, thresholds and card."""
 
+import hashlib
 import logging
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -150,8 +151,10 @@ def _check(job: Job) -> None:
 
 def _split(job: Job) -> dict[str, Any]:
     """For the config: which patients, or how many slices, stood on which side."""
-    sides = {str(side): _names(keys, job.protocol) for side, keys in job.sides.items()}
-    return {"protocol": job.protocol} | sides
+    if job.protocol == "slice":  # thousands of slices: how many, and by what to know those learned from again
+        counts = {str(side): len(keys) for side, keys in job.sides.items()}
+        return {"protocol": job.protocol, **counts, "learned_from": _digest(job.sides["train"])}
+    return {"protocol": job.protocol} | {str(side): keys for side, keys in job.sides.items()}
 
 
 def _training(job: Job, began_from: str, minutes: float) -> dict[str, Any]:
@@ -197,7 +200,8 @@ def load_teacher(folder: Path, keys: list[str]) -> nn.Module:
     if config.architecture == GATE:
         raise DataError("A gate outlines nothing: give a segmenter's folder as --teacher.")
     seen = config.split.get("train")
-    if not isinstance(seen, list) or not set(seen) <= set(keys):
+    within = isinstance(seen, list) and set(seen) <= set(keys)
+    if not within and config.split.get("learned_from") != _digest(keys):
         raise DataError(
             f"The teacher '{folder.name}' was not trained on this run's training side alone: what it has "
             "seen of the others would leak. Train it on the same split first."
@@ -233,6 +237,5 @@ def default_home(architecture: str, protocol: Protocol, name: str = "") -> Path:
     return runs_folder() / (name or (architecture if protocol == "patient" else f"{architecture}-{protocol}"))
 
 
-def _names(keys: list[str], protocol: Protocol) -> list[str] | int:
-    """Patients by name; thousands of slices by their number."""
-    return keys if protocol == "patient" else len(keys)
+def _digest(keys: list[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
