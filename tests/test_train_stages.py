@@ -8,11 +8,11 @@ import torch
 
 from lgg.errors import DataError, LggError
 from lgg.models import GATE, build
-from lgg.weights import load_config, load_model
+from lgg.weights import ModelConfig, load_config, load_model
 from tests.tiny_data import write_folder
 from train import job as jobs
 from train.index import index_folder
-from train.job import Job, load_teacher, run_job, sides_of
+from train.job import Job, load_teacher, run_job, sides_of, validated_on
 from train.recipe import Changes
 
 
@@ -95,3 +95,17 @@ def test_a_teacher_of_the_slice_split_teaches_the_same_slices_only(tmp_path, mon
     for others in (keys[1:25], ["TCGA_CS_1"]):
         with pytest.raises(DataError, match="would leak"):
             load_teacher(folder, others)
+
+
+def test_thresholds_are_chosen_again_on_what_the_model_was_validated_on(tmp_path):
+    patients = index_folder(write_folder(tmp_path / "data", 4))
+    name, *_ = patients
+    by_fold = ModelConfig("unet-mini", 32, split={"protocol": "fold", "validation": [name, "somebody else"]})
+    assert validated_on(by_fold, patients) == [name]
+    by_slice = validated_on(
+        ModelConfig("unet-mini", 32, split={"protocol": "slice", "validation": 3}), patients
+    )
+    assert by_slice == sides_of(patients, "slice")["validation"]
+    assert all(key.rpartition("_")[0] in patients for key in by_slice)
+    with pytest.raises(DataError, match="trained from"):
+        validated_on(ModelConfig("unet-mini", 32, split={"validation": ["somebody else"]}), patients)

@@ -11,7 +11,7 @@ from torch import nn
 
 from lgg.errors import DataError
 from lgg.models import GATE
-from lgg.weights import REPOSITORY_WEIGHTS, load_config, load_model
+from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, load_config, load_model
 from train.accelerator import make_accelerator
 from train.checkpoint import CHECKPOINT, read_log, refuse_to_overwrite, runs_folder
 from train.dataset import Slices, load_slices
@@ -186,6 +186,24 @@ def tumour_volumes(patients: Patients) -> dict[str, int]:
     known = {name for names in fixed()["patient"].values() for name in names}
     strangers = {name: slices for name, slices in patients.items() if name not in known}
     return {name: int(load_volume(slices).masks.sum()) for name, slices in strangers.items()}
+
+
+def validated_on(config: ModelConfig, patients: Patients) -> list[str]:
+    """The keys of a trained model's own validation side, patients or slices.
+
+    Raises:
+        DataError: none of them is in the data.
+    """
+    if config.split.get("protocol") == "slice":
+        return sides_of(patients, "slice")["validation"]
+    listed = config.split.get("validation")
+    keys = listed if isinstance(listed, list) else sides_of(patients, "patient")["validation"]
+    if found := [name for name in keys if name in patients]:
+        return found
+    raise DataError(
+        f"No patient on whom {config.architecture} was validated is in the data: give the folder that it was "
+        "trained from."
+    )
 
 
 def load_teacher(folder: Path, keys: list[str]) -> nn.Module:

@@ -9,14 +9,14 @@ from tyro.conf import OmitArgPrefixes
 
 from lgg.errors import DataError
 from lgg.models import GATE
-from lgg.weights import REPOSITORY_WEIGHTS, available
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
 from train.ablations import ABLATIONS, VARIANTS, load_runs, run_variant, save_run
 from train.accelerator import make_accelerator
 from train.checkpoint import runs_folder
 from train.feed import Memory
 from train.folds import fold_done, judge_folds, train_fold
 from train.index import index_folder
-from train.job import Job, choose_on, default_home, run_job, sides_of, tumour_volumes
+from train.job import Job, choose_on, default_home, run_job, sides_of, tumour_volumes, validated_on
 from train.measure import Model, Segmenter, announce, take_in, write_out
 from train.recipe import Changes
 from train.recipes import RecipeName
@@ -106,7 +106,7 @@ def thresholds(
     models: tuple[Model, ...] = (),
     weights: Path = REPOSITORY_WEIGHTS,
 ) -> None:
-    """Choose thresholds again, on the validation patients, and write them into config.json.
+    """Choose thresholds again, on what each model was validated on, and write them into config.json.
 
     Args:
         data: Folder of the data set.
@@ -114,9 +114,9 @@ def thresholds(
         weights: Folder of weights.
     """
     patients = index_folder(data)
-    validation = sides_of(patients, "patient")["validation"]
     for name in models or available(weights):
-        print(f"{name}: {choose_on(name, patients, validation, weights, weights)}")
+        keys = validated_on(load_config(weights / name), patients)
+        print(f"{name}: {choose_on(name, patients, keys, weights, weights)}")
 
 
 def folds(
