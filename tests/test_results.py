@@ -22,6 +22,7 @@ from train.tables import (
     mode_table,
     patient_table,
     published_table,
+    threshold_table,
 )
 
 
@@ -108,6 +109,13 @@ class TestTables:
         rows = [row(name, cascade=gate) for name in SEGMENTER for gate in ("hard", "soft")]
         text = mode_table(Results(rows), "unet-mini", "patient")
         assert [line.split("|")[2].strip() for line in text.splitlines()[2:]] == ["hard gate", "soft gate"]
+
+    def test_the_masks_threshold_is_compared_with_a_half_and_with_the_best(self):
+        low = replace(RESULTS, pixels=[replace(PIXELS, threshold=0.25)])
+        # Above 0.25 lie 2050 pixels of tumour and 2500 others, above 0.5 2000 and 250, of 2100 in all.
+        expected = "| U-Net mini | 0.25 | 0.920 | 0.617 | 0.920 (threshold 0.5) |"
+        assert threshold_table(low, "patient").splitlines()[2] == expected
+        assert threshold_table(low, "slice") == ""
 
     def test_the_worst_patient_stands_on_top(self):
         lines = patient_table(RESULTS, "patient").splitlines()[2:]

@@ -134,14 +134,13 @@ def _threshold(figure: "Figure", results: Results, protocol: Protocol) -> bool:
         return False
     curve, dice = figure.subplots(1, 2)
     for one in counts:
-        tp = np.cumsum(one.tumour[::-1])[::-1]
-        fp = np.cumsum(one.other[::-1])[::-1]
+        tp, fp = one.above()
         found = tp + fp > 0
         precision, recall = tp[found] / (tp + fp)[found], tp[found] / tp[0]
         thresholds = np.arange(len(tp))[found] / len(tp)
         style = {"color": COLOURS[one.model], "linestyle": STYLES[one.model]}
         curve.plot(recall, precision, label=TITLES[one.model], **style)
-        values = 2 * tp[found] / (tp[found] + fp[found] + tp[0])
+        values = one.dice()[found]
         dice.plot(thresholds, values, label=TITLES[one.model], **style)
         chosen = int(np.argmin(abs(thresholds - one.threshold)))
         curve.plot([recall[chosen]], [precision[chosen]], "o", color=COLOURS[one.model])

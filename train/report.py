@@ -30,6 +30,7 @@ from train.tables import (
     networks,
     patient_table,
     published_table,
+    threshold_table,
     title,
 )
 
@@ -157,6 +158,8 @@ def results_page(
             modes = mode_table(results, model, protocol, recipe)
             if modes.count("\n") > 1:
                 parts += [f"### {title(model, recipe, results, protocol)} in every mode", modes]
+        if masks := threshold_table(results, protocol):
+            parts += ["### What the mask's threshold is worth", masks]
         if protocol == "slice":  # of some slices of a patient there is no volume
             continue
         if any(one.protocol == protocol for one in results.patients):

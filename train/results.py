@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lgg.errors import DataError
 from lgg.files import write_text
@@ -66,6 +67,16 @@ class PixelCounts:
     threshold: float
     other: list[int]
     tumour: list[int]
+
+    def above(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(BINS,) int64 each: how many with and without tumour lie above each threshold, i / BINS."""
+        return np.cumsum(self.tumour[::-1])[::-1], np.cumsum(self.other[::-1])[::-1]
+
+    def dice(self) -> NDArray[np.float64]:
+        """(BINS,) Dice over all pixels at each threshold, i / BINS."""
+        true, false = self.above()
+        values: NDArray[np.float64] = 2 * true / np.maximum(true + false + true[0], 1)
+        return values
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,21 @@ def mode_table(results: Results, model: str, protocol: Protocol, recipe: str | N
     return "\n".join(lines)
 
 
+def threshold_table(results: Results, protocol: Protocol) -> str:
+    """What choosing the mask's threshold is worth: Dice over all pixels, no gate; empty if not measured."""
+    counts = [one for one in results.pixels if one.protocol == protocol]
+    lines = [header(["", "chosen", "pooled at 0.5", "at the chosen", "at the best in hindsight"])]
+    for one in counts:
+        dice = one.dice()
+        half, chosen, best = len(dice) // 2, round(one.threshold * len(dice)), int(np.argmax(dice))
+        name = title(one.model, one.recipe, results, protocol)
+        hindsight = f"{dice[best]:.3f} (threshold {best / len(dice):g})"
+        lines.append(
+            line([name, f"{one.threshold:g}", f"{dice[half]:.3f}", f"{dice[chosen]:.3f}", hindsight])
+        )
+    return "\n".join(lines) if counts else ""
+
+
 def patient_table(results: Results, protocol: Protocol) -> str:
     """Volume Dice of each patient by every segmenter, the worst on top."""
     models = list(dict.fromkeys(one.model for one in results.patients if one.protocol == protocol))
