@@ -21,9 +21,15 @@ def ablation_table(runs: Sequence[Run]) -> str:
     parts = []
     for recipe in dict.fromkeys(one.recipe for one in runs):
         mine = [one for one in runs if one.recipe == recipe]
+        budgets: dict[tuple[int, int], list[str]] = {}
+        for one in mine:
+            budgets.setdefault((one.epochs, one.size), []).append(one.variant)
+        # Most share a budget; those that do not are named.
+        usual = max(budgets, key=lambda key: len(budgets[key]))
         budget = ", ".join(
-            f"{one.epochs} epochs at {one.size} pixels ({one.variant})"
-            for one in {(one.epochs, one.size): one for one in mine}.values()
+            f"{epochs} epochs at {size} pixels"
+            + ("" if (epochs, size) == usual else f" ({', '.join(dict.fromkeys(names))})")
+            for (epochs, size), names in budgets.items()
         )
         lines = [header(COLUMNS)]
         for name in VARIANTS:
