@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lgg.errors import DataError, LggError
+from lgg.errors import LggError
 from lgg.models import GATE, build
-from lgg.weights import ModelConfig, load_config, load_model
+from lgg.weights import load_config, load_model
 from tests.tiny_data import write_folder
 from train import job as jobs
 from train.index import index_folder
-from train.job import Job, load_teacher, run_job, sides_of, validated_on
+from train.job import Job, run_job, sides_of
 from train.recipe import Changes
 
 
@@ -71,41 +71,3 @@ def test_a_restart_that_is_refused_throws_nothing_away(missing, tmp_path, monkey
     with pytest.raises(LggError):
         run_job(job, restart=True)
     assert earlier.read_bytes() == b"hours of work"
-
-
-def test_a_teacher_of_the_slice_split_teaches_the_same_slices_only(tmp_path, monkeypatch):
-    keys = [f"TCGA_CS_1_{number}" for number in range(30)]
-    sides = {"train": keys[:24], "validation": keys[24:27], "test": keys[27:]}
-    teacher = build("unet-mini")
-
-    def train(architecture, recipe, slices, folder, **how):
-        return {
-            "architecture": architecture, "recipe": asdict(recipe), "best": teacher.state_dict(),
-            "best_epoch": 1, "best_score": 1.0, "initialised": "scratch", "seconds": 60.0,
-        }  # fmt: skip
-
-    for name in ("choose", "load_keys"):
-        monkeypatch.setattr(jobs, name, lambda *_: "")
-    monkeypatch.setattr(jobs, "train", train)
-    job = Job("unet-mini", "cpu", Changes(), {}, sides, "slice", tmp_path, stage_limit=1)
-    run_job(job)
-    folder = job.target / "unet-mini"
-    assert load_config(folder).split["train"] == 24, "a number, not two thousand names"
-    assert load_teacher(folder, keys[23::-1]) is not None
-    for others in (keys[1:25], ["TCGA_CS_1"]):
-        with pytest.raises(DataError, match="would leak"):
-            load_teacher(folder, others)
-
-
-def test_thresholds_are_chosen_again_on_what_the_model_was_validated_on(tmp_path):
-    patients = index_folder(write_folder(tmp_path / "data", 4))
-    name, *_ = patients
-    by_fold = ModelConfig("unet-mini", 32, split={"protocol": "fold", "validation": [name, "somebody else"]})
-    assert validated_on(by_fold, patients) == [name]
-    by_slice = validated_on(
-        ModelConfig("unet-mini", 32, split={"protocol": "slice", "validation": 3}), patients
-    )
-    assert by_slice == sides_of(patients, "slice")["validation"]
-    assert all(key.rpartition("_")[0] in patients for key in by_slice)
-    with pytest.raises(DataError, match="trained from"):
-        validated_on(ModelConfig("unet-mini", 32, split={"validation": ["somebody else"]}), patients)

@@ -22,7 +22,8 @@ from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 from train.augment import PLAIN
 from train.checkpoint import CHECKPOINT
 from train.index import Volume, load_volume
-from train.job import Patients, load_keys, load_teacher
+from train.inherit import load_teacher
+from train.job import Patients, load_keys
 from train.loop import train
 from train.recipe import Recipe
 from train.recipes import RECIPES, RecipeName

@@ -121,9 +121,12 @@ def training_text(config: ModelConfig) -> str:
         taught = [] if config.architecture == GATE else ["half of the loss"]
         taught += ["hints to the inner layers"] if any(one.get("hints") for one in config.recipe) else []
         stages += f"; {' and '.join(taught)} by the teacher {training['teacher']}"
+    began = training["initialised"]
+    if start := training.get("start"):
+        began = f"weights {start['sha256'][:12]} ({start['minutes']} minutes from {start['initialised']})"
     return (
         f"Data: {config.data}. Split: {split} ({sides}). {stages}. "
-        f"Began from {training['initialised']}; best epoch {training['best_epoch']} by validation; "
+        f"Began from {began}; best epoch {training['best_epoch']} by validation; "
         f"{training['minutes']} minutes on {training['hardware']}; {config.date}."
     )
 

@@ -1,23 +1,21 @@
 """One job from data to weights: stage after stage of a recipe, then export, thresholds and card."""
 
-import hashlib
 import logging
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from lgg.errors import DataError
 from lgg.models import GATE
-from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, load_config, load_model
+from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, load_config
 from train.accelerator import make_accelerator
 from train.checkpoint import CHECKPOINT, read_log, refuse_to_overwrite, runs_folder
 from train.dataset import Slices, load_slices
 from train.export import choose_thresholds, export, gate_folder
 from train.feed import Memory
 from train.index import SliceFiles, load_volume, only
+from train.inherit import digest, load_start, load_teacher
 from train.loop import Watch, train
 from train.recipe import Changes, Recipe
 from train.recipes import RECIPES, RecipeName
@@ -42,6 +40,8 @@ class Job:
         teacher: folder of a segmenter's weights to learn from beside the masks; a gate takes hints from its
             encoder.
         stage_limit: only so many of the recipe's stages.
+        start: folder of weights to begin with instead of fresh ones.
+        skip: so many of the recipe's first stages are left out, as those that `start` has behind it.
     """
 
     architecture: str
@@ -55,11 +55,13 @@ class Job:
     teacher: Path | None = None
     memory: Memory = "auto"
     stage_limit: int | None = None
+    start: Path | None = None
+    skip: int = 0
 
     @property
     def stages(self) -> list[Recipe]:
         """The recipe's stages, changed as asked."""
-        named = RECIPES[self.recipe][self.architecture][: self.stage_limit]
+        named = RECIPES[self.recipe][self.architecture][self.skip : self.stage_limit]
         if self.protocol == "slice":
             # Of a patient two or three slices are on a side, often empty ones: no volume to choose by.
             named = tuple(
@@ -89,7 +91,8 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
 
     Raises:
         DataError: as `train.loop.train`; a side has no patient; the run exists and neither `resume` nor
-            `restart` is asked for; or the teacher has seen slices that are not this job's to learn from.
+            `restart` is asked for; or the teacher or the weights to begin with have seen what is not this
+            job's to learn from.
         WeightsError: a segmenter's gate is missing: its veto is part of the thresholds.
 
     Returns:
@@ -98,6 +101,7 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
     folders = [job.home / f"stage{number}" for number, _ in enumerate(job.stages, 1)]
     _check(job)
     teacher = None if job.teacher is None else load_teacher(job.teacher, job.sides["train"])
+    start = None if job.start is None else load_start(job.start, job.architecture, job.sides).state_dict()
     # Last of all: what is refused must not have thrown anything away.
     for folder in folders:
         if restart and make_accelerator().is_main_process:
@@ -117,7 +121,7 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
             recipe,
             (slices[0], slices[1]),
             folder,
-            start=kept.get("best"),
+            start=kept.get("best", start),
             resume=resume and (folder / CHECKPOINT).exists(),
             teacher=teacher,
             memory=job.memory,
@@ -145,6 +149,10 @@ def _check(job: Job) -> None:
             f"No patient of the {' and the '.join(empty)} side is in the data. The split of kaggle_3m is "
             "fixed (train/splits.json): add some. Data of your own needs three patients or more."
         )
+    if not job.stages:
+        raise DataError(
+            f"Nothing is left of the {job.recipe} recipe for {job.architecture}: leave fewer stages out."
+        )
     if job.architecture != GATE:
         load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)
 
@@ -153,7 +161,7 @@ def _split(job: Job) -> dict[str, Any]:
     """For the config: which patients, or how many slices, stood on which side."""
     if job.protocol == "slice":  # thousands of slices: how many, and by what to know those learned from again
         counts = {str(side): len(keys) for side, keys in job.sides.items()}
-        return {"protocol": job.protocol, **counts, "learned_from": _digest(job.sides["train"])}
+        return {"protocol": job.protocol, **counts, "learned_from": digest(job.sides["train"])}
     return {"protocol": job.protocol} | {str(side): keys for side, keys in job.sides.items()}
 
 
@@ -162,6 +170,9 @@ def _training(job: Job, began_from: str, minutes: float) -> dict[str, Any]:
     # Results are listed by it, and a shorter or coarser run must not pass for the recipe's own.
     name = f"{job.recipe} ({job.changes})" if str(job.changes) else job.recipe
     told = {"recipe": name, "initialised": began_from, "minutes": round(minutes, 1)}
+    if job.start is not None:
+        begun = load_config(job.start)
+        told["start"] = {"sha256": begun.sha256} | begun.training
     return told if job.teacher is None else told | {"teacher": job.teacher.name}
 
 
@@ -206,27 +217,6 @@ def validated_on(config: ModelConfig, patients: Patients) -> list[str]:
     )
 
 
-def load_teacher(folder: Path, keys: list[str]) -> nn.Module:
-    """A segmenter to learn from.
-
-    Raises:
-        DataError: it is a gate, or was trained on others than `keys`: what it knows of the validation and
-            test sides would leak into its pupil.
-        WeightsError: it cannot be loaded.
-    """
-    model, config = load_model(folder)
-    if config.architecture == GATE:
-        raise DataError("A gate outlines nothing: give a segmenter's folder as --teacher.")
-    seen = config.split.get("train")
-    within = isinstance(seen, list) and set(seen) <= set(keys)
-    if not within and config.split.get("learned_from") != _digest(keys):
-        raise DataError(
-            f"The teacher '{folder.name}' was not trained on this run's training side alone: what it has "
-            "seen of the others would leak. Train it on the same split first."
-        )
-    return model
-
-
 def load_keys(patients: Patients, keys: list[str], size: int) -> Slices:
     """The slices of one side, by patients or by slices."""
     if set(keys) & set(patients):
@@ -253,7 +243,3 @@ def choose_on(architecture: str, patients: Patients, keys: list[str], folder: Pa
 def default_home(architecture: str, protocol: Protocol, name: str = "") -> Path:
     """The folder of a run: by the name given, else by its network and protocol."""
     return runs_folder() / (name or (architecture if protocol == "patient" else f"{architecture}-{protocol}"))
-
-
-def _digest(keys: list[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()

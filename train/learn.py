@@ -60,6 +60,10 @@ class Run(Common):
     teacher: Path | None = None
     """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks: a segmenter
     from its probabilities, the gate from its encoder."""
+    start: Path | None = None
+    """Folder of the same network's weights (say weights/unet-lite0) to begin with instead of fresh ones."""
+    skip_stages: int = 0
+    """Leave out so many of the recipe's first stages: those that the weights of --start have behind them."""
 
 
 def gate(run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Changes]) -> None:
@@ -90,6 +94,8 @@ def _train(architecture: str, run: Run, changes: Changes) -> None:
         teacher=run.teacher,
         memory=run.memory,
         stage_limit=run.stages,
+        start=run.start,
+        skip=run.skip_stages,
     )
     with tracking(job.home.name, job.shown, run.track) as watch:
         made = run_job(job, run.resume, run.restart, watch)
