@@ -52,6 +52,7 @@ def _cpu() -> dict[str, Stages]:
         "unet": (
             replace(large, epochs=8, size=96),
             replace(large, epochs=2, lr=5e-4),
+            replace(large, epochs=3, lr=5e-4, augmentation=CALM),
             replace(finish, epochs=2),
         ),
         "unet-mini": (small, replace(small, epochs=7, lr=1e-3), replace(small, epochs=8, lr=1e-3), finish),
