@@ -25,9 +25,9 @@ def begun(tmp_path):
 
     def save(**split):
         torch.manual_seed(0)
-        config = ModelConfig(
-            "unet-mini", 32, split=split, training={"minutes": 7.0, "initialised": "scratch"}
-        )
+        stage = {"epochs": 5, "slices_per_epoch": 80, "size": 64, "loss": "bce"}
+        training = {"minutes": 7.0, "initialised": "scratch"}
+        config = ModelConfig("unet-mini", 32, split=split, training=training, recipe=[stage])
         save_model(tmp_path / "begun", build("unet-mini"), config)
         return tmp_path / "begun"
 
@@ -58,11 +58,11 @@ def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, 
     model, config = load_model(folder)
     assert len(starts) == 1, "three of four stages are behind these weights"
     assert all(torch.equal(starts[0][name], value) for name, value in model.state_dict().items())
-    training = load_config(job.target / "unet-mini").training
-    assert training["start"] == {"sha256": config.sha256, "minutes": 7.0, "initialised": "scratch"}
-    assert f"Began from weights {config.sha256[:12]} (7.0 minutes from scratch)" in training_text(
-        load_config(job.target / "unet-mini")
-    )
+    made = load_config(job.target / "unet-mini")
+    start = {"minutes": 7.0, "initialised": "scratch", "stages": config.recipe, "sha256": config.sha256}
+    assert made.training["start"] == start
+    words = f"weights {config.sha256[:12]} (5 epochs of 80 slices at 64×64, bce; 7.0 minutes from scratch)"
+    assert f"Began from {words}; best epoch 1" in training_text(made)
     with pytest.raises(DataError, match="Nothing is left"):
         run_job(replace(job, skip=4), restart=True)
 

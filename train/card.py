@@ -1,5 +1,6 @@
 """The `README.md` beside a model's weights, written from its `config.json` alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,7 @@ def training_text(config: ModelConfig) -> str:
         for side, names in config.split.items()
         if isinstance(names, int | list)
     )
-    stages = "; then ".join(
-        f"{one['epochs']} epochs of {one['slices_per_epoch']} slices at {one['size']}×{one['size']}, "
-        f"{one['loss'].replace('_', ' + ')}"
-        for one in config.recipe
-    )
+    stages = _stages(config.recipe)
     split = config.split.get("protocol", "unknown")
     if "stopped_after" in training:
         stages += f"; stopped after epoch {training['stopped_after']}"
@@ -123,11 +120,20 @@ def training_text(config: ModelConfig) -> str:
         stages += f"; {' and '.join(taught)} by the teacher {training['teacher']}"
     began = training["initialised"]
     if start := training.get("start"):
-        began = f"weights {start['sha256'][:12]} ({start['minutes']} minutes from {start['initialised']})"
+        earlier = f"{_stages(start['stages'])}; {start['minutes']} minutes from {start['initialised']}"
+        began = f"weights {start['sha256'][:12]} ({earlier})"
     return (
         f"Data: {config.data}. Split: {split} ({sides}). {stages}. "
         f"Began from {began}; best epoch {training['best_epoch']} by validation; "
         f"{training['minutes']} minutes on {training['hardware']}; {config.date}."
+    )
+
+
+def _stages(recipe: Sequence[dict[str, Any]]) -> str:
+    return "; then ".join(
+        f"{one['epochs']} epochs of {one['slices_per_epoch']} slices at {one['size']}×{one['size']}, "
+        f"{one['loss'].replace('_', ' + ')}"
+        for one in recipe
     )
 
 

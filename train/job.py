@@ -172,7 +172,7 @@ def _training(job: Job, began_from: str, minutes: float) -> dict[str, Any]:
     told = {"recipe": name, "initialised": began_from, "minutes": round(minutes, 1)}
     if job.start is not None:
         begun = load_config(job.start)
-        told["start"] = {"sha256": begun.sha256} | begun.training
+        told["start"] = {"sha256": begun.sha256, "stages": begun.recipe} | begun.training
     return told if job.teacher is None else told | {"teacher": job.teacher.name}
 
 
