@@ -18,7 +18,7 @@ Stages = tuple[Recipe, ...]
 #: Bent twice as far. The gate, which learns one bit a slice, needs it most: with it, and twice the epochs,
 #: its AUROC on validation patients rose by more than a point.
 BOLD = Augmentation(rotate=25, scale=0.25, elastic=0.02, gain=0.25, bias=0.2, gamma=0.3, noise=0.2, drop=0.15)
-#: Hardly bent at all, for the last epochs: slices as they will be met.
+#: Hardly bent at all, for the last epochs: slices as they will be met. Lite0 gained by it, by validation.
 CALM = Augmentation(
     rotate=5, scale=0.05, shift=0.02, elastic=0.005, gain=0.05, bias=0.03, gamma=0.05, noise=0.03
 )
@@ -55,7 +55,13 @@ def _cpu() -> dict[str, Stages]:
             replace(large, epochs=3, lr=5e-4, augmentation=CALM),
             replace(finish, epochs=2),
         ),
-        "unet-mini": (small, replace(small, epochs=7, lr=1e-3), replace(small, epochs=8, lr=1e-3), finish),
+        "unet-mini": (
+            small,
+            replace(small, epochs=7, lr=1e-3),
+            replace(small, epochs=8, lr=1e-3),
+            replace(small, epochs=6, lr=5e-4, augmentation=CALM),
+            finish,
+        ),
         "unet-resnext50": (replace(large, epochs=12), replace(finish, epochs=2)),
         "unet-lite0": (
             replace(large, epochs=32, initialise="imagenet"),
