@@ -1,5 +1,6 @@
 """What a run takes over from other weights: a teacher, a start, a validation side; never what would leak."""
 
+import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -11,10 +12,12 @@ from lgg.weights import ModelConfig, load_config, load_model, save_model
 from tests.tiny_data import write_folder
 from train import job as jobs
 from train.card import training_text
+from train.export import LOG_FILE
 from train.index import index_folder
-from train.inherit import digest, load_start, load_teacher
+from train.inherit import digest, earlier_epochs, load_start, load_teacher
 from train.job import Job, run_job, sides_of, validated_on
 from train.recipe import Changes
+from train.recipes import RECIPES
 
 SIDES = {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
 
@@ -53,18 +56,23 @@ def train_at_once(monkeypatch):
 def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, monkeypatch):
     starts = train_at_once(monkeypatch)
     folder = begun(**{**SIDES, "protocol": "patient"})
-    job = Job("unet-mini", "cpu", Changes(), {}, SIDES, "patient", tmp_path / "run", start=folder, skip=3)
-    run_job(job)
+    (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n{"epoch": 1, "stage": 2}\n')
+    monkeypatch.setattr(jobs, "read_log", lambda run: [{"epoch": 1}])
+    all_but_one = len(RECIPES["cpu"]["unet-mini"]) - 1
+    job = Job("unet-mini", "cpu", Changes(), {}, SIDES, "patient", tmp_path / "run", start=folder)
+    run_job(replace(job, skip=all_but_one))
     model, config = load_model(folder)
-    assert len(starts) == 1, "three of four stages are behind these weights"
+    assert len(starts) == 1, "the other stages are behind these weights"
     assert all(torch.equal(starts[0][name], value) for name, value in model.state_dict().items())
     made = load_config(job.target / "unet-mini")
     start = {"minutes": 7.0, "initialised": "scratch", "stages": config.recipe, "sha256": config.sha256}
     assert made.training["start"] == start
     words = f"weights {config.sha256[:12]} (5 epochs of 80 slices at 64×64, bce; 7.0 minutes from scratch)"
     assert f"Began from {words}; best epoch 1" in training_text(made)
+    log = (job.target / "unet-mini" / LOG_FILE).read_text()
+    assert [json.loads(row)["stage"] for row in log.splitlines()] == [1, 2, 3], "its curve is the whole curve"
     with pytest.raises(DataError, match="Nothing is left"):
-        run_job(replace(job, skip=4), restart=True)
+        run_job(replace(job, skip=all_but_one + 1), restart=True)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +87,13 @@ def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, 
 def test_weights_that_know_what_is_to_judge_the_run_are_no_start(split, words, begun):
     with pytest.raises(DataError, match=words):
         load_start(begun(**split), "unet-mini", SIDES)
+
+
+def test_epochs_judged_on_others_are_no_part_of_the_curve(begun):
+    folder = begun(**SIDES)
+    (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n')
+    assert earlier_epochs(folder, SIDES) == [{"epoch": 1, "stage": 1}]
+    assert earlier_epochs(folder, {**SIDES, "validation": ["b"]}) == []
 
 
 def test_weights_of_other_patients_are_a_start_and_those_of_another_network_are_not(begun):

@@ -15,7 +15,7 @@ from train.dataset import Slices, load_slices
 from train.export import choose_thresholds, export, gate_folder
 from train.feed import Memory
 from train.index import SliceFiles, load_volume, only
-from train.inherit import digest, load_start, load_teacher
+from train.inherit import digest, earlier_epochs, load_start, load_teacher
 from train.loop import Watch, train
 from train.recipe import Changes, Recipe
 from train.recipes import RECIPES, RecipeName
@@ -135,7 +135,11 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
             log.info("%s was not better on the validation side: the stage before it is kept.", folder.name)
     if not make_accelerator().is_main_process:
         return ""
-    logs = [row | {"stage": number} for number, one in enumerate(folders, 1) for row in read_log(one)]
+    logs = earlier_epochs(job.start, _split(job)) if job.start else []
+    behind = max((row["stage"] for row in logs), default=0)
+    logs += [
+        row | {"stage": number} for number, one in enumerate(folders, behind + 1) for row in read_log(one)
+    ]
     export(kept, stages, _split(job), _training(job, began_from, minutes), logs, job.target)
     return f"{job.architecture} in {job.target}: {choose(job)}"
 
