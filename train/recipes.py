@@ -62,7 +62,11 @@ def _cpu() -> dict[str, Stages]:
             replace(small, epochs=6, lr=5e-4, augmentation=CALM),
             finish,
         ),
-        "unet-resnext50": (replace(large, epochs=12), replace(finish, epochs=2)),
+        "unet-resnext50": (
+            replace(large, epochs=12),
+            replace(large, epochs=4, lr=5e-4, augmentation=CALM),
+            replace(finish, epochs=2),
+        ),
         "unet-lite0": (
             replace(large, epochs=32, initialise="imagenet"),
             replace(large, epochs=8, lr=5e-4, augmentation=CALM),
