@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from lgg.deferred import DeferredModel
 from lgg.errors import SliceError, WeightsError
-from lgg.gating import Gating, decide, gate_passes
+from lgg.gating import Gating, decide, gate_floor
 from lgg.models import GATE, SEGMENTERS
-from lgg.prediction import Maps, Prediction
+from lgg.prediction import Maps, Prediction, confirmed
 from lgg.preprocess import Placement, Statistics, StatisticsMode, measure, network_input, restore
 from lgg.slice import Slice
 from lgg.source import Source, find_address, obtain
-from lgg.weights import ModelConfig, load_model
+from lgg.weights import ModelConfig, Thresholds, load_model
 
 DEFAULT_ARCHITECTURE = "unet-lite0"
 #: Slices that go through a network at once.
 BATCH = 8
-#: Runs both networks on some slices, as `Cascade.batch` does: pixels, heads, statistics, gating → answers.
-RunBatch = Callable[[NDArray[np.float32], NDArray[np.bool_], Sequence[Statistics], Gating | None], Maps]
+#: Runs both networks on some slices, as `Cascade.batch` does: pixels, heads, statistics, floor → answers.
+RunBatch = Callable[[NDArray[np.float32], NDArray[np.bool_], Sequence[Statistics], float], Maps]
 
 
 class Cascade:
@@ -48,6 +48,7 @@ class Cascade:
         self._gate, self._segmenter = gate[0].to(self.device).eval(), segmenter[0].to(self.device).eval()
         #: All come with the segmenter: they were chosen for this gate before this segmenter.
         self.thresholds = self.config.thresholds
+        self.series_thresholds = self.config.series_thresholds or self.thresholds
 
     @property
     def gate(self) -> nn.Module:
@@ -96,19 +97,22 @@ class Cascade:
             always_segment: run the segmenter even if the gate vetoes, so that `probability` is there; the
                 mask is empty all the same.
         """
-        maps = self.maps(one.pixels[None], "slice", None if always_segment else gating)
-        return self._predictions(maps, [one], gating)[0]
+        floor = 0.0 if always_segment else gate_floor(self.thresholds, gating)
+        maps = self.maps(one.pixels[None], "slice", floor)
+        return self._predictions(maps, [one], self.thresholds, gating)[0]
 
     def predict_series(
         self, slices: Sequence[Slice], gating: Gating = "hard", always_segment: bool = False
     ) -> list[Prediction]:
         """Examine the slices of one patient, in their order, by the volume's statistics.
 
+        Their own thresholds decide, and components that no neighbouring slice confirms are left out.
+
         Raises:
             SliceError: there are none, or their sizes differ.
         """
         batches = self.predict_batches(slices, gating, always_segment)
-        return [prediction for batch in batches for prediction in batch]
+        return confirmed([prediction for batch in batches for prediction in batch])
 
     def predict_batches(
         self,
@@ -121,7 +125,8 @@ class Cascade:
     ) -> Iterator[list[Prediction]]:
         """As `predict_series`, batch after batch, so that progress can be shown, or the rest be left.
 
-        The statistics are measured once, over the whole volume, before the first batch.
+        The statistics are measured once, over the whole volume, before the first batch. What neighbouring
+        slices confirm is known once all are there: `lgg.prediction.confirmed`.
 
         Args:
             size: slices of a batch.
@@ -138,25 +143,25 @@ class Cascade:
         pixels = np.stack([one.pixels for one in slices])
         heads, found = measure(pixels, "volume")
         measured = 1000 * (time.perf_counter() - clock) / len(slices)
-        skip = None if always_segment else gating
+        floor = 0.0 if always_segment else gate_floor(self.series_thresholds, gating)
         for start in range(0, len(slices), size):
             part = slice(start, start + size)
-            maps = (run or self.batch)(pixels[part], heads[part], found[part], skip)
+            maps = (run or self.batch)(pixels[part], heads[part], found[part], floor)
             maps.milliseconds["preprocess"] += measured * len(maps.gate)
-            yield self._predictions(maps, slices[part], gating)
+            yield self._predictions(maps, slices[part], self.series_thresholds, gating)
 
-    def maps(self, pixels: NDArray[np.float32], mode: StatisticsMode, gating: Gating | None = None) -> Maps:
+    def maps(self, pixels: NDArray[np.float32], mode: StatisticsMode, floor: float = 0.0) -> Maps:
         """Run the networks.
 
         Args:
             pixels: (N, H, W, 3) float32.
             mode: statistics of each slice, or of the volume.
-            gating: skip the segmenter where this gating would veto it anyway; None never skips.
+            floor: the segmenter is skipped where the gate's probability is below it.
         """
         clock = time.perf_counter()
         heads, found = measure(pixels, mode)
         measured = 1000 * (time.perf_counter() - clock)
-        maps = self.batch(pixels, heads, found, gating)
+        maps = self.batch(pixels, heads, found, floor)
         maps.milliseconds["preprocess"] += measured
         return maps
 
@@ -165,23 +170,21 @@ class Cascade:
         pixels: NDArray[np.float32],
         heads: NDArray[np.bool_],
         found: Sequence[Statistics],
-        gating: Gating | None = None,
+        floor: float = 0.0,
     ) -> Maps:
         """Run the networks on slices that were measured before, maybe as part of a larger volume.
 
         Args:
             pixels: (N, H, W, 3) float32.
             heads, found: the N heads and statistics that `lgg.preprocess.measure` gave.
-            gating: as for `maps`.
+            floor: as for `maps`.
         """
         clock = time.perf_counter()
         gate_input = network_input(pixels, list(found), self.gate_config.input_size)
         prepared = time.perf_counter()
         gate = self._run(self._gate, gate_input, self.gate_config.temperature)[:, 0].numpy()
         gated = time.perf_counter()
-        segmented = np.array(
-            [gating is None or gate_passes(float(one), self.thresholds, gating) for one in gate]
-        )
+        segmented = gate >= floor
         probability = np.zeros(pixels.shape[:3], np.float32)
         ready = gated
         if segmented.any():
@@ -211,16 +214,18 @@ class Cascade:
         ]
         return torch.cat(outputs)
 
-    def _predictions(self, maps: Maps, slices: Sequence[Slice], gating: Gating) -> list[Prediction]:
+    def _predictions(
+        self, maps: Maps, slices: Sequence[Slice], thresholds: Thresholds, gating: Gating
+    ) -> list[Prediction]:
         share = {name: value / len(slices) for name, value in maps.milliseconds.items()}
         return [
             Prediction(
                 gate_probability=float(gate),
-                passed=gate_passes(float(gate), self.thresholds, gating),
+                passed=float(gate) >= gate_floor(thresholds, gating),
                 probability=probability,
-                mask=decide(float(gate), probability, self.thresholds, gating),
+                mask=decide(float(gate), probability, thresholds, gating),
                 head=head,
-                thresholds=self.thresholds,
+                thresholds=thresholds,
                 milliseconds=share,
                 spacing=one.spacing,
             )

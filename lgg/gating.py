@@ -1,4 +1,4 @@
-"""From two networks' probabilities to the mask: what the gate may veto."""
+"""From two networks' probabilities to the mask: what the gate may veto, and in a series the neighbours."""
 
 from typing import Literal
 
@@ -9,17 +9,18 @@ from scipy import ndimage
 from lgg.weights import Thresholds
 
 Gating = Literal["none", "hard", "soft"]
+#: A tumour runs through neighbouring slices. In a series, a component that does not reach through so many, or
+#: holds less than this share of the largest one's pixels, is taken for a false alarm. In the ground truth of
+#: the 80 training patients that goes for 6 of 88 components, none of them a patient's largest, which hold
+#: 0.04 % of the tumour.
+DEPTH, SHARE = 2, 0.02
+#: In a series of fewer slices, a tumour may well show in one alone.
+FEWEST = 10
 
 
-def gate_passes(gate: float, thresholds: Thresholds, gating: Gating) -> bool:
-    """Whether a slice needs the segmenter at all.
-
-    Args:
-        gate: the gate's probability that the slice holds a glioma.
-    """
-    if gating == "hard":
-        return gate >= thresholds.gate
-    return gating == "none" or gate >= thresholds.low
+def gate_floor(thresholds: Thresholds, gating: Gating) -> float:
+    """The gate's probability below which a slice does not need the segmenter at all; 0: each does."""
+    return {"none": 0.0, "hard": thresholds.gate, "soft": thresholds.low}[gating]
 
 
 def decide(
@@ -37,7 +38,7 @@ def decide(
         (H, W) bool.
     """
     mask = drop_small(probability >= thresholds.mask, thresholds.smallest)
-    if not gate_passes(gate, thresholds, gating):
+    if gate < gate_floor(thresholds, gating):
         return np.zeros_like(mask)
     unsure = gating == "soft" and gate < thresholds.high
     if unsure and mask.any() and probability[mask].mean() < thresholds.keep:
@@ -59,3 +60,27 @@ def drop_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
     large = np.bincount(components.ravel()) >= pixels
     large[0] = False  # what is no component
     return large[components]
+
+
+def drop_lone(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The masks of a series without the components that no neighbouring slice confirms, see `DEPTH`.
+
+    Pixels that touch at a corner belong together, in the slice and from slice to slice.
+
+    Args:
+        masks: (N, H, W) bool, in slice order.
+
+    Returns:
+        bool of the same shape; the masks themselves where there are fewer than `FEWEST`.
+    """
+    if len(masks) < FEWEST or not masks.any():
+        return masks
+    # Tumours are small: what lies around all of them need not be searched.
+    (box,) = ndimage.find_objects(masks.view(np.uint8))
+    components, _ = ndimage.label(masks[box], np.ones((3, 3, 3)))
+    pixels = np.bincount(components.ravel())[1:]
+    depths = np.array([where[0].stop - where[0].start for where in ndimage.find_objects(components)])
+    kept = np.concatenate([[False], (pixels >= SHARE * pixels.max()) & (depths >= DEPTH)])
+    confirmed = np.zeros_like(masks)
+    confirmed[box] = kept[components]
+    return confirmed

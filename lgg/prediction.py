@@ -1,11 +1,12 @@
 """What the predictor returns: a slice's answer with the mask that was decided, or the networks' raw maps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.gating import Gating, decide, gate_passes
+from lgg.gating import Gating, decide, drop_lone, gate_floor
 from lgg.weights import Thresholds
 
 
@@ -18,7 +19,7 @@ class Prediction:
         passed: whether the gate let the segmenter decide; if not, the mask is empty.
         probability: (H, W) float32, tumour probability of each pixel of the upload, 0 to 1; zeros where the
             segmenter did not run.
-        mask: (H, W) bool at the upload's own size.
+        mask: (H, W) bool at the upload's own size; of a series, without what no neighbouring slice confirms.
         head: (H, W) bool, where the head was found.
         thresholds: those that decided.
         milliseconds: stage (`preprocess`, `gate`, `segment`) → its time, shared evenly in a batch.
@@ -56,8 +57,17 @@ class Prediction:
         Where the segmenter did not run (`always_segment`), there is no mask that another gate could let pass.
         """
         mask = decide(self.gate_probability, self.probability, thresholds, gating)
-        passed = gate_passes(self.gate_probability, thresholds, gating)
+        passed = self.gate_probability >= gate_floor(thresholds, gating)
         return replace(self, mask=mask, passed=passed, thresholds=thresholds)
+
+
+def confirmed(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """A whole series' predictions, in its order, without what no neighbouring slice confirms.
+
+    See `lgg.gating.drop_lone`. What was confirmed already stays as it is.
+    """
+    masks = drop_lone(np.stack([one.mask for one in predictions]))
+    return [replace(one, mask=mask) for one, mask in zip(predictions, masks, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ from html import escape
 from typing import Any
 
 from lgg.cascade import Cascade
+from lgg.gating import FEWEST
 from lgg.plausible import implausible_series
 from lgg.report import Verdict, device_name, facts_list, millions, model, percent, ran
 from lgg.slice import SEQUENCES
 from lgg.volume import SeriesResult
 
+CONFIRMED = " that a neighbouring slice confirms"
+LONE = "; what no neighbouring slice confirms is left out"
 NO_VOLUME = "no ml: the upload does not state the distances of its pixels and slices"
 
 
@@ -26,7 +29,7 @@ def verdict(result: SeriesResult) -> Verdict:
     if result.suspected:
         detail = (
             f"The gate suspects a glioma in {len(result.suspected)} of {slices}, but the segmenter outlines "
-            "nothing. Look at the slices yourself."
+            f"nothing{CONFIRMED if len(result) >= FEWEST else ''}. Look at the slices yourself."
         )
         return Verdict("Unclear", detail, "unclear")
     limit = percent(result.thresholds.gate)
@@ -65,7 +68,7 @@ def facts_html(result: SeriesResult, cascade: Cascade) -> str:
         (
             "Slices with an outline",
             f"{len(result.with_tumour)} of {len(result)}",
-            f"the gate passed {len(result.suspected)}",
+            f"the gate passed {len(result.suspected)}" + (LONE if len(result) >= FEWEST else ""),
         ),
         ("Series", f"{len(result)} × {width} × {height}\u00a0px", f"{_distances(result)}{sequences}"),
         (

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg.gating import Gating
-from lgg.prediction import Prediction
+from lgg.prediction import Prediction, confirmed
 from lgg.series.series import Series
 from lgg.weights import Thresholds
 
@@ -86,4 +86,5 @@ class SeriesResult:
         """
         if thresholds == self.thresholds:
             return self
-        return replace(self, predictions=tuple(one.decided(thresholds, gating) for one in self.predictions))
+        decided = [one.decided(thresholds, gating) for one in self.predictions]
+        return replace(self, predictions=tuple(confirmed(decided)))

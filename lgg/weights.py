@@ -60,6 +60,9 @@ class ModelConfig:
     """Side of the square input in pixels."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     """Where its probabilities become decisions."""
+    series_thresholds: Thresholds | None = None
+    """The same for a series, whose neighbouring slices clear false alarms away, so that the gate can let more
+    pass; None: as for a lone slice."""
     temperature: float = 1.0
     """The gate's logits are divided by it, so that its probabilities mean what they say (Guo, 2017)."""
     channels: tuple[str, ...] = SEQUENCES
@@ -140,7 +143,9 @@ def load_config(folder: Path) -> ModelConfig:
             f"The weights '{folder.name}' expect an older preprocessing. Download or train them anew."
         )
     try:
-        stored["thresholds"] = Thresholds(**{k: float(v) for k, v in stored["thresholds"].items()})
+        stored["thresholds"] = _thresholds(stored["thresholds"])
+        series = stored.get("series_thresholds")  # weights of before 2026-11-25 have none
+        stored["series_thresholds"] = None if series is None else _thresholds(series)
         stored["channels"] = tuple(stored["channels"])
         config = ModelConfig(**{one.name: stored[one.name] for one in fields(ModelConfig)})
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -149,13 +154,18 @@ def load_config(folder: Path) -> ModelConfig:
         raise WeightsError(
             f"The weights '{folder.name}' are for another network; known are {', '.join(BUILDERS)}."
         )
-    if not all(0 <= value <= 1 for value in asdict(config.thresholds).values()):
+    held = [asdict(one) for one in (config.thresholds, config.series_thresholds) if one is not None]
+    if not all(0 <= value <= 1 for one in held for value in one.values()):
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' has a threshold that is no probability.")
     if not isinstance(config.temperature, (int, float)) or not 0 < config.temperature < float("inf"):
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible temperature.")
     if not isinstance(config.input_size, int) or not 32 <= config.input_size <= 1024:
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible input size.")
     return config
+
+
+def _thresholds(stored: dict[str, Any]) -> Thresholds:
+    return Thresholds(**{name: float(value) for name, value in stored.items()})
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, ModelConfig]:

@@ -198,6 +198,18 @@ class TestSeries:
             assert np.allclose(one.probability, alone.probability, atol=1e-4)
             assert np.array_equal(one.mask, alone.mask)
 
+    def test_has_thresholds_of_its_own_and_wants_neighbours_to_agree(self):
+        made = cascade(0.4, Bright())
+        made.series_thresholds = replace(HARD, gate=0.3)
+        lesion, plain = head_with_lesion()[0], replace(head_with_lesion()[0])
+        plain = replace(plain, pixels=np.where(plain.pixels > 90, 60, plain.pixels).astype(np.float32))
+        slices = [plain] * 2 + [lesion] * 3 + [plain] * 3 + [lesion] + [plain]
+        found = made.predict_series(slices)
+        assert all(one.passed and one.thresholds.gate == 0.3 for one in found)
+        assert not made.predict(lesion).passed
+        outlined = [number for number, one in enumerate(found) if one.area]
+        assert outlined == [2, 3, 4], "the lesion in a slice alone is left out"
+
     def test_longer_than_a_batch_keeps_its_order(self):
         slices = [head_with_lesion(bright=1 + number / 10)[0] for number in range(2 * BATCH + 1)]
         found = [one.gate_probability for one in cascade(Level(0.5), Bright()).predict_series(slices)]

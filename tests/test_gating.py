@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lgg.gating import decide, drop_small, gate_passes
+from lgg.gating import FEWEST, decide, drop_lone, drop_small, gate_floor
 from lgg.weights import Thresholds
 
 HARD = Thresholds(gate=0.5, mask=0.5)
@@ -43,7 +43,8 @@ class TestDecide:
         ("gating", "passes"), [("none", (1, 1, 1, 1)), ("hard", (0, 0, 1, 1)), ("soft", (0, 1, 1, 1))]
     )
     def test_the_segmenter_runs_where_it_could_matter(self, gating, passes):
-        assert [gate_passes(gate, SOFT, gating) for gate in (0.1, 0.3, 0.6, 0.9)] == list(map(bool, passes))
+        floor = gate_floor(SOFT, gating)
+        assert [gate >= floor for gate in (0.1, 0.3, 0.6, 0.9)] == list(map(bool, passes))
 
 
 class TestDropSmall:
@@ -65,3 +66,52 @@ class TestDropSmall:
         probability = self.mask().astype(np.float32)
         found = decide(0.9, probability, Thresholds(smallest=9 / 32**2), "hard")
         assert found.sum() == 16
+
+
+class TestDropLone:
+    """A tumour of 100 pixels through slices 2 to 5, and something beside it."""
+
+    def masks(self, count=FEWEST):
+        masks = np.zeros((count, 40, 40), bool)
+        masks[2:6, 10:15, 10:15] = True
+        return masks
+
+    def test_what_shows_in_one_slice_alone_goes(self):
+        masks = self.masks()
+        masks[4, 25:31, 25:31] = True  # large enough, and in the same slice as the tumour
+        masks[8, 10:16, 10:16] = True  # in the same place, but two slices further on
+        assert np.array_equal(drop_lone(masks), self.masks())
+
+    def test_what_a_neighbour_confirms_stays(self):
+        masks = self.masks()
+        masks[7, 25:28, 25:28] = masks[8, 28:31, 28:31] = True  # at a corner
+        assert np.array_equal(drop_lone(masks), masks)
+
+    @pytest.mark.parametrize(("side", "stays"), [(7, True), (8, False)])
+    def test_what_is_tiny_beside_the_largest_goes_however_deep(self, side, stays):
+        masks = np.zeros((FEWEST, 40, 40), bool)
+        masks[2:6, :side, :side] = True  # 196 or 256 pixels
+        masks[2:6, 30, 30] = True  # 4 pixels, 2.04 or 1.56 % of them
+        assert drop_lone(masks)[:, 30, 30].any() == stays
+        assert drop_lone(masks)[:, :side, :side].sum() == 4 * side**2
+
+    def test_a_series_too_short_for_neighbours_keeps_everything(self):
+        masks = np.zeros((FEWEST - 1, 8, 8), bool)
+        masks[3, 2:4, 2:4] = True
+        assert drop_lone(masks) is masks
+        assert not drop_lone(np.concatenate([masks, masks[:1]])).any()
+
+    def test_of_nothing_is_nothing(self):
+        assert not drop_lone(np.zeros((FEWEST, 8, 8), bool)).any()
+
+    def test_twice_is_once(self):
+        masks = np.random.default_rng(0).random((FEWEST, 24, 24)) > 0.8
+        once = drop_lone(masks)
+        assert once.any()
+        assert np.array_equal(drop_lone(once), once)
+
+    def test_nothing_is_added_and_the_masks_are_left_alone(self):
+        masks = np.random.default_rng(1).random((FEWEST, 24, 24)) > 0.93
+        before = masks.copy()
+        assert not (drop_lone(masks) & ~masks).any()
+        assert np.array_equal(masks, before)

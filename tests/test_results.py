@@ -8,13 +8,15 @@ import pytest
 from PIL import Image
 
 from lgg.errors import DataError
-from lgg.weights import ModelConfig, save_config
+from lgg.models import build
+from lgg.weights import ModelConfig, save_config, save_model
 from train.ablations import ABLATIONS, BASE, Run, save_run
 from train.evaluate import Row
 from train.figures import draw_figures
 from train.leak import leak
 from train.report import FIGURES, repository_page, with_times, write_report
 from train.results import GateSlices, PatientRow, PixelCounts, Results, load_results, save_results, summary
+from train.stage_table import stage_table
 from train.tables import (
     gate_report,
     group_tables,
@@ -154,7 +156,8 @@ class TestTables:
 
     def test_how_far_a_network_falls_is_told_where_it_was_measured_both_ways(self):
         leaky = [replace(one, protocol="slice", value=0.875) for one in RESULTS.rows]
-        words = leak(Results([*RESULTS.rows, *leaky]))
+        apart = [replace(one, mode="apart") for one in RESULTS.rows if one.mode == "volume"]
+        words = leak(Results([*RESULTS.rows, *apart, *leaky]))
         assert "U-Net mini falls from 0.875 to 0.500 (slice-tumour)" in words
         assert "ResNet18 gate falls from 0.875 to 0.500 (accuracy)" in words
         assert "an all-empty prediction scores 68.2%" in words
@@ -225,3 +228,21 @@ def test_the_report_writes_readme_and_page_and_changes_nothing_the_second_time(t
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     write_report(weights)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written
+
+
+def test_each_stage_of_training_is_told_with_what_it_brought(tmp_path):
+    """Two stages, the first by weights that it began with; the second has a worse epoch at its end."""
+    early, late = (
+        {"size": size, "augmentation": {"rotate": turn}} for size, turn in ((96, 15.0), (128, 5.0))
+    )
+    config = ModelConfig("unet-mini", 48, recipe=[late], training={"start": {"stages": [early]}})
+    save_model(tmp_path / "unet-mini", build("unet-mini"), config)
+    assert stage_table(tmp_path) == "", "without a log there is nothing to tell"
+    figures = [(1, 0.5), (1, 0.75), (2, 0.875), (2, 0.25)]
+    log = [{"stage": stage, "epoch": 1, "seconds": 90, "val_dice": dice} for stage, dice in figures]
+    text = "".join(json.dumps(one) + "\n" for one in log)
+    (tmp_path / "unet-mini" / "training.jsonl").write_text(text)
+    assert stage_table(tmp_path).splitlines()[2:] == [
+        "| U-Net mini | 1 | 2 | 96 | 15° | 3 |  | 0.750 |",
+        "| U-Net mini | 2 | 2 | 128 | 5° | 3 | 0.750 | 0.875 |",
+    ]

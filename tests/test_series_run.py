@@ -20,6 +20,7 @@ from lgg.page.look import Settings
 from lgg.page.series_events import SeriesEvents
 from lgg.page.series_run import Order, SeriesDesk, assigned
 from lgg.page.stops import Stops
+from lgg.prediction import confirmed
 from lgg.preprocess import measure
 
 COUNT = 2 * BATCH + 3
@@ -28,9 +29,9 @@ SETTINGS = Settings("fill", 1, threshold=0.5, gate=0.5, opacity=0.35)
 
 @pytest.fixture
 def uploads(tmp_path):
-    """A file a slice; every other one is too dim for the gate."""
+    """A file a slice; every other pair is too dim for the gate."""
     pixels = head_with_lesion(60, 44)[0].pixels
-    series = np.stack([pixels * (1 if number % 2 else 0.2) for number in range(COUNT)]) / 400 * 255
+    series = np.stack([pixels * (1 if number % 4 < 2 else 0.2) for number in range(COUNT)]) / 400 * 255
     for name, data in slice_files(series.astype(np.uint8)).items():
         (tmp_path / name).write_bytes(data)
     return tuple(str(path) for path in tmp_path.iterdir())
@@ -48,10 +49,11 @@ def seen(desk):
 def test_batches_are_the_whole(desk, uploads):
     made, series = desk.cascades["unet"], desk.series(Order(uploads, "unet"))
     whole = made.predict_series(series.slices())
+    assert [one.area for one in whole] == list(desk.result(Order(uploads, "unet")).areas)
     for size in (1, BATCH, 100):
         batches = list(made.predict_batches(series.slices(), size=size))
         assert [len(one) for one in batches[:-1]] == [size] * (len(batches) - 1)
-        parts = [one for batch in batches for one in batch]
+        parts = confirmed([one for batch in batches for one in batch])
         for one, other in zip(parts, whole, strict=True):
             assert one.gate_probability == pytest.approx(other.gate_probability, abs=1e-6)
             np.testing.assert_allclose(one.probability, other.probability, atol=1e-5)
@@ -64,13 +66,13 @@ def test_batches_are_the_whole(desk, uploads):
 def test_another_process_may_run_the_batches(desk, uploads):
     made, asked = desk.cascades["unet"], []
 
-    def run(pixels, heads, found, gating):
-        asked.append((pixels.shape, heads.shape, len(found), gating))
-        return made.batch(pixels, heads, found, gating)
+    def run(pixels, heads, found, floor):
+        asked.append((pixels.shape, heads.shape, len(found), floor))
+        return made.batch(pixels, heads, found, floor)
 
     series = desk.series(Order(uploads, "unet"))
     list(made.predict_batches(series.slices(), size=10, run=run))
-    assert asked == [((n, 60, 44, 3), (n, 60, 44), n, "hard") for n in (10, 9)]
+    assert asked == [((n, 60, 44, 3), (n, 60, 44), n, made.series_thresholds.gate) for n in (10, 9)]
 
 
 def test_progress_leads_to_the_result(desk, uploads):
@@ -183,6 +185,10 @@ def test_both_thresholds_decide_all_slices_and_no_network_runs(desk, uploads):
     assert f"the gate passed {COUNT}" in everything["facts"]
     assert "No glioma found" in nothing["said"]
     assert seen(desk) == before
+    kept = len(desk._found)
+    assert desk.decided(order, lambda own: replace(own, gate=1.0)).voxels == 0
+    assert len(desk._found) == kept, "what was decided once is remembered"
+    assert desk.decided(order, lambda own: own).areas == result.areas
 
 
 @pytest.mark.parametrize("layer", EXTRA)

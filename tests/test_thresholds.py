@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import asdict
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,14 +10,23 @@ import pytest
 from lgg.metrics import calibration_error
 from lgg.models import BUILDERS, GATE, build
 from lgg.models.unet import UNet
+from lgg.prediction import Maps
 from lgg.weights import ModelConfig, Thresholds, load_config, save_model
-from tests.test_evaluate import BrightPart, bright_cascade
+from tests.test_evaluate import BrightPart, bright_cascade, volume_of
 from tests.tiny_data import write_folder
 from train.export import choose_thresholds
 from train.index import index_folder, load_volume
 from train.job import choose_on
 from train.score import examine, score
-from train.thresholds import best, gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
+from train.thresholds import (
+    best,
+    gate_logits,
+    gate_temperature,
+    gate_threshold,
+    segmenter_thresholds,
+    series_thresholds,
+    slice_thresholds,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +52,11 @@ def test_the_gate_is_heard_by_both_kinds_of_statistics(volumes):
 
 def test_the_segmenters_thresholds_separate_volumes(volumes):
     cascade = bright_cascade()
-    chosen = segmenter_thresholds(cascade, volumes)
-    for volume in volumes:
+    alone, series = segmenter_thresholds(cascade, volumes)
+    for volume, chosen in product(volumes, (alone, series)):
         maps = examine(cascade, volume, "volume")
         for gating in ("hard", "soft"):
-            result = score(volume, maps, chosen, gating, 0.5)
+            result = score(volume, maps, chosen, gating, 0.5, series=chosen is series)
             assert result.kept_empty[~volume.tumour].all()
             assert result.dice[volume.tumour].min() > 0.9
 
@@ -61,8 +71,29 @@ def test_specks_that_only_empty_slices_have_are_dropped_by_the_smallest_componen
     cascade = bright_cascade()
     cascade._segmenter = Specks()
     cascade._gate = type("AlwaysYes", (BrightPart,), {"forward": lambda self, x: 9 + 0 * x[:, :1, 0, 0]})()
-    chosen = segmenter_thresholds(cascade, volumes)
+    chosen, _ = segmenter_thresholds(cascade, volumes)
     assert 4 < chosen.smallest * 48**2 < 60
+
+
+def test_where_neighbours_clear_false_alarms_away_the_gate_lets_more_pass():
+    """A tumour in four slices, one of which the gate doubts, and three false alarms that it doubts less."""
+    tumour, alarms = slice(2, 6), [7, 9, 11]
+    truth = np.zeros((12, 16, 16), bool)
+    truth[tumour, 4:8, 4:8] = True
+    outlined = truth.copy()
+    outlined[alarms, 10:14, 10:14] = True
+    gate = np.full(12, 0.02, np.float32)
+    gate[tumour], gate[alarms] = (0.9, 0.2, 0.9, 0.9), 0.4
+    maps = Maps(gate, outlined * np.float32(0.9), np.ones(12, bool), truth, {})
+    alone = slice_thresholds([maps], [truth], Thresholds())
+    series = series_thresholds([maps], [truth], alone)
+    assert 0.4 < alone.gate <= 0.9
+    assert 0.02 < series.gate <= 0.2
+    for gating in ("hard", "soft"):
+        found = score(volume_of(truth), maps, series, gating, 0.5, series=True)
+        assert found.volume == pytest.approx(1)
+        assert found.kept_empty[~found.tumour].all()
+        assert score(volume_of(truth), maps, alone, gating, 0.5).volume < 1
 
 
 @pytest.mark.parametrize("keys", ["patients", "slices"])

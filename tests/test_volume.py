@@ -47,6 +47,19 @@ class TestResult:
         assert looser.areas == (0, 40 * 32, 40 * 32, 0), "what the gate does not pass stays empty"
         assert FOUND.decided(THRESHOLDS) is FOUND
 
+    def test_what_no_neighbour_confirms_is_left_out_by_whatever_thresholds(self):
+        sides = [0, 0, 6, 6, 6, 0, 0, 6, 0, 0]
+        made = result([0.9] * 10, sides).decided(replace(THRESHOLDS, mask=0.6))
+        assert made.with_tumour == (3, 4, 5)
+        assert made.predictions[7].passed, "the gate's word is not changed by it"
+        assert result([0.9] * 9, sides[:9]).decided(replace(THRESHOLDS, mask=0.6)).with_tumour == (3, 4, 5, 8)
+
+    def test_an_outline_in_one_slice_alone_is_no_verdict(self):
+        made = result([0.9] * 10, [0] * 4 + [6] + [0] * 5).decided(replace(THRESHOLDS, mask=0.6))
+        said = series_report.verdict(made)
+        assert said.headline == "Unclear"
+        assert "outlines nothing that a neighbouring slice confirms." in said.detail
+
     def test_it_wants_a_prediction_for_each_slice(self):
         with pytest.raises(ValueError, match="each slice"):
             SeriesResult(series(2), FOUND.predictions)

@@ -130,6 +130,15 @@ class TestRoundTrip:
         save_config(folder, replace(load_config(folder), thresholds=Thresholds(mask=0.7)))
         assert load_model(folder)[1].thresholds.mask == 0.7
 
+    def test_a_series_may_have_thresholds_of_its_own(self, folder):
+        assert load_config(folder).series_thresholds is None
+        save_config(folder, replace(load_config(folder), series_thresholds=Thresholds(gate=0.125)))
+        assert load_config(folder).series_thresholds == Thresholds(gate=0.125)
+
+    def test_weights_from_before_a_series_had_its_own_are_read(self, folder):
+        edit(folder, series_thresholds=...)
+        assert load_model(folder)[1].series_thresholds is None
+
     def test_available_lists_what_has_weights_in_the_registrys_order(self, folder, model):
         save_model(folder.parent / "gate", model, CONFIG)
         (folder.parent / "unet").mkdir()
@@ -224,8 +233,9 @@ class TestDamagedConfig:
     @pytest.mark.parametrize(
         "thresholds", [[], {"mask": "high"}, {"mask": None}, {"other": 0.5}, {"mask": [0.5]}, "0.5"]
     )
-    def test_thresholds_that_are_none(self, folder, thresholds):
-        edit(folder, thresholds=thresholds)
+    @pytest.mark.parametrize("name", ["thresholds", "series_thresholds"])
+    def test_thresholds_that_are_none(self, folder, thresholds, name):
+        edit(folder, **{name: thresholds})
         refuse(folder, "entry")
 
     def test_unknown_architecture(self, folder):

@@ -6,7 +6,7 @@ from typing import Any
 
 from lgg.files import write_text
 from lgg.models import GATE, TITLES
-from lgg.weights import ModelConfig
+from lgg.weights import ModelConfig, Thresholds
 from train.card_metadata import SHOWN, model_front_matter
 from train.card_sites import sites_table
 
@@ -92,9 +92,15 @@ def input_text(config: ModelConfig) -> str:
 
 
 def _thresholds(config: ModelConfig) -> str:
-    chosen = config.thresholds
+    chosen, series = config.thresholds, config.series_thresholds
     if config.architecture == GATE:
         return f"gate {chosen.gate:g}; its logits are divided by the temperature {config.temperature:g}"
+    if series is None:
+        return _decisions(chosen)
+    return f"{_decisions(chosen)}. In a series: {_decisions(series)}"
+
+
+def _decisions(chosen: Thresholds) -> str:
     soft = f"soft gate {chosen.low:g} / {chosen.high:g} / {chosen.keep:g} (low / high / keep)"
     smallest = f"components below {chosen.smallest * 256**2:.0f} pixels of 256×256 dropped"
     return f"hard gate {chosen.gate:g}, mask {chosen.mask:g}, {smallest}, {soft}"

@@ -16,6 +16,7 @@ from lgg.errors import DataError
 from lgg.gating import Gating
 from lgg.metrics import bootstrap_interval
 from lgg.models import GATE
+from lgg.prediction import Maps
 from lgg.slice import FLAIR, POST, PRE
 from lgg.weights import ModelConfig
 from train.accelerator import make_accelerator
@@ -154,12 +155,20 @@ def _examine(
     scored = Volume(
         volume.patient, volume.pixels[rows], volume.masks[rows], tuple(volume.numbers[n] for n in rows)
     )
+    maps: dict[Mode, Maps] = {}
     for mode in modes:
-        maps = examine(cascade, volume, mode, rows)
+        # Slices that were picked one by one are no series.
+        series = mode not in ("slice", "apart") and keys is None
+        if mode == "apart" and keys is not None:
+            continue
+        run: Mode = "volume" if mode == "apart" else mode
+        if run not in maps:
+            maps = {run: examine(cascade, volume, run, rows)}
+        thresholds = cascade.series_thresholds if series else cascade.thresholds
         for gating in get_args(Gating):
-            scores[gating, mode] = score(scored, maps, cascade.thresholds, gating, gate_threshold)
+            scores[gating, mode] = score(scored, maps[run], thresholds, gating, gate_threshold, series)
         if mode == "volume":
-            bins = np.minimum((maps.probability * BINS).astype(int), BINS - 1)
+            bins = np.minimum((maps[run].probability * BINS).astype(int), BINS - 1)
             pixels = np.stack(
                 [np.bincount(bins[scored.masks == side], minlength=BINS) for side in (False, True)]
             )

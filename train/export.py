@@ -86,6 +86,8 @@ def export(
 def choose_thresholds(folder: Path, architecture: str, gates: Path, volumes: list[Volume]) -> Thresholds:
     """Choose a model's thresholds on validation volumes and write them into its config and card.
 
+    Returns those of a lone slice.
+
     Args:
         folder: the folder of weights that holds the model.
         gates: the folder of weights whose gate stands before a segmenter.
@@ -99,8 +101,8 @@ def choose_thresholds(folder: Path, architecture: str, gates: Path, volumes: lis
         config = replace(config, thresholds=chosen, temperature=temperature)
     else:
         cascade = Cascade(load_model(gates / GATE), (model, config))
-        chosen = segmenter_thresholds(cascade, volumes)
-        config = replace(config, thresholds=chosen)
+        chosen, series = segmenter_thresholds(cascade, volumes)
+        config = replace(config, thresholds=chosen, series_thresholds=series)
     save_config(folder / architecture, config)
     write_card(folder / architecture, config)
     return chosen

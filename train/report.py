@@ -22,6 +22,7 @@ from train.failures import failures
 from train.figures import draw_figures
 from train.leak import leak
 from train.results import TIMING, Results, load_results, save_results, summary
+from train.stage_table import stage_table
 from train.tables import (
     gate_report,
     group_tables,
@@ -46,14 +47,21 @@ PROTOCOLS: dict[Protocol, str] = {
     "external": "patients of another data set",
 }
 CONDITIONS = (
-    "Hard gate, volume statistics, thresholds from the validation side, no test-time augmentation; "
-    "95 % intervals by bootstrap over patients"
+    "Hard gate, volume statistics{neighbours}, thresholds from the validation side, no test-time "
+    "augmentation; 95 % intervals by bootstrap over patients"
 )
+#: Slices picked one by one have none.
+NEIGHBOURS = ", components that no neighbouring slice confirms left out"
 ABLATED = (
     "Each line is the recipe with one thing changed, trained on the same budget, half of the recipe's, and "
     "judged on the validation patients: no gate, threshold 0.5, volume statistics but where said. *Change* "
     "is against the recipe, patient by patient, with its 95 % interval over patients. What thresholds, gate "
     "modes and TTA are worth on the trained networks stands above, mode by mode."
+)
+STAGED = (
+    "By the validation side, which chose the epochs: the gate's AUROC, else the mean Dice of the volumes. A "
+    "stage begins with the best weights of the one before. *Turned by up to* stands for how far slices are "
+    "bent in all ways."
 )
 FIGURES = {
     "training": "Training: loss and measure on the validation side, epoch by epoch",
@@ -109,7 +117,7 @@ def results_block(results: Results, weights: Path = REPOSITORY_WEIGHTS) -> str:
     configs = _configs(weights)
     count = len({one.patient for one in results.patients if one.protocol == "patient"})
     parts = [
-        f"**Patient split**: {count} test patients; {PROTOCOLS['patient']}. {CONDITIONS}.",
+        f"**Patient split**: {count} test patients; {PROTOCOLS['patient']}. {_conditions('patient')}.",
         headline_tables(results, configs),
         published_table("patient"),
     ]
@@ -148,7 +156,7 @@ def results_page(
         if not headline:
             continue
         heading = f"## By {protocol}" + (" (leaky)" if protocol == "slice" else "")
-        parts += [heading, f"{promise[0].upper()}{promise[1:]}. {CONDITIONS}.", headline]
+        parts += [heading, f"{promise[0].upper()}{promise[1:]}. {_conditions(protocol)}.", headline]
         if protocol in ("patient", "slice"):
             parts += ["Published figures by the same kind of split:", published_table(protocol)]
         for one in results.gates:
@@ -176,6 +184,8 @@ def results_page(
 def repository_page(results: Results, weights: Path, figures: Sequence[str]) -> str:
     """The repository's own `docs/results.md`, on which the ablations stand too."""
     page = results_page(results, weights, figures)
+    if staged := stage_table(weights):
+        page += f"\n## What each stage of training was worth\n\n{STAGED}\n\n{staged}\n"
     if ablated := ablation_table(load_runs(weights / ABLATIONS.name)):
         page += f"\n## What each part of the recipe is worth\n\n{ABLATED}\n\n{ablated}\n"
     return page
@@ -189,3 +199,7 @@ def _metrics(results: Results, config: ModelConfig) -> dict[str, object]:
     protocol = str(config.split.get("protocol", "patient"))
     found = summary(results, config.architecture, protocol, str(config.training.get("recipe", "")))  # type: ignore[arg-type]
     return found or config.metrics
+
+
+def _conditions(protocol: Protocol) -> str:
+    return CONDITIONS.format(neighbours="" if protocol == "slice" else NEIGHBOURS)

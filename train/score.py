@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.gating import Gating, decide
+from lgg.gating import Gating, decide, drop_lone
 from lgg.prediction import Maps
 from lgg.preprocess import measure
 from lgg.slice import FLAIR
 from lgg.weights import Thresholds
 from train.index import Volume
 
-Mode = Literal["volume", "slice", "flair", "tta"]
+#: `volume` and `slice` name the statistics; `apart` is `volume` with each slice decided as if it were alone;
+#: `flair` gives FLAIR in place of the other sequences; `tta` is the mean with the mirrored slices.
+Mode = Literal["volume", "apart", "slice", "flair", "tta"]
 #: Share of empty slices in the reference's test set, 268 of 393.
 REFERENCE_EMPTY = 268 / 393
 
@@ -62,8 +64,7 @@ class PatientScores:
 def examine(cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | None = None) -> Maps:
     """Both networks' answers for a volume, none skipped by the gate.
 
-    `volume` and `slice` name the statistics; `flair` gives FLAIR in place of the other sequences; `tta` is
-    the mean with the mirrored slices. The last two use the volume's statistics.
+    All modes but `slice` use the volume's statistics.
 
     Args:
         rows: which slices; all by default. The statistics are the whole volume's all the same.
@@ -91,15 +92,22 @@ def examine(cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | 
 
 
 def score(
-    volume: Volume, maps: Maps, thresholds: Thresholds, gating: Gating, gate_threshold: float
+    volume: Volume,
+    maps: Maps,
+    thresholds: Thresholds,
+    gating: Gating,
+    gate_threshold: float,
+    series: bool = False,
 ) -> PatientScores:
     """Decide every slice's mask and compare it with the truth, at the slices' own resolution.
 
     Args:
+        series: leave out what no neighbouring slice confirms.
         gate_threshold: where the gate alone says "glioma", for its own measures.
     """
     pairs = zip(maps.gate, maps.probability, strict=True)
     masks = np.stack([decide(float(gate), one, thresholds, gating) for gate, one in pairs])
+    masks = drop_lone(masks) if series else masks
     truth, tumour = volume.masks, volume.tumour
     empty = np.array([not one.any() for one in masks])
     both = list(zip(masks, truth, strict=True))

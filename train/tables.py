@@ -26,6 +26,7 @@ GATE_COLUMNS = {"auroc": "AUROC", "accuracy": "accuracy", "recall_tumour": "reca
 SIZES = {"small, below 15,000 px": 15_000, "medium, to 45,000 px": 45_000, "large, above": float("inf")}
 MODES = {
     "volume": "volume statistics",
+    "apart": "volume statistics, slices decided apart",
     "slice": "slice statistics",
     "flair": "FLAIR only",
     "tta": "flip TTA",

@@ -4,6 +4,9 @@ Everything maximises the same figure: half slice-tumour Dice, half the share of 
 gate alone has its own version of it, half recall on tumour slices, half recall on empty ones. Both kinds of
 statistics take part, as the page sees lone slices and series alike. Where several thresholds are equally
 good, the middle one is taken: it stands furthest from where things get worse.
+
+A series has thresholds of its own: there, neighbouring slices clear false alarms away
+(`lgg.gating.drop_lone`), and a gate that lets more pass finds more.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +22,8 @@ from torch import nn
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.gating import decide
+from lgg.gating import decide, drop_lone
+from lgg.prediction import Maps
 from lgg.preprocess import measure, network_input
 from lgg.weights import ModelConfig, Thresholds
 from train.index import Volume
@@ -34,6 +38,8 @@ SMALLEST_GRID = tuple(pixels / 256**2 for pixels in (0, 8, 16, 32, 64, 128))
 LOW_GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 HIGH_GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 KEEP_GRID = np.round(np.arange(0.5, 1.0, 0.05), 2)
+#: Coarser than a lone slice's: each step looks at whole volumes.
+SERIES_GATE_GRID = np.round(np.arange(0.05, 0.96, 0.05), 2)
 
 
 def best(candidates: Iterable[T], values: Sequence[float]) -> T:
@@ -77,21 +83,34 @@ def gate_threshold(probability: NDArray[np.float64], tumour: NDArray[np.bool_]) 
     return float(best(GATE_GRID, list((says[tumour].mean(0) + (~says)[~tumour].mean(0)) / 2)))
 
 
-def segmenter_thresholds(cascade: Cascade, volumes: Sequence[Volume]) -> Thresholds:
-    """Mask, smallest component and hard gate together; then the soft gate's three under that mask."""
-    gates, probabilities, truths = [], [], []
-    for volume in volumes:
-        for mode in ("slice", "volume"):
-            maps = examine(cascade, volume, mode)
-            gates.append(maps.gate)
-            probabilities += list(maps.probability)
-            truths += list(volume.masks)
-    gate, holds = np.concatenate(gates), np.array([one.any() for one in truths])
+def segmenter_thresholds(cascade: Cascade, volumes: Sequence[Volume]) -> tuple[Thresholds, Thresholds]:
+    """Those of a lone slice, and those of a series."""
+    alone = [examine(cascade, volume, "slice") for volume in volumes]
+    series = [examine(cascade, volume, "volume") for volume in volumes]
+    truths = [volume.masks for volume in volumes]
+    chosen = slice_thresholds([*alone, *series], [*truths, *truths], cascade.thresholds)
+    return chosen, series_thresholds(series, truths, chosen)
+
+
+def slice_thresholds(
+    answers: Sequence[Maps], masks: Sequence[NDArray[np.bool_]], own: Thresholds
+) -> Thresholds:
+    """Mask, smallest component and hard gate together; then the soft gate's three under that mask.
+
+    Args:
+        answers: the networks' for each volume.
+        masks: ground truth of each.
+        own: what is to be replaced.
+    """
+    probabilities = [one for maps in answers for one in maps.probability]
+    truths = [one for volume in masks for one in volume]
+    gate = np.concatenate([maps.gate for maps in answers])
+    holds = np.array([one.any() for one in truths])
 
     candidates, values = [], []
     lost = np.array([_worth(np.zeros_like(truth), truth) for truth in truths])
     for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
-        under = replace(cascade.thresholds, mask=float(mask), smallest=float(smallest))
+        under = replace(own, mask=float(mask), smallest=float(smallest))
         kept = _worths(probabilities, truths, under)
         for threshold in GATE_GRID:
             candidates.append(replace(under, gate=float(threshold)))
@@ -99,13 +118,73 @@ def segmenter_thresholds(cascade: Cascade, volumes: Sequence[Volume]) -> Thresho
     chosen = best(candidates, values)
 
     kept = _worths(probabilities, truths, chosen)
-    sure = np.array([_mean_inside(one, chosen) for one in probabilities])
+    outlines = [decide(1.0, one, chosen, "none") for one in probabilities]
+    sure = np.array([_mean_inside(*pair) for pair in zip(probabilities, outlines, strict=True)])
     candidates, values = [], []
     for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
         candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
         stays = (gate >= high) | ((gate >= low) & (sure >= keep))
         values.append(_objective(np.where(stays, kept, lost), holds))
     return best(candidates, values)
+
+
+def series_thresholds(
+    answers: Sequence[Maps], masks: Sequence[NDArray[np.bool_]], own: Thresholds
+) -> Thresholds:
+    """As `slice_thresholds`, for whole volumes with what no neighbouring slice confirms left out."""
+    volumes = [_Series(maps, truth) for maps, truth in zip(answers, masks, strict=True)]
+    candidates, values = [], []
+    for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
+        under = replace(own, mask=float(mask), smallest=float(smallest))
+        for one in volumes:
+            one.outline(under)
+        for threshold in SERIES_GATE_GRID:
+            candidates.append(replace(under, gate=float(threshold)))
+            values.append(_together([one.worths(one.gate >= threshold) for one in volumes], volumes))
+    chosen = best(candidates, values)
+
+    for one in volumes:
+        one.outline(chosen)
+    sure = [(one, one.sure) for one in volumes]
+    candidates, values = [], []
+    for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
+        candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
+        stays = [(one.gate >= high) | ((one.gate >= low) & (inside >= keep)) for one, inside in sure]
+        worths = [one.worths(kept) for one, kept in zip(volumes, stays, strict=True)]
+        values.append(_together(worths, volumes))
+    return best(candidates, values)
+
+
+class _Series:
+    """A volume's answers, outlined once and then looked at under many a gate."""
+
+    def __init__(self, maps: Maps, truth: NDArray[np.bool_]) -> None:
+        self.gate, self._probability, self._truth = maps.gate, maps.probability, truth
+        self.holds = truth.any((1, 2))
+
+    def outline(self, under: Thresholds) -> None:
+        """Decide every slice as if no gate vetoed it."""
+        self._masks = np.stack([decide(1.0, one, under, "none") for one in self._probability])
+        self._seen: dict[bytes, NDArray[np.float64]] = {}
+
+    @property
+    def sure(self) -> NDArray[np.float64]:
+        """Mean probability inside each slice's outline."""
+        pairs = zip(self._probability, self._masks, strict=True)
+        return np.array([_mean_inside(one, mask) for one, mask in pairs])
+
+    def worths(self, stays: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Each slice's worth where those slices keep their outlines whose neighbours confirm them."""
+        key = stays.tobytes()  # most gates let the same slices pass
+        if key not in self._seen:
+            left = drop_lone(self._masks & stays[:, None, None])
+            pairs = zip(left, self._truth, strict=True)
+            self._seen[key] = np.array([_worth(one, truth) for one, truth in pairs])
+        return self._seen[key]
+
+
+def _together(worths: Sequence[NDArray[np.float64]], volumes: Sequence[_Series]) -> float:
+    return _objective(np.concatenate(worths), np.concatenate([one.holds for one in volumes]))
 
 
 def _worths(
@@ -126,6 +205,5 @@ def _objective(worths: NDArray[np.float64], holds: NDArray[np.bool_]) -> float:
     return float(np.mean([worths[side].mean() for side in (holds, ~holds) if side.any()]))
 
 
-def _mean_inside(probability: NDArray[np.float32], under: Thresholds) -> float:
-    inside = probability[decide(1.0, probability, under, "none")]
-    return float(inside.mean()) if inside.size else 0.0
+def _mean_inside(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+    return float(probability[mask].mean()) if mask.any() else 0.0

@@ -20,10 +20,16 @@ def cascade_of(cascades: Mapping[str, Cascade], architecture: str | None) -> Cas
     return cascade
 
 
-def own_thresholds(cascades: Mapping[str, Cascade], architecture: str | None) -> tuple[float, float]:
-    """Of the mask and of the gate, as they came with the weights; the defaults where there are none."""
+def own_thresholds(
+    cascades: Mapping[str, Cascade], architecture: str | None, series: bool = False
+) -> tuple[float, float]:
+    """Of the mask and of the gate, as they came with the weights; the defaults where there are none.
+
+    Args:
+        series: those for a series instead of a lone slice.
+    """
     cascade = cascades.get(architecture or "")
-    own = cascade.thresholds if cascade else Thresholds()
+    own = (cascade.series_thresholds if series else cascade.thresholds) if cascade else Thresholds()
     return own.mask, own.gate
 
 

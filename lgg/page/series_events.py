@@ -86,7 +86,7 @@ class SeriesEvents:
 
     def slice(self, number: float, order: Order, settings: Settings) -> Updates:
         """Another slice, or the same one shown in another way."""
-        result = self.desk.result(order)
+        result = self._decided(order, settings)
         number = min(max(round(number), 1), len(result))
         return {**self._picture(result, number, order, settings), "slider": number}
 
@@ -145,8 +145,7 @@ class SeriesEvents:
         return folder / ARCHIVE
 
     def _decided(self, order: Order, settings: Settings) -> SeriesResult:
-        result = self.desk.result(order)
-        return result.decided(settings.thresholds(result.thresholds))
+        return self.desk.decided(order, settings.thresholds)
 
     def _opened(self, order: Order, result: SeriesResult, settings: Settings) -> Updates:
         """A result that is shown for the first time, by the model's own thresholds."""
@@ -189,7 +188,6 @@ class SeriesEvents:
     def _picture(self, result: SeriesResult, number: int, order: Order, settings: Settings) -> Updates:
         one = result.series.slices()[number - 1]
         prediction = result.predictions[number - 1]
-        prediction = prediction.decided(settings.thresholds(prediction.thresholds))
         truth, look = self.desk.truth(order), settings.look
         if look.layer == "errors" and truth is None:
             look = replace(look, layer="fill")

@@ -1,8 +1,8 @@
 """Reads and examines whole series for the page, batch after batch, and remembers what was found."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from lgg.cascade import BATCH, Cascade
 from lgg.errors import SeriesError
-from lgg.gating import Gating
 from lgg.page.extra import EXTRA, Map, extra_map
 from lgg.page.lookup import cascade_of, check_still_there
 from lgg.page.memory import Memory
 from lgg.page.zero import on_gpu
-from lgg.prediction import Maps, Prediction
+from lgg.prediction import Maps, Prediction, confirmed
 from lgg.preprocess import Statistics, measure
 from lgg.series import Series, read_series, read_truth
 from lgg.view import Layer
 from lgg.volume import SeriesResult
+from lgg.weights import Thresholds
 
 #: On a GPU that has to be asked for, a call costs more than the slices in it.
 GPU_BATCH = 64
@@ -106,7 +106,7 @@ class SeriesDesk:
                 began = began or time.monotonic() - sum(map(_seconds, batch))
                 found += batch
                 yield Progress(len(found), len(series), time.monotonic() - began)
-            predictions = tuple(found)
+            predictions = tuple(confirmed(found))
             self._found.put(order, predictions, _weigh(predictions))
         yield Progress(len(series), len(series), 0.0, SeriesResult(series, predictions))
 
@@ -120,6 +120,29 @@ class SeriesDesk:
             if progress.result is not None:
                 return progress.result
         raise AssertionError("the last progress holds the result")
+
+    def decided(self, order: Order, thresholds: Callable[[Thresholds], Thresholds]) -> SeriesResult:
+        """The result by other thresholds; no network runs.
+
+        Remembered, because a visitor who moved a threshold goes on to look at slice after slice.
+
+        Args:
+            thresholds: from the model's own to those wanted.
+
+        Raises:
+            WeightsError, SliceError: as for `examine`.
+        """
+        result = self.result(order)
+        wanted = thresholds(result.thresholds)
+        if wanted == result.thresholds:
+            return result
+        # Without the series, which is remembered elsewhere; all but masks is shared with the first result.
+        predictions = self._found.recall(
+            (wanted, order),
+            lambda: result.decided(wanted).predictions,
+            lambda made: sum(one.mask.nbytes for one in made),
+        )
+        return replace(result, predictions=predictions)
 
     def extra(self, order: Order, number: int, layer: Layer) -> Map | None:
         """The map that a layer needs beside the prediction of a slice, counted from 1; None for none.
@@ -187,10 +210,10 @@ class SeriesDesk:
         pixels: NDArray[np.float32],
         heads: NDArray[np.bool_],
         found: Sequence[Statistics],
-        gating: Gating | None,
+        floor: float,
     ) -> Maps:
         # By name: ZeroGPU sends arguments to another process, and the cascade is there already.
-        return self.cascades[architecture].batch(pixels, heads, found, gating)
+        return self.cascades[architecture].batch(pixels, heads, found, floor)
 
     def _look_inside(
         self, architecture: str, pixels: NDArray[np.float32], layer: Layer, found: Sequence[Statistics]

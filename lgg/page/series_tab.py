@@ -65,7 +65,7 @@ def series_tab(desk: Models, choices: Sequence[tuple[str, str]], preferred: str 
             # The style hides it while there is no plot: in Gradio 6.31 what comes together with its column,
             # shortly after other answers, is sometimes lost.
             with gr.Column(elem_id="series-view"):
-                parts |= _view(own_thresholds(desk.cascades, preferred))
+                parts |= _view(own_thresholds(desk.cascades, preferred, series=True))
     _connect(parts, SeriesEvents(series_desk))
     return series_desk
 

@@ -37,7 +37,7 @@ def method_of(cascade: Cascade, gating: Gating = "hard", statistics: StatisticsM
         cascade.config.architecture,
         cascade.gate_config.sha256,
         cascade.config.sha256,
-        cascade.thresholds,
+        cascade.thresholds if statistics == "slice" else cascade.series_thresholds,
         gating,
         statistics,
     )

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from lgg.gating import DEPTH, FEWEST, SHARE
 from lgg.prediction import Prediction
 from lgg.series.series import Series
 from lgg.slice import SEQUENCES
@@ -76,6 +77,11 @@ def readme(series: Series, predictions: Sequence[Prediction], method: Method, fi
         f"  mask: pixels at or above {held.mask:g}",
         f"  z-scores: by the statistics of the {method.statistics}",
     ]
+    if method.statistics == "volume" and len(series) >= FEWEST:
+        lines.append(
+            f"  neighbours: what reaches through fewer than {DEPTH} slices, or holds less than {SHARE:.0%} "
+            "of the largest outline, is left out"
+        )
     notes = list(series.notes)
     if series.dicom and "segmentation.dcm" not in roots:
         notes.append(

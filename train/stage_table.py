@@ -1,0 +1,55 @@
+"""The table of stages: what each part of the training of the weights in a folder was worth by validation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lgg.models import GATE, TITLES
+from lgg.weights import available, load_config
+from train.export import LOG_FILE
+from train.tables import header, line
+
+COLUMNS = ("", "stage", "epochs", "pixels", "turned by up to", "minutes", "best before", "best by its end")
+
+
+def stage_table(weights: Path) -> str:
+    """A line a stage of each network; empty where no network has a log of its training.
+
+    The measure is the one that chose the epoch: the gate's AUROC, else the mean Dice of the volumes, at the
+    resolution of the stage.
+    """
+    lines = [header(COLUMNS)]
+    for name in available(weights):
+        path = weights / name / LOG_FILE
+        if not path.exists():
+            continue
+        config = load_config(weights / name)
+        rows = [json.loads(row) for row in path.read_text().splitlines()]
+        recipes = _recipes(config.training, config.recipe)
+        best = 0.0
+        for number, stage in enumerate(dict.fromkeys(row["stage"] for row in rows)):
+            own = [row for row in rows if row["stage"] == stage]
+            reached = max(row["val_auroc" if name == GATE else "val_dice"] for row in own)
+            recipe = recipes[number] if number < len(recipes) else None
+            lines.append(
+                line(
+                    [
+                        TITLES[name],
+                        str(stage),
+                        str(len(own)),
+                        str(recipe["size"]) if recipe else "",
+                        f"{recipe['augmentation']['rotate']:g}°" if recipe else "",
+                        f"{sum(row['seconds'] for row in own) / 60:.0f}",
+                        f"{best:.3f}" if best else "",
+                        f"{max(best, reached):.3f}",
+                    ]
+                )
+            )
+            best = max(best, reached)
+    return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def _recipes(training: dict[str, Any], own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The recipes of all stages, those of the weights that it began with first."""
+    start = training.get("start")
+    return [*(_recipes(start, start["stages"]) if start else []), *own]
