@@ -65,7 +65,7 @@ def test_the_report_measures_and_writes_results_configs_cards_and_figures_and_ch
     stored = json.loads((weights / "results.json").read_text())
     own = [row for row in stored["rows"] if row["model"] == "unet-mini"]
     assert {row["cascade"] for row in own} == {"none", "hard", "soft"}
-    assert {row["mode"] for row in own} == {"volume", "slice", "flair", "tta"}
+    assert {row["mode"] for row in own} == {"volume", "apart", "slice", "flair", "tta"}
     config = json.loads((weights / "unet-mini" / "config.json").read_text())
     assert set(config["metrics"]["patients"]) == {row["patient"] for row in stored["patients"]}
     assert "volume" in (weights / "unet-mini" / "README.md").read_text()
