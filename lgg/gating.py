@@ -77,10 +77,15 @@ def drop_lone(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return masks
     # Tumours are small: what lies around all of them need not be searched.
     (box,) = ndimage.find_objects(masks.view(np.uint8))
-    components, _ = ndimage.label(masks[box], np.ones((3, 3, 3)))
-    pixels = np.bincount(components.ravel())[1:]
-    depths = np.array([where[0].stop - where[0].start for where in ndimage.find_objects(components)])
-    kept = np.concatenate([[False], (pixels >= SHARE * pixels.max()) & (depths >= DEPTH)])
+    components, count = ndimage.label(masks[box], np.ones((3, 3, 3)))
+    pixels, depths = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    for one in components:  # counting a large series at once would take eight bytes a voxel
+        found = np.bincount(one.ravel(), minlength=count + 1)
+        pixels += found
+        depths += found > 0
+    pixels[0] = 0  # what is no component
+    kept = (pixels >= SHARE * pixels.max()) & (depths >= DEPTH)
+    kept[0] = False
     confirmed = np.zeros_like(masks)
     confirmed[box] = kept[components]
     return confirmed
