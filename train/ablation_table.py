@@ -9,7 +9,7 @@ from lgg.metrics import bootstrap_interval
 from train.ablations import MODES, VARIANTS, Run
 from train.tables import header, line
 
-COLUMNS = ("", "volume mean", "change", "slice-tumour", "slice statistics", "FLAIR only", "runs", "minutes")
+COLUMNS = ("", "volume mean", "change", "slice-tumour", "slice statistics", "FLAIR only", "runs")
 
 
 def ablation_table(runs: Sequence[Run]) -> str:
@@ -48,10 +48,9 @@ def _line(name: str, found: Sequence[Run], against: Sequence[Run]) -> str:
         low, high = bootstrap_interval(lambda some: float(np.mean(some)), list(differences))
         change = f"{differences.mean():+.3f} ({low:+.3f} to {high:+.3f})"
     tumour = float(np.mean([one.slice_tumour["volume"] for one in found]))
-    minutes = float(np.mean([one.minutes for one in found]))
     figures = (means["volume"], tumour, means["slice"], means["flair"])
     first, *others = (f"{one:.3f}" for one in figures)
-    return line([VARIANTS[name].words, first, change, *others, str(len(found)), f"{minutes:.0f}"])
+    return line([VARIANTS[name].words, first, change, *others, str(len(found))])
 
 
 def _volumes(runs: Sequence[Run], mode: str) -> NDArray[np.float64]:
