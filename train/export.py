@@ -83,6 +83,12 @@ def export(
     return config
 
 
+def read_training(folder: Path) -> list[dict[str, Any]]:
+    """The logged epochs of the training that made a model's weights; none where there is no log."""
+    path = folder / LOG_FILE
+    return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
+
+
 def choose_thresholds(folder: Path, architecture: str, gates: Path, volumes: list[Volume]) -> Thresholds:
     """Choose a model's thresholds on validation volumes and write them into its config and card.
 

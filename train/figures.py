@@ -1,6 +1,5 @@
 """The figures of the results: training curves, the gate, Dice a patient, the threshold. No image in any."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from lgg.files import write_atomically
 from lgg.models import GATE, TITLES
 from lgg.weights import available
 from train.evaluate import Protocol
-from train.export import LOG_FILE
+from train.export import read_training
 from train.results import Results
 
 if TYPE_CHECKING:
@@ -64,10 +63,9 @@ def _training(figure: "Figure", weights: Path) -> bool:
     losses, measures = figure.subplots(1, 2)
     drawn = False
     for name in available(weights):
-        path = weights / name / LOG_FILE
-        if not path.exists():
+        rows = read_training(weights / name)
+        if not rows:
             continue
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
         at = range(1, len(rows) + 1)
         style = {"color": COLOURS[name], "linestyle": STYLES[name], "label": TITLES[name]}
         losses.plot(at, [row["val_loss"] for row in rows], **style)

@@ -4,7 +4,6 @@ Neither may have seen what is to judge the run, or its figures would flatter.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 from lgg.errors import DataError
 from lgg.models import GATE
 from lgg.weights import load_config, load_model
-from train.export import LOG_FILE
+from train.export import read_training
 from train.splits import Side
 
 
@@ -72,10 +71,7 @@ def load_start(folder: Path, architecture: str, sides: dict[Side, list[str]]) ->
 
 def earlier_epochs(folder: Path, split: dict[str, Any]) -> list[dict[str, Any]]:
     """The logged epochs that weights have behind them; none where they were judged on another split."""
-    path = folder / LOG_FILE
-    if load_config(folder).split != split or not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return read_training(folder) if load_config(folder).split == split else []
 
 
 def _holds(keys: list[str], patient: str) -> bool:

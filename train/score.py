@@ -102,8 +102,8 @@ def score(
     """Decide every slice's mask and compare it with the truth, at the slices' own resolution.
 
     Args:
-        series: leave out what no neighbouring slice confirms.
         gate_threshold: where the gate alone says "glioma", for its own measures.
+        series: leave out what no neighbouring slice confirms.
     """
     pairs = zip(maps.gate, maps.probability, strict=True)
     masks = np.stack([decide(float(gate), one, thresholds, gating) for gate, one in pairs])

@@ -1,12 +1,11 @@
 """The table of stages: what each part of the training of the weights in a folder was worth by validation."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lgg.models import GATE, TITLES
 from lgg.weights import available, load_config
-from train.export import LOG_FILE
+from train.export import read_training
 from train.tables import header, line
 
 COLUMNS = ("", "stage", "epochs", "pixels", "turned by up to", "minutes", "best before", "best by its end")
@@ -20,11 +19,7 @@ def stage_table(weights: Path) -> str:
     """
     lines = [header(COLUMNS)]
     for name in available(weights):
-        path = weights / name / LOG_FILE
-        if not path.exists():
-            continue
-        config = load_config(weights / name)
-        rows = [json.loads(row) for row in path.read_text().splitlines()]
+        rows, config = read_training(weights / name), load_config(weights / name)
         recipes = _recipes(config.training, config.recipe)
         best = 0.0
         for number, stage in enumerate(dict.fromkeys(row["stage"] for row in rows)):

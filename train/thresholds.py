@@ -102,97 +102,77 @@ def slice_thresholds(
         masks: ground truth of each.
         own: what is to be replaced.
     """
-    probabilities = [one for maps in answers for one in maps.probability]
-    truths = [one for volume in masks for one in volume]
-    gate = np.concatenate([maps.gate for maps in answers])
-    holds = np.array([one.any() for one in truths])
-
-    candidates, values = [], []
-    lost = np.array([_worth(np.zeros_like(truth), truth) for truth in truths])
-    for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
-        under = replace(own, mask=float(mask), smallest=float(smallest))
-        kept = _worths(probabilities, truths, under)
-        for threshold in GATE_GRID:
-            candidates.append(replace(under, gate=float(threshold)))
-            values.append(_objective(np.where(gate >= threshold, kept, lost), holds))
-    chosen = best(candidates, values)
-
-    kept = _worths(probabilities, truths, chosen)
-    outlines = [decide(1.0, one, chosen, "none") for one in probabilities]
-    sure = np.array([_mean_inside(*pair) for pair in zip(probabilities, outlines, strict=True)])
-    candidates, values = [], []
-    for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
-        candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
-        stays = (gate >= high) | ((gate >= low) & (sure >= keep))
-        values.append(_objective(np.where(stays, kept, lost), holds))
-    return best(candidates, values)
+    volumes = [_Outlined(maps, truth) for maps, truth in zip(answers, masks, strict=True)]
+    return _search(volumes, GATE_GRID, own)
 
 
 def series_thresholds(
     answers: Sequence[Maps], masks: Sequence[NDArray[np.bool_]], own: Thresholds
 ) -> Thresholds:
     """As `slice_thresholds`, for whole volumes with what no neighbouring slice confirms left out."""
-    volumes = [_Series(maps, truth) for maps, truth in zip(answers, masks, strict=True)]
-    candidates, values = [], []
-    for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
-        under = replace(own, mask=float(mask), smallest=float(smallest))
-        for one in volumes:
-            one.outline(under)
-        for threshold in SERIES_GATE_GRID:
-            candidates.append(replace(under, gate=float(threshold)))
-            values.append(_together([one.worths(one.gate >= threshold) for one in volumes], volumes))
-    chosen = best(candidates, values)
-
-    for one in volumes:
-        one.outline(chosen)
-    sure = [(one, one.sure) for one in volumes]
-    candidates, values = [], []
-    for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
-        candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
-        stays = [(one.gate >= high) | ((one.gate >= low) & (inside >= keep)) for one, inside in sure]
-        worths = [one.worths(kept) for one, kept in zip(volumes, stays, strict=True)]
-        values.append(_together(worths, volumes))
-    return best(candidates, values)
+    volumes = [_Outlined(maps, truth, True) for maps, truth in zip(answers, masks, strict=True)]
+    return _search(volumes, SERIES_GATE_GRID, own)
 
 
-class _Series:
-    """A volume's answers, outlined once and then looked at under many a gate."""
+class _Outlined:
+    """A volume's slices, outlined once and then looked at under many a gate."""
 
-    def __init__(self, maps: Maps, truth: NDArray[np.bool_]) -> None:
-        self.gate, self._probability, self._truth = maps.gate, maps.probability, truth
-        self.holds = truth.any((1, 2))
+    def __init__(self, maps: Maps, truth: NDArray[np.bool_], series: bool = False) -> None:
+        """`series`: what no neighbouring slice confirms is left out."""
+        self.gate, self.holds, self._series = maps.gate, truth.any((1, 2)), series
+        self._probability, self._truth = maps.probability, truth
+        self._lost = self._worths(np.zeros_like(truth))
 
     def outline(self, under: Thresholds) -> None:
         """Decide every slice as if no gate vetoed it."""
         self._masks = np.stack([decide(1.0, one, under, "none") for one in self._probability])
         self._seen: dict[bytes, NDArray[np.float64]] = {}
+        if not self._series:
+            self._kept = self._worths(self._masks)
 
-    @property
     def sure(self) -> NDArray[np.float64]:
         """Mean probability inside each slice's outline."""
         pairs = zip(self._probability, self._masks, strict=True)
-        return np.array([_mean_inside(one, mask) for one, mask in pairs])
+        return np.array([float(one[mask].mean()) if mask.any() else 0.0 for one, mask in pairs])
 
     def worths(self, stays: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Each slice's worth where those slices keep their outlines whose neighbours confirm them."""
+        """Each slice's worth where the gate lets only those keep their outlines that are to stay."""
+        if not self._series:
+            return np.where(stays, self._kept, self._lost)
         key = stays.tobytes()  # most gates let the same slices pass
         if key not in self._seen:
-            left = drop_lone(self._masks & stays[:, None, None])
-            pairs = zip(left, self._truth, strict=True)
-            self._seen[key] = np.array([_worth(one, truth) for one, truth in pairs])
+            self._seen[key] = self._worths(drop_lone(self._masks & stays[:, None, None]))
         return self._seen[key]
 
+    def _worths(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.array([_worth(mask, truth) for mask, truth in zip(masks, self._truth, strict=True)])
 
-def _together(worths: Sequence[NDArray[np.float64]], volumes: Sequence[_Series]) -> float:
-    return _objective(np.concatenate(worths), np.concatenate([one.holds for one in volumes]))
 
+def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thresholds) -> Thresholds:
+    holds = np.concatenate([one.holds for one in volumes])
 
-def _worths(
-    probabilities: Sequence[NDArray[np.float32]], truths: Sequence[NDArray[np.bool_]], under: Thresholds
-) -> NDArray[np.float64]:
-    """Each slice's worth where no gate vetoes it."""
-    pairs = zip(probabilities, truths, strict=True)
-    return np.array([_worth(decide(1.0, one, under, "none"), truth) for one, truth in pairs])
+    def worth(stays: Iterable[NDArray[np.bool_]]) -> float:
+        found = [one.worths(kept) for one, kept in zip(volumes, stays, strict=True)]
+        return _objective(np.concatenate(found), holds)
+
+    candidates, values = [], []
+    for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
+        under = replace(own, mask=float(mask), smallest=float(smallest))
+        for one in volumes:
+            one.outline(under)
+        for threshold in gates:
+            candidates.append(replace(under, gate=float(threshold)))
+            values.append(worth(one.gate >= threshold for one in volumes))
+    chosen = best(candidates, values)
+
+    for one in volumes:
+        one.outline(chosen)
+    unsure = [(one.gate, one.sure()) for one in volumes]
+    candidates, values = [], []
+    for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
+        candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
+        values.append(worth((gate >= high) | ((gate >= low) & (sure >= keep)) for gate, sure in unsure))
+    return best(candidates, values)
 
 
 def _worth(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -203,7 +183,3 @@ def _worth(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 def _objective(worths: NDArray[np.float64], holds: NDArray[np.bool_]) -> float:
     """(Slice-tumour Dice + share of empty slices kept empty) / 2."""
     return float(np.mean([worths[side].mean() for side in (holds, ~holds) if side.any()]))
-
-
-def _mean_inside(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    return float(probability[mask].mean()) if mask.any() else 0.0
