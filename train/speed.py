@@ -98,8 +98,8 @@ def _time_step(
         compiled=compiled,
         ms_per_step=round(1000 * seconds, 2),
         slices_per_second=round(batch_size / seconds, 1),
-        teraflops=round(reached, 3),
-        matmul_teraflops=round(rate, 3),
+        teraflops=round(reached, 6),  # a CPU without bf16 reaches thousandths
+        matmul_teraflops=round(rate, 6),
         share=round(reached / rate, 4),
     )
 
