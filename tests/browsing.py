@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PATIENCE_MS = 60_000
@@ -49,6 +49,20 @@ def pick(page: Page, title: str) -> None:
 def upload(page: Page, path) -> None:
     """Hand a slice to the drop zone."""
     page.locator("#upload input[type=file]").set_input_files(path)
+
+
+def open_truth(page: Page, tab: str = "") -> Locator:
+    """Unfold the box for a ground truth; the input that takes it. `tab`: `series-` for that of the series.
+
+    Gradio mounts a folded box when it is opened, and what was sent to it before, an empty file, can still
+    arrive then, and take the place of a file that is handed over at once. No visitor is so fast.
+    """
+    settle(page)
+    page.locator(f"#{tab}truth-box").get_by_text("Compare with a ground truth").click()
+    taker = page.locator(f"#{tab}truth input[type=file]")
+    expect(taker).to_be_attached()
+    page.wait_for_timeout(1000)
+    return taker
 
 
 def examine(page: Page, *files) -> None:

@@ -21,7 +21,7 @@ from lgg.cascade import DEFAULT_ARCHITECTURE
 from lgg.gallery import load_examples
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, available
-from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, pick, settle, upload
+from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, open_truth, pick, settle, upload
 from tests.page_server import ROOT, chromium, serve_page
 
 README = {"page.png": DESKTOP, "page-phone.png": PHONE}
@@ -88,8 +88,7 @@ def _series(page: Page) -> None:
 def _series_truth(page: Page) -> None:
     _series(page)
     mask = np.asarray(Image.open(str(load_examples()[0].mask)))
-    page.get_by_role("button", name="Compare with a ground truth").last.click()
-    page.locator("#series-truth input[type=file]").set_input_files(_nifti("truth.nii", mask * 0, mask))
+    open_truth(page, "series-").set_input_files(_nifti("truth.nii", mask * 0, mask))
     expect(page.locator("#series-scores dl")).to_be_visible()
     page.locator("#series-layer label", has_text="Errors").click()
     expect(page.locator("#series-legend")).to_contain_text("agreed")

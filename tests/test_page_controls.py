@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from lgg.gallery import SHIPPED
-from tests.browsing import DESKTOP, PHONE, pick, slide, upload, visit
+from tests.browsing import DESKTOP, PHONE, open_truth, pick, slide, upload, visit
 
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -104,8 +104,7 @@ def test_an_example_brings_its_ground_truth_and_an_upload_can(page, tmp_path):
     expect(page.locator("#result .source")).to_have_text("small-lesion.tif")
     expect(page.locator("#scores dl")).to_have_count(0)
     expect(page.locator("#layer label", has_text="Errors")).to_have_count(0)
-    page.get_by_text("Compare with a ground truth").click()
-    truth = page.locator("#truth input[type=file]")
+    truth = open_truth(page)
     Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "other.png")
     truth.set_input_files(tmp_path / "other.png")
     expect(page.get_by_role("alert").first).to_contain_text(

@@ -16,7 +16,7 @@ from series_files import affine, archive, dicom_stack, nifti, slice_files
 from lgg import metrics
 from lgg.gallery import SHIPPED
 from lgg.picture import PREDICTED
-from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, slide, visit
+from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, open_truth, slide, visit
 
 VERDICT = re.compile("^(Glioma likely|Unclear|No glioma found)$")
 
@@ -142,8 +142,7 @@ def test_a_ground_truth_is_compared_slice_by_slice(page, zipped, lesion, tmp_pat
     masks = {f"{number}_mask.png": mask for number, mask in enumerate(lesion)}
     for name, mask in masks.items():
         Image.fromarray(mask).save(tmp_path / name)
-    page.get_by_role("button", name="Compare with a ground truth").last.click()
-    page.locator("#series-truth input[type=file]").set_input_files([tmp_path / name for name in masks])
+    open_truth(page, "series-").set_input_files([tmp_path / name for name in masks])
     expect(page.locator("#series-scores dl")).to_contain_text("of the volume")
     dice = float(page.locator("#series-scores dd").first.inner_text().split()[0])
     assert dice > 0.6
