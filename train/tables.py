@@ -6,7 +6,6 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import classification_report
 
 from lgg.models import BUILDERS, GATE, TITLES, build, parameters
 from lgg.weights import ModelConfig
@@ -161,6 +160,8 @@ def group_tables(results: Results, protocol: Protocol) -> str:
 
 def gate_report(gate: GateSlices) -> str:
     """The gate's classification report in the form in which the reference prints its own."""
+    from sklearn.metrics import classification_report  # brings pandas: every command would wait for it
+
     says = np.array(gate.probability) >= np.array(gate.threshold)
     return str(
         classification_report(gate.tumour, says, target_names=["no tumour", "tumour"], zero_division=0)

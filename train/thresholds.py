@@ -17,7 +17,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from torch import nn
 
 from lgg import metrics
@@ -68,6 +67,8 @@ def gate_temperature(logits: NDArray[np.float64], tumour: NDArray[np.bool_]) -> 
 
     One number fitted by the cross-entropy: it moves no slice past another, so AUROC stays what it was.
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and every command would wait
+
     sign = np.where(tumour, 1, -1)
 
     def cross_entropy(exponent: float) -> float:
