@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 
 from lgg.errors import LggError
-from train.learn import ablate, folds, gate, segment, thresholds
+from train.learn import ablate, folds, gate, segment, thresholds, trial
 from train.measure import evaluate, report, speed
 from train.stop import Stopped
 
@@ -30,6 +30,7 @@ def main() -> None:
         "evaluate": evaluate,
         "folds": folds,
         "ablate": ablate,
+        "trial": trial,
         "report": report,
         "speed": speed,
     }

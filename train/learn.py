@@ -1,4 +1,4 @@
-"""The commands that train: `gate`, `segment`, `folds`, `ablate`, and `thresholds`, which follow training."""
+"""The commands that train: `gate`, `segment`, `folds`, `ablate`; `thresholds` and `trial` follow training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from train.recipe import Changes
 from train.recipes import RecipeName
 from train.splits import FOLDS, Protocol, draw_folds
 from train.track import tracking
+from train.trials import TRIALS, read_trial, save_trial
 
 
 @dataclass(frozen=True)
@@ -194,3 +195,16 @@ def ablate(
             if make_accelerator().is_main_process:
                 save_run(run, record)
                 print(f"{name}, seed {seed}: volume mean {np.mean(run.volume['volume']):.4f}")
+
+
+def trial(run: str, what: str, record: Path = TRIALS) -> None:
+    """Keep the figures of a run that will not ship, so that nobody tries it again without knowing.
+
+    Args:
+        run: Name of the run in $LGG_RUNS (default ~/lgg-runs), finished or not.
+        what: What was tried, in words.
+        record: JSON file that takes it; `report` makes a table of it.
+    """
+    found = read_trial(runs_folder() / run, what)
+    save_trial(found, record)
+    print(f"{run}: {found.best:.4f} on the validation side after {sum(found.epochs)} epochs")

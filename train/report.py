@@ -34,6 +34,7 @@ from train.tables import (
     threshold_table,
     title,
 )
+from train.trials import TRIALS, load_trials, trial_table
 
 ROOT = REPOSITORY_WEIGHTS.parent
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
@@ -62,6 +63,10 @@ STAGED = (
     "By the validation side, which chose the epochs: the gate's AUROC, else the mean Dice of the volumes. A "
     "stage begins with the best weights of the one before. *Turned by up to* stands for how far slices are "
     "bent in all ways."
+)
+TRIED = (
+    "Trained, judged on the validation side by the same measure as above, and left, because what ships was "
+    "better there. Where a run went on from earlier weights or was stopped, the epochs are its own."
 )
 FIGURES = {
     "training": "Training: loss and measure on the validation side, epoch by epoch",
@@ -182,10 +187,12 @@ def results_page(
 
 
 def repository_page(results: Results, weights: Path, figures: Sequence[str]) -> str:
-    """The repository's own `docs/results.md`, on which the ablations stand too."""
+    """The repository's own `docs/results.md`, on which stages, trials and ablations stand too."""
     page = results_page(results, weights, figures)
     if staged := stage_table(weights):
         page += f"\n## What each stage of training was worth\n\n{STAGED}\n\n{staged}\n"
+    if tried := trial_table(load_trials(weights / TRIALS.name), weights):
+        page += f"\n## What was tried and does not ship\n\n{TRIED}\n\n{tried}\n"
     if ablated := ablation_table(load_runs(weights / ABLATIONS.name)):
         page += f"\n## What each part of the recipe is worth\n\n{ABLATED}\n\n{ablated}\n"
     return page
