@@ -69,6 +69,8 @@ def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, 
     assert made.training["start"] == start
     words = f"weights {config.sha256[:12]} (5 epochs of 80 slices at 64×64, bce; 7.0 minutes from scratch)"
     assert f"Began from {words}; best epoch 1" in training_text(made)
+    again = replace(made, training=made.training | {"start": {**made.training["start"], "start": start}})
+    assert f"7.0 minutes from {words})" in training_text(again), "what those began from is told too"
     log = (job.target / "unet-mini" / LOG_FILE).read_text()
     assert [json.loads(row)["stage"] for row in log.splitlines()] == [1, 2, 3], "its curve is the whole curve"
     with pytest.raises(DataError, match="Nothing is left"):

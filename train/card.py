@@ -124,15 +124,20 @@ def training_text(config: ModelConfig) -> str:
         taught = [] if config.architecture == GATE else ["half of the loss"]
         taught += ["hints to the inner layers"] if any(one.get("hints") for one in config.recipe) else []
         stages += f"; {' and '.join(taught)} by the teacher {training['teacher']}"
-    began = training["initialised"]
-    if start := training.get("start"):
-        earlier = f"{_stages(start['stages'])}; {start['minutes']} minutes from {start['initialised']}"
-        began = f"weights {start['sha256'][:12]} ({earlier})"
     return (
         f"Data: {config.data}. Split: {split} ({sides}). {stages}. "
-        f"Began from {began}; best epoch {training['best_epoch']} by validation; "
+        f"Began from {_began(training)}; best epoch {training['best_epoch']} by validation; "
         f"{training['minutes']} minutes on {training['hardware']}; {config.date}."
     )
+
+
+def _began(training: dict[str, Any]) -> str:
+    """What the weights were at first; of other weights, how they were made, back to the first of them."""
+    start = training.get("start")
+    if not start:
+        return str(training["initialised"])
+    minutes = f"{start['minutes']} minutes from {_began(start)}"
+    return f"weights {start['sha256'][:12]} ({_stages(start['stages'])}; {minutes})"
 
 
 def _stages(recipe: Sequence[dict[str, Any]]) -> str:

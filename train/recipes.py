@@ -63,6 +63,7 @@ def _cpu() -> dict[str, Stages]:
             replace(small, epochs=7, lr=1e-3),
             replace(small, epochs=8, lr=1e-3),
             replace(small, epochs=6, lr=5e-4, augmentation=CALM),
+            replace(small, epochs=12, lr=1e-3, augmentation=CALM),
             finish,
         ),
         "unet-resnext50": (
