@@ -60,6 +60,8 @@ def _draw(path: Path, make: Callable[["Figure"], bool]) -> Path | None:
 
 
 def _training(figure: "Figure", weights: Path) -> bool:
+    from matplotlib.ticker import LogLocator
+
     losses, measures = figure.subplots(1, 2)
     drawn = False
     for name in available(weights):
@@ -74,6 +76,9 @@ def _training(figure: "Figure", weights: Path) -> bool:
             measures.axvline(start + 0.5, color=COLOURS[name], linewidth=0.6, alpha=0.6)
         drawn = True
     losses.set(title="Validation loss", xlabel="epoch", ylabel="loss", yscale="log")
+    losses.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    losses.yaxis.set_minor_formatter("{x:.3g}")
+    losses.yaxis.set_major_formatter("{x:.3g}")
     measures.set(title="Validation: Dice a volume, the gate's AUROC", xlabel="epoch", ylim=(0, 1))
     return drawn
 
