@@ -19,9 +19,10 @@ help:
 app: $(STAMPS)/app
 	$(BIN)/python app.py
 
-# Two files at a time, each with one thread: starting processes takes most of the time.
+# Two files at a time, each with one thread: starting processes takes most of the time. In the order of
+# tests/conftest.py, the slowest first, which pytest-xdist would otherwise begin last.
 test: $(STAMPS)/test chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMPS)/test
 	$(BIN)/ruff check .

@@ -11,6 +11,15 @@ import pytest
 if TYPE_CHECKING:
     from tests.hub_server import Hub
 
+#: The files that take minutes, the longest first.
+SLOWEST = ("test_train_interrupted", "test_train_cli", "test_train_processes", "test_page_series")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slowest files: `make test` deals files out, and the last must leave no core waiting."""
+    place = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
 
 @pytest.fixture(scope="session")
 def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
