@@ -15,8 +15,8 @@ COLUMNS = ("", "volume mean", "change", "slice-tumour", "slice statistics", "FLA
 def ablation_table(runs: Sequence[Run]) -> str:
     """A line a variant; empty where there is none.
 
-    The change is paired: the same patients, seeds averaged. Its 95 % interval says whether the patients, not
-    the seeds, could have made the difference.
+    The change is paired: the same patients and seeds, seeds averaged. Its 95 % interval says whether the
+    patients, not the seeds, could have made the difference.
     """
     parts = []
     for recipe in dict.fromkeys(one.recipe for one in runs):
@@ -34,7 +34,8 @@ def ablation_table(runs: Sequence[Run]) -> str:
         lines = [header(COLUMNS)]
         for name in VARIANTS:
             if found := [one for one in mine if one.variant == name]:
-                against = [one for one in mine if one.variant == VARIANTS[name].against]
+                seeds = {one.seed for one in found}
+                against = [one for one in mine if one.variant == VARIANTS[name].against and one.seed in seeds]
                 lines.append(_line(name, found, against))
         parts.append(f"`{recipe}` recipe: {budget}.\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
