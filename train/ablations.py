@@ -4,9 +4,8 @@ Half of the recipe's first stage a run. No gate, threshold 0.5, so that nothing 
 What is done is kept in a JSON file and never repeated, so a long list may be spread over many sessions.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from torch import Tensor
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.errors import DataError
-from lgg.files import write_text
 from lgg.models import GATE, build
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 from train.augment import PLAIN
@@ -27,6 +24,7 @@ from train.job import Patients, load_keys
 from train.loop import train
 from train.recipe import Recipe
 from train.recipes import RECIPES, RecipeName
+from train.records import load_records, save_records
 from train.score import Mode, examine
 from train.splits import Side
 
@@ -179,12 +177,7 @@ def load_runs(path: Path = ABLATIONS) -> list[Run]:
     Raises:
         DataError: the file is not one of ours.
     """
-    if not path.exists():
-        return []
-    try:
-        return [Run(**one) for one in json.loads(path.read_text())]
-    except (ValueError, TypeError):
-        raise DataError(f"{path.name} is not a file of ablations of this version. Remove it.") from None
+    return load_records(path, Run, "ablations")
 
 
 def save_run(run: Run, path: Path = ABLATIONS) -> None:
@@ -193,5 +186,4 @@ def save_run(run: Run, path: Path = ABLATIONS) -> None:
     kept = [one for one in load_runs(path) if (one.variant, one.seed, one.recipe) != key]
     order = list(VARIANTS)
     runs = sorted([*kept, run], key=lambda one: (one.recipe, order.index(one.variant), one.seed))
-    lines = ",\n ".join(json.dumps(asdict(one)) for one in runs)
-    write_text(path, f"[\n {lines}\n]\n")
+    save_records(path, runs)

@@ -89,6 +89,11 @@ def read_training(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
 
 
+def validation_measure(architecture: str) -> str:
+    """What a logged epoch calls the measure that networks are compared by: the gate's AUROC, else Dice."""
+    return "val_auroc" if architecture == GATE else "val_dice"
+
+
 def choose_thresholds(folder: Path, architecture: str, gates: Path, volumes: list[Volume]) -> Thresholds:
     """Choose a model's thresholds on validation volumes and write them into its config and card.
 

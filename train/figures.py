@@ -10,7 +10,7 @@ from lgg.files import write_atomically
 from lgg.models import GATE, TITLES
 from lgg.weights import available
 from train.evaluate import Protocol
-from train.export import read_training
+from train.export import read_training, validation_measure
 from train.results import Results
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _training(figure: "Figure", weights: Path) -> bool:
         at = range(1, len(rows) + 1)
         style = {"color": COLOURS[name], "linestyle": STYLES[name], "label": TITLES[name]}
         losses.plot(at, [row["val_loss"] for row in rows], **style)
-        measures.plot(at, [row["val_auroc" if name == GATE else "val_dice"] for row in rows], **style)
+        measures.plot(at, [row[validation_measure(name)] for row in rows], **style)
         for start in (n for n in range(1, len(rows)) if rows[n]["stage"] != rows[n - 1]["stage"]):
             measures.axvline(start + 0.5, color=COLOURS[name], linewidth=0.6, alpha=0.6)
         drawn = True

@@ -42,8 +42,8 @@ def _cpu() -> dict[str, Stages]:
     `--stages` leaves the finish out. Small batches and a teacher (`--teacher weights/unet-lite0`) took mini
     further in the same time; which of the two did how much was not measured. Tried, and no better
     by validation: for Lite0 three quarters of the resolution, upside-down slices with more tumour drawn,
-    slices bent less from the first epoch on, a second round of twenty epochs by `BOLD` before eight calm
-    ones; for the gate epochs that are hardly bent.
+    slices bent less from the first epoch on, a second round of twenty epochs by `BOLD` before calm ones;
+    for the gate epochs that are hardly bent.
     """
     gate = replace(_GATE, epochs=30)
     small = Recipe(epochs=12, batch_size=8, ema=0.995)

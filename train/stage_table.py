@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from lgg.models import GATE, TITLES
+from lgg.models import TITLES
 from lgg.weights import available, load_config
-from train.export import read_training
+from train.export import read_training, validation_measure
 from train.tables import header, line
 
 COLUMNS = ("", "stage", "epochs", "pixels", "turned by up to", "minutes", "best before", "best by its end")
@@ -24,7 +24,7 @@ def stage_table(weights: Path) -> str:
         best = 0.0
         for number, stage in enumerate(dict.fromkeys(row["stage"] for row in rows)):
             own = [row for row in rows if row["stage"] == stage]
-            reached = max(row["val_auroc" if name == GATE else "val_dice"] for row in own)
+            reached = max(row[validation_measure(name)] for row in own)
             recipe = recipes[number] if number < len(recipes) else None
             lines.append(
                 line(

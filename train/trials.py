@@ -1,16 +1,14 @@
 """Trainings that did not ship, kept with their figures, so that nobody tries them blindly again."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lgg.errors import DataError
-from lgg.files import write_text
-from lgg.models import GATE, TITLES
+from lgg.models import TITLES
 from lgg.weights import REPOSITORY_WEIGHTS
 from train.checkpoint import CHECKPOINT, load_checkpoint, read_log
-from train.export import read_training
+from train.export import read_training, validation_measure
+from train.records import load_records, save_records
 from train.tables import header, line
 
 TRIALS = REPOSITORY_WEIGHTS / "trials.json"
@@ -62,7 +60,7 @@ def read_trial(home: Path, what: str) -> Trial:
         epochs=[len(log) for _, log in logs],
         sizes=[state["recipe"]["size"] for state, _ in logs],
         minutes=round(sum(row["seconds"] for _, log in logs for row in log) / 60, 1),
-        best=max(row[_measure(architecture)] for _, log in logs for row in log),
+        best=max(row[validation_measure(architecture)] for _, log in logs for row in log),
     )
 
 
@@ -72,19 +70,12 @@ def load_trials(path: Path = TRIALS) -> list[Trial]:
     Raises:
         DataError: the file is not one of ours.
     """
-    if not path.exists():
-        return []
-    try:
-        return [Trial(**one) for one in json.loads(path.read_text())]
-    except (ValueError, TypeError):
-        raise DataError(f"{path.name} is not a file of trials of this version. Remove it.") from None
+    return load_records(path, Trial, "trials")
 
 
 def save_trial(trial: Trial, path: Path = TRIALS) -> None:
     """Take a trial in, in place of the run of the same name before."""
-    trials = [*(one for one in load_trials(path) if one.run != trial.run), trial]
-    lines = ",\n ".join(json.dumps(asdict(one)) for one in trials)
-    write_text(path, f"[\n {lines}\n]\n")
+    save_records(path, [*(one for one in load_trials(path) if one.run != trial.run), trial])
 
 
 def trial_table(trials: list[Trial], weights: Path) -> str:
@@ -94,8 +85,8 @@ def trial_table(trials: list[Trial], weights: Path) -> str:
     order = list(TITLES)
     lines = [header(COLUMNS)]
     for one in sorted(trials, key=lambda trial: order.index(trial.architecture)):
-        rows: list[dict[str, Any]] = read_training(weights / one.architecture)
-        shipped = max((row[_measure(one.architecture)] for row in rows), default=None)
+        measure = validation_measure(one.architecture)
+        shipped = max((row[measure] for row in read_training(weights / one.architecture)), default=None)
         lines.append(
             line(
                 [
@@ -110,7 +101,3 @@ def trial_table(trials: list[Trial], weights: Path) -> str:
             )
         )
     return "\n".join(lines)
-
-
-def _measure(architecture: str) -> str:
-    return "val_auroc" if architecture == GATE else "val_dice"
