@@ -64,6 +64,16 @@ class TestRecipes:
                 assert all(value > 0 for value in asdict(stage.augmentation).values())
                 assert stage.loss == ("bce" if architecture == GATE else "dice_bce")
 
+    @pytest.mark.parametrize("name", ["cpu", "gpu"])
+    def test_an_epoch_of_ours_shows_more_tumour_than_the_data_holds(self, name):
+        """Where every slice is drawn once, the weight chooses nothing: a third of the 2852 have tumour."""
+        tumour = torch.arange(2852) % 3 == 0
+        for stages in RECIPES[name].values():
+            for stage in stages:
+                count = stage.steps * stage.batch_size
+                drawn = draw_epoch(tumour, count, stage.tumour_weight, torch.Generator().manual_seed(0))
+                assert tumour[drawn].float().mean() > 0.37
+
     def test_changes_touch_what_was_given_and_nothing_else(self):
         recipe = Recipe(lr=0.5)
         assert Changes().apply(recipe) == recipe

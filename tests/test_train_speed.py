@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch import nn
 
 from lgg.errors import DataError
 from lgg.models import BUILDERS
@@ -14,6 +15,7 @@ from lgg.models.unet import UNet
 from train import folds
 from train.accelerator import hardware
 from train.job import Job
+from train.learner import Learner
 from train.recipe import Changes
 from train.speed import measure, table
 from train.track import tracking
@@ -33,6 +35,15 @@ def test_a_step_is_timed_beside_the_matrix_product(name, monkeypatch):
     assert f"{platform.machine()} CPU, {torch.get_num_threads()} threads" in text, "which device it was"
 
 
+def test_what_is_compiled_is_the_whole_step(monkeypatch):
+    """A gate with a mask head, or whatever has a teacher, is never called as a network alone."""
+    compiled = []
+    monkeypatch.setattr("train.speed.MATRIX", {"cpu": 64})
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(type(module)))
+    measure(["gate"], size=32, batch_size=2, steps=1, compiled=True)
+    assert compiled == [Learner]
+
+
 def test_the_device_is_the_gpus_own_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
@@ -41,8 +52,6 @@ def test_the_device_is_the_gpus_own_name(monkeypatch):
 
 def test_the_count_of_operations_is_that_of_the_convolutions(monkeypatch):
     """A 1×1 convolution of 3 to 5 channels: 2·3·5 a pixel forward, twice that backward less the input's."""
-    from torch import nn
-
     monkeypatch.setitem(BUILDERS, "unet-mini", lambda: nn.Conv2d(3, 1, 1, bias=False))
     monkeypatch.setattr("train.speed.MATRIX", {"cpu": 64})
     monkeypatch.setattr("train.speed._median_seconds", lambda *rest: 1e-6)

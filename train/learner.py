@@ -75,7 +75,7 @@ class Learner(nn.Module):
             inputs: (N, 3, S, S) float32. masks: (N, 1, S, S) float32 in {0, 1}. tumour: (N,) bool.
         """
         recipe, teacher = self.recipe, self._teacher[0]
-        if self.mask_head is None and teacher is None:  # the usual way, and the one that is compiled
+        if self.mask_head is None and teacher is None:
             return self._own(self.network(inputs), masks, tumour)
         logits, features = tap(self.network, inputs)
         loss = self._own(logits, masks, tumour)

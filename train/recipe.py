@@ -51,7 +51,7 @@ class Recipe:
     freeze_batchnorm: bool = False
     """Keep BatchNorm's statistics as they are, for fine-tuning on few slices."""
     compile: bool = False
-    """Fuse the network's operations by `torch.compile`; on CUDA only."""
+    """Fuse a step's operations by `torch.compile`; on CUDA only."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """How far slices are bent."""
     seed: int = 0

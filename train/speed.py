@@ -87,7 +87,7 @@ def _time_step(
         step()
     flops = counter.get_total_flops()
     if compiled:
-        network.compile()
+        learner.compile()
     seconds = _median_seconds(step, device, steps, WARM_UP["cuda" if device.type == "cuda" else "cpu"])
     reached = flops / seconds / 1e12
     return StepSpeed(

@@ -76,7 +76,8 @@ class TrainingState:
         self.judged: nn.Module = self._average.module if recipe.ema else network
         self._network = network
         if recipe.compile and device.type == "cuda":
-            network.compile()
+            # With a teacher or a mask head the network itself is never called whole.
+            self._learner.compile()
         self.model, self.optimizer = accelerator.prepare(self._learner, optimizer)
         self._same: dict[str, Any] = {"architecture": architecture, "recipe": asdict(recipe)}
         self._same |= {"data": [side.fingerprint() for side in sides]}
