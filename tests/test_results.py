@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lgg.errors import DataError
-from lgg.models import build
+from lgg.models import TITLES, build
 from lgg.weights import ModelConfig, save_config, save_model
 from train.ablations import ABLATIONS, BASE, Run, save_run
 from train.evaluate import Row
@@ -230,19 +230,28 @@ def test_the_report_writes_readme_and_page_and_changes_nothing_the_second_time(t
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written
 
 
-def test_each_stage_of_training_is_told_with_what_it_brought(tmp_path):
-    """Two stages, the first by weights that it began with; the second has a worse epoch at its end."""
-    early, late = (
-        {"size": size, "augmentation": {"rotate": turn}} for size, turn in ((96, 15.0), (128, 5.0))
+@pytest.mark.parametrize(
+    ("model", "before"), [("unet-mini", ("", "", "0.875")), ("gate", ("", "0.750", "0.875"))]
+)
+def test_each_stage_of_training_is_told_with_what_it_brought(model, before, tmp_path):
+    """Three stages, the first by weights that it began with; the second has a worse epoch at its end.
+
+    Dice at another resolution is on another scale; the gate's AUROC is not.
+    """
+    early, late, last = (
+        {"size": size, "augmentation": {"rotate": turn}}
+        for size, turn in ((96, 15.0), (128, 5.0), (128, 5.0))
     )
-    config = ModelConfig("unet-mini", 48, recipe=[late], training={"start": {"stages": [early]}})
-    save_model(tmp_path / "unet-mini", build("unet-mini"), config)
+    config = ModelConfig(model, 48, recipe=[late, last], training={"start": {"stages": [early]}})
+    save_model(tmp_path / model, build(model), config)
     assert stage_table(tmp_path) == "", "without a log there is nothing to tell"
-    figures = [(1, 0.5), (1, 0.75), (2, 0.875), (2, 0.25)]
-    log = [{"stage": stage, "epoch": 1, "seconds": 90, "val_dice": dice} for stage, dice in figures]
+    figures = [(1, 0.5), (1, 0.75), (2, 0.875), (2, 0.25), (3, 0.5)]
+    measure = "val_auroc" if model == "gate" else "val_dice"
+    log = [{"stage": stage, "epoch": 1, "seconds": 90, measure: value} for stage, value in figures]
     text = "".join(json.dumps(one) + "\n" for one in log)
-    (tmp_path / "unet-mini" / "training.jsonl").write_text(text)
+    (tmp_path / model / "training.jsonl").write_text(text)
     assert stage_table(tmp_path).splitlines()[2:] == [
-        "| U-Net mini | 1 | 2 | 96 | 15° | 3 |  | 0.750 |",
-        "| U-Net mini | 2 | 2 | 128 | 5° | 3 | 0.750 | 0.875 |",
+        f"| {TITLES[model]} | 1 | 2 | 96 | 15° | 3 | {before[0]} | 0.750 |",
+        f"| {TITLES[model]} | 2 | 2 | 128 | 5° | 3 | {before[1]} | 0.875 |",
+        f"| {TITLES[model]} | 3 | 1 | 128 | 5° | 2 | {before[2]} | 0.875 |",
     ]

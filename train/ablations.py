@@ -4,28 +4,22 @@ Half of the recipe's first stage a run. No gate, threshold 0.5, so that nothing 
 What is done is kept in a JSON file and never repeated, so a long list may be spread over many sessions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from lgg import metrics
-from lgg.cascade import Cascade
-from lgg.models import GATE, build
-from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
+from lgg.weights import REPOSITORY_WEIGHTS
 from train.augment import PLAIN
 from train.checkpoint import CHECKPOINT
-from train.index import Volume, load_volume
+from train.index import load_volume
 from train.inherit import load_teacher
 from train.job import Patients, load_keys
+from train.judge import judge
 from train.loop import train
 from train.recipe import Recipe
 from train.recipes import RECIPES, RecipeName
 from train.records import load_records, save_records
-from train.score import Mode, examine
+from train.score import Mode
 from train.splits import Side
 
 ABLATIONS = REPOSITORY_WEIGHTS / "ablations.json"
@@ -143,32 +137,9 @@ def run_variant(
         teacher=load_teacher(TEACHER, sides["train"]) if variant.taught else None,
     )
     volumes = [load_volume(patients[patient]) for patient in sorted(sides["validation"])]
-    volume, tumour = _judge(variant.architecture, one.size, state["best"], volumes)
+    volume, tumour = judge(variant.architecture, one.size, state["best"], volumes, MODES)
     minutes = round(state["seconds"] / 60, 1)
     return Run(name, seed, recipe, one.epochs, one.size, minutes, volume, tumour)
-
-
-def _judge(
-    architecture: str, size: int, weights: dict[str, Tensor], volumes: Sequence[Volume]
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """`volume` and `slice_tumour` of a `Run`."""
-    network = build(architecture)
-    network.load_state_dict(weights)
-    network = network.to(memory_format=torch.channels_last)
-    # A gate belongs to a cascade; nobody listens to this one.
-    gate = (build(GATE), ModelConfig(GATE, 32))
-    cascade = Cascade(gate, (network, ModelConfig(architecture, size)))
-    volume: dict[str, list[float]] = {}
-    tumour: dict[str, float] = {}
-    for mode in MODES:
-        dices: list[float] = []
-        slices: list[float] = []
-        for one in volumes:
-            mask = examine(cascade, one, mode).probability >= 0.5
-            dices.append(round(metrics.dice(mask, one.masks), 6))
-            slices.extend(metrics.slice_dices(mask[one.tumour], one.masks[one.tumour]))
-        volume[mode], tumour[mode] = dices, round(float(np.mean(slices)), 6)
-    return volume, tumour
 
 
 def load_runs(path: Path = ABLATIONS) -> list[Run]:

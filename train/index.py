@@ -141,5 +141,13 @@ def only(volume: Volume, keys: Sequence[str]) -> Volume:
     return Volume(volume.patient, volume.pixels[rows], volume.masks[rows], numbers)
 
 
+def load_volumes(patients: dict[str, list[SliceFiles]], keys: Sequence[str]) -> list[Volume]:
+    """The volumes of one side, whole or with the slices alone that `keys` names."""
+    names = [name for name in patients if name in set(keys)]
+    if not names:  # the slice split: whole patients of its validation side do not exist
+        names = sorted({key.rpartition("_")[0] for key in keys})
+    return [only(load_volume(patients[name]), keys) for name in names]
+
+
 def _size(array: NDArray) -> str:
     return f"{array.shape[1]}×{array.shape[0]}"

@@ -14,8 +14,9 @@ from train.checkpoint import CHECKPOINT, read_log, refuse_to_overwrite, runs_fol
 from train.dataset import Slices, load_slices
 from train.export import choose_thresholds, export, gate_folder
 from train.feed import Memory
-from train.index import SliceFiles, load_volume, only
+from train.index import SliceFiles, load_volume, load_volumes
 from train.inherit import digest, earlier_epochs, load_start, load_teacher
+from train.judge import better
 from train.loop import Watch, train
 from train.recipe import Changes, Recipe
 from train.recipes import RECIPES, RecipeName
@@ -129,7 +130,7 @@ def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch 
         )
         began_from = began_from or state["initialised"]
         minutes += state["seconds"] / 60
-        if _better(state, kept):
+        if better(state, kept, lambda: load_volumes(job.patients, job.sides["validation"])):
             kept, stages = state, job.stages[:number]
         else:
             log.info("%s was not better on the validation side: the stage before it is kept.", folder.name)
@@ -178,13 +179,6 @@ def _training(job: Job, began_from: str, minutes: float) -> dict[str, Any]:
         begun = load_config(job.start)
         told["start"] = {"sha256": begun.sha256, "stages": begun.recipe} | begun.training
     return told if job.teacher is None else told | {"teacher": job.teacher.name}
-
-
-def _better(state: dict[str, Any], kept: dict[str, Any]) -> bool:
-    """Whether a stage's best epoch is the best so far; judged by another measure, the later one counts."""
-    if not kept or state["recipe"]["best_by"] != kept["recipe"]["best_by"]:
-        return True
-    return bool(state["best_score"] >= kept["best_score"])
 
 
 def sides_of(patients: Patients, protocol: Protocol, limit: int | None = None) -> dict[Side, list[str]]:
@@ -236,11 +230,7 @@ def choose(job: Job) -> str:
 
 def choose_on(architecture: str, patients: Patients, keys: list[str], folder: Path, gates: Path) -> str:
     """Choose thresholds of the model in `folder` on the slices or patients of `keys`, and say them."""
-    names = [name for name in patients if name in set(keys)]
-    if not names:  # the slice split: whole patients of its validation side do not exist
-        names = sorted({key.rpartition("_")[0] for key in keys})
-    volumes = [only(load_volume(patients[name]), keys) for name in names]
-    chosen = choose_thresholds(folder, architecture, gates, volumes)
+    chosen = choose_thresholds(folder, architecture, gates, load_volumes(patients, keys))
     return ", ".join(f"{name} {value:g}" for name, value in asdict(chosen).items())
 
 

@@ -62,9 +62,9 @@ ABLATED = (
     "augmentation, as told above."
 )
 STAGED = (
-    "By the validation side, which chose the epochs: the gate's AUROC, else the mean Dice of the volumes. A "
-    "stage begins with the best weights of the one before. *Turned by up to* stands for how far slices are "
-    "bent in all ways."
+    "By the validation side, which chose the epochs: the gate's AUROC, else the mean Dice of the volumes at "
+    "the stage's own resolution; Dice at another resolution is on another scale. A stage begins with the "
+    "best weights of the one before. *Turned by up to* stands for how far slices are bent in all ways."
 )
 TRIED = (
     "Trained, judged on the validation side by the same measure as above, and left, because what ships was "
