@@ -54,7 +54,7 @@ CONDITIONS = (
 #: Slices picked one by one have none.
 NEIGHBOURS = ", components that no neighbouring slice confirms left out"
 ABLATED = (
-    "Each line is the recipe with one thing changed, trained on the same budget, half of the recipe's, and "
+    "Each line is the recipe with one thing changed, trained on the same budget, far below the recipe's, and "
     "judged on the validation patients: no gate, threshold 0.5, volume statistics but where said. *Change* "
     "is against the recipe by the same seeds, patient by patient, with its 95 % interval over patients. What "
     "thresholds, gate modes and TTA are worth on the trained networks stands above, mode by mode."
