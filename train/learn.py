@@ -15,14 +15,14 @@ from train.accelerator import make_accelerator
 from train.checkpoint import runs_folder
 from train.feed import Memory
 from train.folds import fold_done, judge_folds, train_fold
-from train.index import index_folder
+from train.index import index_folder, load_volumes
 from train.job import Job, choose_on, default_home, run_job, sides_of, tumour_volumes, validated_on
 from train.measure import Model, Segmenter, announce, take_in, write_out
 from train.recipe import Changes
 from train.recipes import RecipeName
 from train.splits import FOLDS, Protocol, draw_folds
 from train.track import tracking
-from train.trials import TRIALS, read_trial, save_trial
+from train.trials import TRIALS, at_own_resolution, read_trial, save_trial
 
 
 @dataclass(frozen=True)
@@ -197,14 +197,22 @@ def ablate(
                 print(f"{name}, seed {seed}: volume mean {np.mean(run.volume['volume']):.4f}")
 
 
-def trial(run: str, what: str, record: Path = TRIALS) -> None:
+def trial(run: str, what: str, data: Path | None = None, record: Path = TRIALS) -> None:
     """Keep the figures of a run that will not ship, so that nobody tries it again without knowing.
 
     Args:
         run: Name of the run in $LGG_RUNS (default ~/lgg-runs), finished or not.
         what: What was tried, in words.
+        data: Folder of the data set: compares run and weights that ship at the slices' own resolution, where
+            they were trained at different ones.
         record: JSON file that takes it; `report` makes a table of it.
     """
-    found = read_trial(runs_folder() / run, what)
+    home = runs_folder() / run
+    found = read_trial(home, what)
+    if data is not None:
+        patients = index_folder(data)
+        found = at_own_resolution(
+            found, home, load_volumes(patients, sides_of(patients, "patient")["validation"])
+        )
     save_trial(found, record)
     print(f"{run}: {found.best:.4f} on the validation side after {sum(found.epochs)} epochs")

@@ -68,7 +68,8 @@ STAGED = (
 )
 TRIED = (
     "Trained, judged on the validation side by the same measure as above, and left, because what ships was "
-    "better there. Where a run went on from earlier weights or was stopped, the epochs are its own."
+    "better there. Where a run went on from earlier weights or was stopped, the epochs are its own. \\*: "
+    "both measured at the slices' own resolution, without gate, as they were trained at different ones."
 )
 FIGURES = {
     "training": "Training: loss and measure on the validation side, epoch by epoch",
