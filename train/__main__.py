@@ -1,6 +1,7 @@
 """Train networks that outline gliomas in MRI slices, and measure them.
 
-The usual order: `gate`, then `segment` (the gate's veto takes part in its thresholds), then `report`.
+The usual order: `gate`, then `segment` (the gate's veto takes part in its thresholds), then `report`; or
+`all`, which trains all five networks.
 `python -m train COMMAND --help` says what a command can do; README's "Train your own" has examples.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 import tyro
 
 from lgg.errors import LggError
-from train.learn import ablate, folds, gate, segment, thresholds, trial
+from train.learn import ablate, everything, folds, gate, segment, thresholds, trial
 from train.measure import evaluate, report, speed
 from train.stop import Stopped
 
@@ -26,6 +27,7 @@ def main() -> None:
     commands: dict[str, Callable[..., Any]] = {
         "gate": gate,
         "segment": segment,
+        "all": everything,
         "thresholds": thresholds,
         "evaluate": evaluate,
         "folds": folds,

@@ -13,6 +13,7 @@ from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
 from train.ablations import ABLATIONS, VARIANTS, load_runs, run_variant, save_run
 from train.accelerator import make_accelerator
 from train.checkpoint import runs_folder
+from train.everything import train_everything
 from train.feed import Memory
 from train.folds import fold_done, judge_folds, train_fold
 from train.index import index_folder, load_volumes
@@ -35,7 +36,8 @@ class Common:
     """cpu (two cores, half resolution first), gpu (full resolution) or reference (as the published network
     was trained); by default gpu where there is one."""
     name: str = ""
-    """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name, or `folds`."""
+    """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name, `all` or
+    `folds`."""
     stages: int | None = None
     """Only the first so many stages of the recipe: 1 of cpu leaves the finish at full resolution out."""
     patients: int | None = None
@@ -47,7 +49,7 @@ class Common:
 
 
 @dataclass(frozen=True)
-class Run(Common):
+class Kept(Common):
     """Data, recipe and destination."""
 
     split: Protocol = "patient"
@@ -58,6 +60,12 @@ class Run(Common):
     """Go on where the run stopped."""
     restart: bool = False
     """Throw away what a run of this name has done, and begin again."""
+
+
+@dataclass(frozen=True)
+class Run(Kept):
+    """Data, recipe and destination, and whose weights are taken over."""
+
     teacher: Path | None = None
     """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks: a segmenter
     from its probabilities, the gate from its encoder."""
@@ -102,6 +110,30 @@ def _train(architecture: str, run: Run, changes: Changes) -> None:
         made = run_job(job, run.resume, run.restart, watch)
     if made:
         print(made)
+
+
+def everything(
+    run: OmitArgPrefixes[Kept], changes: OmitArgPrefixes[Changes], models: tuple[Model, ...] = ()
+) -> None:
+    """Train all five networks, U-Net Lite0 first: it teaches the others.
+
+    Args:
+        models: Only these; by default all.
+    """
+    patients = index_folder(run.data)
+    job = Job(
+        architecture=GATE,
+        recipe=run.recipe or _usual_recipe(),
+        changes=changes,
+        patients=patients,
+        sides=sides_of(patients, run.split, run.patients),
+        protocol=run.split,
+        home=default_home("all", run.split, run.name),
+        out=run.out,
+        memory=run.memory,
+        stage_limit=run.stages,
+    )
+    train_everything(job, models, run.resume, run.restart, run.track)
 
 
 def _usual_recipe() -> RecipeName:
