@@ -1,6 +1,6 @@
 """The commands that train: `gate`, `segment`, `folds`, `ablate`; `thresholds` and `trial` follow training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,19 +90,9 @@ def segment(model: Segmenter, run: OmitArgPrefixes[Run], changes: OmitArgPrefixe
 
 
 def _train(architecture: str, run: Run, changes: Changes) -> None:
-    patients = index_folder(run.data)
-    job = Job(
-        architecture=architecture,
-        recipe=run.recipe or _usual_recipe(),
-        changes=changes,
-        patients=patients,
-        sides=sides_of(patients, run.split, run.patients),
-        protocol=run.split,
-        home=default_home(architecture, run.split, run.name),
-        out=run.out,
+    job = replace(
+        _job(architecture, architecture, run, changes),
         teacher=run.teacher,
-        memory=run.memory,
-        stage_limit=run.stages,
         start=run.start,
         skip=run.skip_stages,
     )
@@ -120,20 +110,24 @@ def everything(
     Args:
         models: Only these; by default all.
     """
+    train_everything(_job(GATE, "all", run, changes), models, run.resume, run.restart, run.track)
+
+
+def _job(architecture: str, usual_name: str, run: Kept, changes: Changes) -> Job:
+    """What a command asks for, as a job; its folder has the usual name where none is given."""
     patients = index_folder(run.data)
-    job = Job(
-        architecture=GATE,
+    return Job(
+        architecture=architecture,
         recipe=run.recipe or _usual_recipe(),
         changes=changes,
         patients=patients,
         sides=sides_of(patients, run.split, run.patients),
         protocol=run.split,
-        home=default_home("all", run.split, run.name),
+        home=default_home(usual_name, run.split, run.name),
         out=run.out,
         memory=run.memory,
         stage_limit=run.stages,
     )
-    train_everything(job, models, run.resume, run.restart, run.track)
 
 
 def _usual_recipe() -> RecipeName:
