@@ -27,8 +27,14 @@ def expect_result(page: Page, source: str) -> None:
     for picture in ("#outlined img", "#plain img"):
         expect(page.locator(picture)).to_be_visible()
         expect(page.locator(picture)).to_have_attribute("alt", re.compile("FLAIR"))
-        expect(page.locator(picture)).to_have_js_property("complete", True)
-        assert page.locator(picture).evaluate("image => image.naturalWidth") >= 256
+        # Both at once: between two looks the picture may be exchanged for one that is not decoded yet.
+        page.wait_for_function(
+            """selector => {
+                const image = document.querySelector(selector);
+                return image?.complete && image.naturalWidth >= 256;
+            }""",
+            arg=picture,
+        )
     expect(page.locator("#facts")).to_contain_text("ms on")
 
 
