@@ -11,7 +11,7 @@ from pathlib import Path
 from lgg.weights import REPOSITORY_WEIGHTS
 from train.augment import PLAIN
 from train.checkpoint import CHECKPOINT
-from train.index import load_volume
+from train.index import load_volumes
 from train.inherit import load_teacher
 from train.job import Patients, load_keys
 from train.judge import judge
@@ -136,7 +136,7 @@ def run_variant(
         resume=(folder / CHECKPOINT).exists(),
         teacher=load_teacher(TEACHER, sides["train"]) if variant.taught else None,
     )
-    volumes = [load_volume(patients[patient]) for patient in sorted(sides["validation"])]
+    volumes = load_volumes(patients, sides["validation"])  # in the order of the patients' names
     volume, tumour = judge(variant.architecture, one.size, state["best"], volumes, MODES)
     minutes = round(state["seconds"] / 60, 1)
     return Run(name, seed, recipe, one.epochs, one.size, minutes, volume, tumour)

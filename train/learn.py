@@ -1,4 +1,4 @@
-"""The commands that train: `gate`, `segment`, `folds`, `ablate`; `thresholds` and `trial` follow training."""
+"""The commands that train (`gate`, `segment`, `all`, `folds`, `ablate`), and `thresholds` and `trial`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ class Common:
     data: Path
     """Folder of the data set (kaggle_3m, or the folder that holds it)."""
     recipe: RecipeName | None = None
-    """cpu (two cores, half resolution first), gpu (full resolution) or reference (as the published network
+    """cpu (two cores, lower resolution first), gpu (full resolution) or reference (as the published network
     was trained); by default gpu where there is one."""
     name: str = ""
     """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name, `all` or
