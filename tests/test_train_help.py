@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("gate", "segment", "all", "thresholds", "evaluate", "folds", "ablate", "trial", "report", "speed")
+COMMANDS = (
+    "gate",
+    "segment",
+    "all",
+    "thresholds",
+    "evaluate",
+    "folds",
+    "ablate",
+    "trial",
+    "remedies",
+    "report",
+    "speed",
+)
 
 
 def help_of(*command: str) -> str:

@@ -14,7 +14,7 @@ import tyro
 
 from lgg.errors import LggError
 from train.learn import ablate, everything, folds, gate, segment, thresholds, trial
-from train.measure import evaluate, report, speed
+from train.measure import evaluate, remedies, report, speed
 from train.stop import Stopped
 
 #: What a shell reports of a program that SIGTERM ended.
@@ -33,6 +33,7 @@ def main() -> None:
         "folds": folds,
         "ablate": ablate,
         "trial": trial,
+        "remedies": remedies,
         "report": report,
         "speed": speed,
     }

@@ -1,4 +1,4 @@
-"""The commands that measure and tell: `evaluate`, `report` and `speed`."""
+"""The commands that measure and tell: `evaluate`, `remedies`, `report` and `speed`."""
 
 import json
 import logging
@@ -15,9 +15,11 @@ from train import evaluate as evaluation
 from train import report as reporting
 from train import speed as speeds
 from train.accelerator import make_accelerator
-from train.index import index_folder
-from train.job import sides_of
+from train.index import index_folder, load_volumes
+from train.job import sides_of, validated_on
+from train.remedies import REMEDIES, REMEDIES_FILE, remedy_table, save_outcomes, try_remedy
 from train.results import TIMING, Results, collect, load_results, save_results
+from train.score import examine
 from train.splits import Protocol
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,35 @@ def take_in(found: Results, path: Path | None) -> None:
     """Results into a file that holds others already."""
     if path and make_accelerator().is_main_process:
         save_results(load_results(path).merged(found), path)
+
+
+def remedies(
+    data: Path,
+    models: tuple[Segmenter, ...] = (),
+    weights: Path = REPOSITORY_WEIGHTS,
+    record: Path = REMEDIES_FILE,
+) -> None:
+    """Try what else could be done to a series' answers, on the patients that each model was validated on.
+
+    Args:
+        data: Folder of the data set.
+        models: Which segmenters; by default all in the folder of weights.
+        weights: Folder of weights.
+        record: JSON file that takes the figures; `report` makes a table of it.
+    """
+    patients = index_folder(data)
+    for model in models or [one for one in available(weights) if one != GATE]:
+        cascade = Cascade.from_pretrained(weights, model)
+        if cascade.config.split.get("protocol") == "slice":
+            raise DataError(f"{model} was validated on slices picked one by one: they are no series.")
+        volumes = load_volumes(patients, validated_on(cascade.config, patients))
+        if len(volumes) < 2:
+            raise DataError("Each patient is decided by what the others choose: two or more are needed.")
+        answers = [examine(cascade, one, "volume") for one in volumes]
+        truths = [one.masks for one in volumes]
+        found = [try_remedy(name, model, answers, truths) for name in REMEDIES]
+        save_outcomes(found, record)
+        print(remedy_table(found))
 
 
 def report(data: Path | None = None, weights: Path = REPOSITORY_WEIGHTS) -> None:

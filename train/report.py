@@ -21,6 +21,7 @@ from train.evaluate import Protocol, Row
 from train.failures import failures
 from train.figures import draw_figures
 from train.leak import leak
+from train.remedies import REMEDIES_FILE, load_outcomes, remedy_table
 from train.results import TIMING, Results, load_results, save_results, summary
 from train.stage_table import stage_table
 from train.tables import (
@@ -53,6 +54,11 @@ CONDITIONS = (
 )
 #: Slices picked one by one have none.
 NEIGHBOURS = ", components that no neighbouring slice confirms left out"
+REMEDIED = (
+    "What else a series' answers could be put through, tried on the validation patients (`python -m train "
+    "remedies`). Each was decided by thresholds for mask and gate that the others chose. *Half of both*, "
+    "slice-tumour and empty slices kept empty, is what thresholds are chosen by."
+)
 ABLATED = (
     "Each line is the recipe with one thing changed, trained on the same budget, far below the recipe's, and "
     "judged on the validation patients: no gate, threshold 0.5, volume statistics but where said. *Change* "
@@ -190,12 +196,14 @@ def results_page(
 
 
 def repository_page(results: Results, weights: Path, figures: Sequence[str]) -> str:
-    """The repository's own `docs/results.md`, on which stages, trials and ablations stand too."""
+    """The repository's own `docs/results.md`, on which stages, trials, remedies and ablations stand too."""
     page = results_page(results, weights, figures)
     if staged := stage_table(weights):
         page += f"\n## What each stage of training was worth\n\n{STAGED}\n\n{staged}\n"
     if tried := trial_table(load_trials(weights / TRIALS.name), weights):
         page += f"\n## What was tried and does not ship\n\n{TRIED}\n\n{tried}\n"
+    if remedied := remedy_table(load_outcomes(weights / REMEDIES_FILE.name)):
+        page += f"\n## What could be done after the networks\n\n{REMEDIED}\n\n{remedied}\n"
     if ablated := ablation_table(load_runs(weights / ABLATIONS.name)):
         page += f"\n## What each part of the recipe is worth\n\n{ABLATED}\n\n{ablated}\n"
     return page
