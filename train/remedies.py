@@ -165,7 +165,8 @@ def _every_threshold(remedy: Remedy, maps: Maps, truth: Masks) -> list[_Decided]
         outlined = remedy.outline(probability, float(threshold))
         for passes in GATES:
             masks = remedy.tidy(outlined & (gate >= passes)[:, None, None])
-            dices, empty = metrics.slice_dices(masks[holds], truth[holds]), ~masks[~holds].any((1, 2))
+            dices = metrics.slice_dices(masks[holds], truth[holds])
+            empty = np.array([not one.any() for one in masks[~holds]], bool)
             found.append(_Decided(metrics.dice(masks, truth), dices, empty))
     return found
 
