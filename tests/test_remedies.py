@@ -95,6 +95,13 @@ def test_a_patients_own_answers_do_not_choose_his_thresholds(truth):
     assert found.volume[2] < 0.01
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_slices_all_of_one_kind_are_refused(everywhere):
+    alike = np.full((12, 16, 16), everywhere)
+    with pytest.raises(DataError, match="Slices with tumour and slices without are needed"):
+        try_remedy(BASE, "unet", [series(alike)] * 2, [alike] * 2)
+
+
 def test_outcomes_replace_those_of_the_same_network_and_make_a_table(tmp_path):
     path = tmp_path / "remedies.json"
     outcome = Outcome("unet-lite0", BASE, [0.5, 1.0], 0.75, 1.0)

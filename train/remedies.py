@@ -14,6 +14,7 @@ from scipy import ndimage
 from scipy.special import expit, logit
 
 from lgg import metrics
+from lgg.errors import DataError
 from lgg.gating import drop_lone
 from lgg.models import TITLES
 from lgg.prediction import Maps
@@ -132,7 +133,13 @@ def try_remedy(name: str, model: str, answers: Sequence[Maps], truths: Sequence[
         name: of `REMEDIES`.
         model: whose answers these are.
         answers, truths: of each patient; two or more.
+
+    Raises:
+        DataError: no slice of theirs holds tumour, or none is empty: there is nothing to weigh against.
     """
+    holds = np.concatenate([truth.any((1, 2)) for truth in truths])
+    if holds.all() or not holds.any():
+        raise DataError("Slices with tumour and slices without are needed among the validation patients'.")
     tables = [_every_threshold(REMEDIES[name], *one) for one in zip(answers, truths, strict=True)]
     chosen = []
     for own in tables:
