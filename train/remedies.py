@@ -21,6 +21,7 @@ from lgg.prediction import Maps
 from lgg.weights import REPOSITORY_WEIGHTS
 from train.records import load_records, save_records
 from train.tables import header, line
+from train.thresholds import objective, slice_worth
 
 REMEDIES_FILE = REPOSITORY_WEIGHTS / "remedies.json"
 BASE = "nothing"
@@ -137,51 +138,48 @@ def try_remedy(name: str, model: str, answers: Sequence[Maps], truths: Sequence[
     Raises:
         DataError: no slice of theirs holds tumour, or none is empty: there is nothing to weigh against.
     """
-    holds = np.concatenate([truth.any((1, 2)) for truth in truths])
-    if holds.all() or not holds.any():
+    holds = [truth.any((1, 2)) for truth in truths]
+    tumour = np.concatenate(holds)
+    if tumour.all() or not tumour.any():
         raise DataError("Slices with tumour and slices without are needed among the validation patients'.")
     tables = [_every_threshold(REMEDIES[name], *one) for one in zip(answers, truths, strict=True)]
     chosen = []
-    for own in tables:
-        others = [one for one in tables if one is not own]
-        aims = [_aim([table[number] for table in others]) for number in range(len(own))]
+    for patient, own in enumerate(tables):
+        others = [one for one in range(len(tables)) if one != patient]
+        theirs = np.concatenate([holds[one] for one in others])
+        aims = [
+            objective(np.concatenate([tables[one][number].worths for one in others]), theirs)
+            for number in range(len(own))
+        ]
         chosen.append(own[int(np.argmax(aims))])
-    tumour, empty = (np.concatenate([getattr(one, side) for one in chosen]) for side in ("tumour", "empty"))
+    worths = np.concatenate([one.worths for one in chosen])
     return Outcome(
         model,
         name,
         [round(float(one.volume), 6) for one in chosen],
-        round(float(tumour.mean()), 6),
-        round(float(empty.mean()), 6),
+        round(float(worths[tumour].mean()), 6),
+        round(float(worths[~tumour].mean()), 6),
     )
 
 
 @dataclass(frozen=True)
 class _Decided:
-    """A patient under one pair of thresholds: Dice of slices with tumour, whether empty ones stayed so."""
+    """A patient under one pair of thresholds: Dice of the volume, and what each slice is worth."""
 
     volume: float
-    tumour: NDArray[np.float64]
-    empty: NDArray[np.bool_]
+    worths: NDArray[np.float64]
 
 
 def _every_threshold(remedy: Remedy, maps: Maps, truth: Masks) -> list[_Decided]:
-    gate, probability, holds = remedy.gate(maps.gate), remedy.pixels(maps.probability), truth.any((1, 2))
+    gate, probability = remedy.gate(maps.gate), remedy.pixels(maps.probability)
     found = []
     for threshold in MASKS:
         outlined = remedy.outline(probability, float(threshold))
         for passes in GATES:
             masks = remedy.tidy(outlined & (gate >= passes)[:, None, None])
-            dices = metrics.slice_dices(masks[holds], truth[holds])
-            empty = np.array([not one.any() for one in masks[~holds]], bool)
-            found.append(_Decided(metrics.dice(masks, truth), dices, empty))
+            worths = [slice_worth(mask, other) for mask, other in zip(masks, truth, strict=True)]
+            found.append(_Decided(metrics.dice(masks, truth), np.array(worths)))
     return found
-
-
-def _aim(patients: Sequence[_Decided]) -> float:
-    """Half slice-tumour, half empty slices kept empty; a kind of slice that none has takes no part."""
-    sides = [np.concatenate([getattr(one, side) for one in patients]) for side in ("tumour", "empty")]
-    return float(np.mean([one.mean() for one in sides if one.size]))
 
 
 def load_outcomes(path: Path = REMEDIES_FILE) -> list[Outcome]:

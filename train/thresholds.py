@@ -146,7 +146,7 @@ class _Outlined:
         return self._seen[key]
 
     def _worths(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        return np.array([_worth(mask, truth) for mask, truth in zip(masks, self._truth, strict=True)])
+        return np.array([slice_worth(mask, truth) for mask, truth in zip(masks, self._truth, strict=True)])
 
 
 def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thresholds) -> Thresholds:
@@ -154,7 +154,7 @@ def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thres
 
     def worth(stays: Iterable[NDArray[np.bool_]]) -> float:
         found = [one.worths(kept) for one, kept in zip(volumes, stays, strict=True)]
-        return _objective(np.concatenate(found), holds)
+        return objective(np.concatenate(found), holds)
 
     candidates, values = [], []
     for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
@@ -176,11 +176,11 @@ def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thres
     return best(candidates, values)
 
 
-def _worth(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+def slice_worth(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     """Dice; an empty slice is worth 1 if it stays empty, else 0."""
     return metrics.dice(mask, truth) if truth.any() else float(not mask.any())
 
 
-def _objective(worths: NDArray[np.float64], holds: NDArray[np.bool_]) -> float:
+def objective(worths: NDArray[np.float64], holds: NDArray[np.bool_]) -> float:
     """(Slice-tumour Dice + share of empty slices kept empty) / 2."""
     return float(np.mean([worths[side].mean() for side in (holds, ~holds) if side.any()]))
