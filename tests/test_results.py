@@ -18,6 +18,7 @@ from train.report import FIGURES, repository_page, with_times, write_report
 from train.results import GateSlices, PatientRow, PixelCounts, Results, load_results, save_results, summary
 from train.stage_table import stage_table
 from train.tables import (
+    gate_mode_table,
     gate_report,
     group_tables,
     headline_tables,
@@ -111,6 +112,20 @@ class TestTables:
         rows = [row(name, cascade=gate) for name in SEGMENTER for gate in ("hard", "soft")]
         text = mode_table(Results(rows), "unet-mini", "patient")
         assert [line.split("|")[2].strip() for line in text.splitlines()[2:]] == ["hard gate", "soft gate"]
+
+    def test_the_gates_modes_have_a_line_each_but_none_of_neighbours_it_does_not_look_at(self):
+        rows = [
+            row(name, value, "gate", "none", mode)
+            for name in ("auroc", "accuracy", "recall_tumour", "ece")
+            for mode, value in (("volume", 0.5), ("apart", 0.5), ("slice", 0.6), ("flair", 0.7))
+        ]
+        lines = gate_mode_table(Results(rows), "patient", "cpu").splitlines()[2:]
+        assert [line.split("|")[1].strip() for line in lines] == [
+            "volume statistics",
+            "slice statistics",
+            "FLAIR only",
+        ]
+        assert lines[1].endswith("| 0.600 (0.500–0.700) |")
 
     def test_the_masks_threshold_is_compared_with_a_half_and_with_the_best(self):
         low = replace(RESULTS, pixels=[replace(PIXELS, threshold=0.25)])

@@ -25,6 +25,7 @@ from train.remedies import REMEDIES_FILE, load_outcomes, remedy_table
 from train.results import TIMING, Results, load_results, save_results, summary
 from train.stage_table import stage_table
 from train.tables import (
+    gate_mode_table,
     gate_report,
     group_tables,
     headline_tables,
@@ -176,6 +177,7 @@ def results_page(
         for one in results.gates:
             if one.protocol == protocol:
                 parts += [f"### The gate ({one.recipe} recipe)", f"```\n{gate_report(one)}```"]
+                parts += [gate_mode_table(results, protocol, one.recipe)]
         for model, recipe in networks(results, protocol):
             modes = mode_table(results, model, protocol, recipe)
             if modes.count("\n") > 1:

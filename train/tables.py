@@ -99,6 +99,16 @@ def mode_table(results: Results, model: str, protocol: Protocol, recipe: str | N
     return "\n".join(lines)
 
 
+def gate_mode_table(results: Results, protocol: Protocol, recipe: str) -> str:
+    """One gate in every mode; it judges a slice without its neighbours, so none is decided apart."""
+    lines = [header(["", *GATE_COLUMNS.values()])]
+    for mode, words in MODES.items():
+        found = select(results.rows, GATE, protocol, "none", mode, recipe)
+        if mode != "apart" and set(GATE_COLUMNS) <= set(found):
+            lines.append(line([words, *(interval(found[name]) for name in GATE_COLUMNS)]))
+    return "\n".join(lines)
+
+
 def threshold_table(results: Results, protocol: Protocol) -> str:
     """What choosing the mask's threshold is worth: Dice over all pixels, no gate; empty if not measured."""
     counts = [one for one in results.pixels if one.protocol == protocol]
