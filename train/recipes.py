@@ -37,14 +37,15 @@ _GATE = Recipe(
 def _cpu() -> dict[str, Stages]:
     """Two cores, half an hour to an hour and a half a network.
 
-    Half resolution teaches most in a quarter of the time. Its last epochs, hardly bent, took every segmenter
-    further by validation. A short finish at full resolution may add the borders; Lite0 it made no better, and
-    `--stages` leaves it out. The gate sees more at three quarters of the resolution, taught by Lite0
-    (`--teacher weights/unet-lite0`) and averaged over many epochs. Small batches and a teacher took mini
-    further in the same time; which of the two did how much was not measured. Tried, and no better
-    by validation: for Lite0 three quarters of the resolution, upside-down slices with more tumour drawn,
-    slices bent less from the first epoch on, a second round of twenty epochs by `BOLD` before calm ones;
-    for the gate epochs that are hardly bent, and full resolution after half of it.
+    Half resolution teaches most in a quarter of the time. Its last epochs, hardly bent, took every
+    segmenter further by validation. A short finish at full resolution may add the borders; Lite0 it made
+    no better, and `--stages` leaves it out. The gate sees more at three quarters of the resolution,
+    taught by Lite0 (`--teacher weights/unet-lite0`) and averaged over many epochs. Small batches and a
+    teacher take mini further in the same time: over a few epochs each does by itself, small batches most
+    (`ablate`). Tried, and no better by validation: for Lite0 three quarters of the resolution,
+    upside-down slices with more tumour drawn, slices bent less from the first epoch on, a second round of
+    twenty epochs by `BOLD` before calm ones; for the gate epochs that are hardly bent, and full resolution
+    after half of it.
     """
     gate = replace(_GATE, epochs=48, size=192, batch_size=32, ema=0.997)
     small = Recipe(epochs=12, batch_size=8, ema=0.995)
