@@ -178,6 +178,22 @@ class TestTables:
         assert "an all-empty prediction scores 68.2%" in words
         assert "falls" not in leak(Results(leaky))
 
+    @pytest.mark.parametrize(
+        ("by_loss", "by_dice"),
+        [
+            ("reference", "reference (best by dice)"),
+            ("reference (size 128)", "reference (size 128, best by dice)"),
+            ("reference (seed 1)", "reference (best by dice, seed 1)"),
+        ],
+    )
+    def test_a_reference_network_whose_epoch_was_kept_otherwise_too_is_told(self, by_loss, by_dice):
+        own = [replace(one, protocol="slice", value=0.25, recipe=by_loss) for one in RESULTS.rows]
+        other = [replace(one, protocol="slice", value=0.75, recipe=by_dice) for one in RESULTS.rows]
+        words = leak(Results([*own, *other]))
+        assert "U-Net mini kept by Dice gets 0.750 instead of 0.250 (slice-tumour)" in words
+        assert "kept by" not in leak(Results(own))
+        assert "kept by" not in leak(Results(other)), "there is nothing to compare it with"
+
     def test_published_figures_stand_under_their_own_protocol(self):
         assert "Buda et al. 2019" in published_table("patient")
         assert "Buda" not in published_table("slice")
