@@ -187,10 +187,11 @@ class TestTables:
         ],
     )
     def test_a_reference_network_whose_epoch_was_kept_otherwise_too_is_told(self, by_loss, by_dice):
-        own = [replace(one, protocol="slice", value=0.25, recipe=by_loss) for one in RESULTS.rows]
-        other = [replace(one, protocol="slice", value=0.75, recipe=by_dice) for one in RESULTS.rows]
+        alone = [replace(one, protocol="slice", cascade="none") for one in RESULTS.rows]
+        own = [replace(one, value=0.25, recipe=by_loss) for one in alone]
+        other = [replace(one, value=0.75, recipe=by_dice) for one in alone]
         words = leak(Results([*own, *other]))
-        assert "U-Net mini kept by Dice gets 0.750 instead of 0.250 (slice-tumour)" in words
+        assert "U-Net mini kept by Dice gets 0.750 instead of 0.250 (slice-tumour, no gate)" in words
         assert "kept by" not in leak(Results(own))
         assert "kept by" not in leak(Results(other)), "there is nothing to compare it with"
 

@@ -2,6 +2,7 @@
 
 import re
 
+from lgg.gating import Gating
 from lgg.models import GATE, TITLES
 from train.evaluate import HEADLINE, Protocol, Row
 from train.results import Results
@@ -48,13 +49,15 @@ def _choice(results: Results, model: str, recipe: str) -> str:
     found = KEPT_BY.search(recipe)
     if found is None or not recipe.startswith("reference"):
         return ""
-    other = _figure(results, model, "slice", HEADLINE[1], recipe)
+    # Without gate: each stands behind another one, whose own choice would be counted in.
+    other = _figure(results, model, "slice", HEADLINE[1], recipe, "none")
     by_loss = KEPT_BY.sub("", recipe).replace("()", "").replace("(, ", "(").strip()
-    own = _figure(results, model, "slice", HEADLINE[1], by_loss)
+    own = _figure(results, model, "slice", HEADLINE[1], by_loss, "none")
     if other is None or own is None:
         return ""
     by = CRITERIA.get(found[2], found[2])
-    return f"{TITLES[model]} kept by {by} gets {other.value:.3f} instead of {own.value:.3f} ({_named(model)})"
+    measure = _named(model) + ("" if model == GATE else ", no gate")
+    return f"{TITLES[model]} kept by {by} gets {other.value:.3f} instead of {own.value:.3f} ({measure})"
 
 
 def _fall(results: Results, model: str, recipe: str) -> str:
@@ -67,9 +70,11 @@ def _fall(results: Results, model: str, recipe: str) -> str:
     return f"{TITLES[model]} falls from {leaky.value:.3f} to {honest.value:.3f} ({_named(model)})"
 
 
-def _figure(results: Results, model: str, protocol: Protocol, mode: Mode, recipe: str) -> Row | None:
-    """The one figure by which a network is compared: the gate's accuracy, else slice-tumour, hard gate."""
-    cascade = "none" if model == GATE else HEADLINE[0]
+def _figure(
+    results: Results, model: str, protocol: Protocol, mode: Mode, recipe: str, cascade: Gating = HEADLINE[0]
+) -> Row | None:
+    """The one figure by which a network is compared: the gate's accuracy, else slice-tumour."""
+    cascade = "none" if model == GATE else cascade
     measure = "accuracy" if model == GATE else "slice_tumour"
     return select(results.rows, model, protocol, cascade, mode, recipe).get(measure)
 
