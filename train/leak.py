@@ -1,13 +1,11 @@
 """What figures by slice are worth: what others measured, and how far the same network falls by patient."""
 
-import re
-
 from lgg.gating import Gating
 from lgg.models import GATE, TITLES
 from train.evaluate import HEADLINE, Protocol, Row
 from train.results import Results
 from train.score import Mode
-from train.tables import networks, published, select
+from train.tables import GATE_COLUMNS, SEGMENTER_COLUMNS, networks, published, select
 
 OTHERS = (
     "The reference and the Kaggle notebooks split like this: what they report is how well a network draws a "
@@ -17,10 +15,9 @@ OTHERS = (
     "{notebook:.1%} in the copy read."
 )
 
-
-CRITERIA = {"auroc": "AUROC", "dice": "Dice", "slice_tumour": "slice-tumour"}
-#: In a recipe's name: that another measure than its own kept the epoch.
-KEPT_BY = re.compile(r"(, )?\bbest by (\w+)")
+NAMES = {"dice": "Dice", "loss": "loss"} | SEGMENTER_COLUMNS | GATE_COLUMNS
+#: In a recipe's name, among what was changed: what kept the epoch.
+KEPT_BY = "best by "
 
 
 def leak(results: Results) -> str:
@@ -46,18 +43,20 @@ def leak(results: Results) -> str:
 
 def _choice(results: Results, model: str, recipe: str) -> str:
     """`ResNet18 gate kept by AUROC gets 0.91 instead of 0.85 (accuracy)`; empty unless both were measured."""
-    found = KEPT_BY.search(recipe)
-    if found is None or not recipe.startswith("reference"):
+    name, _, changed = recipe.removesuffix(")").partition(" (")
+    changes = changed.split(", ")
+    by = [one.removeprefix(KEPT_BY) for one in changes if one.startswith(KEPT_BY)]
+    if name != "reference" or not by:
         return ""
+    others = ", ".join(one for one in changes if not one.startswith(KEPT_BY))
     # Without gate: each stands behind another one, whose own choice would be counted in.
-    other = _figure(results, model, "slice", HEADLINE[1], recipe, "none")
-    by_loss = KEPT_BY.sub("", recipe).replace("()", "").replace("(, ", "(").strip()
-    own = _figure(results, model, "slice", HEADLINE[1], by_loss, "none")
-    if other is None or own is None:
+    chosen = _figure(results, model, "slice", HEADLINE[1], recipe, "none")
+    own = _figure(results, model, "slice", HEADLINE[1], f"{name} ({others})" if others else name, "none")
+    if chosen is None or own is None:
         return ""
-    by = CRITERIA.get(found[2], found[2])
-    measure = _named(model) + ("" if model == GATE else ", no gate")
-    return f"{TITLES[model]} kept by {by} gets {other.value:.3f} instead of {own.value:.3f} ({measure})"
+    measure = NAMES[own.measure] + ("" if model == GATE else ", no gate")
+    kept = f"{TITLES[model]} kept by {NAMES[by[0]]}"
+    return f"{kept} gets {chosen.value:.3f} instead of {own.value:.3f} ({measure})"
 
 
 def _fall(results: Results, model: str, recipe: str) -> str:
@@ -67,7 +66,7 @@ def _fall(results: Results, model: str, recipe: str) -> str:
     honest = _figure(results, model, "patient", "apart", recipe)
     if leaky is None or honest is None:
         return ""
-    return f"{TITLES[model]} falls from {leaky.value:.3f} to {honest.value:.3f} ({_named(model)})"
+    return f"{TITLES[model]} falls from {leaky.value:.3f} to {honest.value:.3f} ({NAMES[leaky.measure]})"
 
 
 def _figure(
@@ -77,7 +76,3 @@ def _figure(
     cascade = "none" if model == GATE else cascade
     measure = "accuracy" if model == GATE else "slice_tumour"
     return select(results.rows, model, protocol, cascade, mode, recipe).get(measure)
-
-
-def _named(model: str) -> str:
-    return "accuracy" if model == GATE else "slice-tumour"
