@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lgg.models import BUILDERS, GATE, build
-from train.accelerator import make_accelerator
+from train.accelerator import depthwise_in_fp32, make_accelerator
 from train.augment import PLAIN, Augmentation
 from train.dataset import Slices
 from train.feed import Feed
@@ -28,6 +28,35 @@ def some_slices(count: int = 10) -> Slices:
     masks = (picture[:, :1] > 4).float()
     zeros, ones = torch.zeros(count, 2, 3), torch.ones(count, 2, 3)
     return Slices(picture, masks, masks.flatten(1).any(1), zeros, ones, torch.zeros(count, dtype=torch.long))
+
+
+class TestDepthwise:
+    """bf16 depthwise convolutions are slow to train on CPUs, so they compute in fp32."""
+
+    @staticmethod
+    def gradients(fixed: bool, precision: torch.dtype) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 5, groups=8), nn.Conv2d(8, 1, 1)
+        )
+        if fixed:
+            depthwise_in_fp32(network)
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            network(torch.rand(2, 3, 16, 16)).float().square().mean().backward()
+        return torch.cat([value.grad.flatten() for value in network.parameters()])
+
+    def test_gradients_agree_with_fp32_and_with_plain_bf16(self):
+        fixed, whole = self.gradients(True, torch.bfloat16), self.gradients(False, torch.float32)
+        slow = self.gradients(False, torch.bfloat16)
+        assert not torch.equal(fixed, slow)
+        assert (fixed - whole).norm() <= 1.1 * (slow - whole).norm() < 0.03 * whole.norm()
+
+    def test_only_depthwise_layers_answer_in_fp32(self):
+        depthwise, full = nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 3)
+        depthwise_in_fp32(nn.Sequential(depthwise, full))
+        with torch.autocast("cpu", torch.bfloat16):
+            kinds = [layer(torch.rand(1, 4, 8, 8)).dtype for layer in (depthwise, full)]
+        assert kinds == [torch.float32, torch.bfloat16]
 
 
 class TestRecipes:

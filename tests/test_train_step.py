@@ -113,7 +113,20 @@ def bent(how, seed=0):
 
 class TestAugmentation:
     OFF = dict.fromkeys(
-        ("flip", "rotate", "scale", "shift", "elastic", "gain", "bias", "gamma", "noise", "drop"), 0
+        (
+            "flip",
+            "rotate",
+            "scale",
+            "shift",
+            "elastic",
+            "gain",
+            "bias",
+            "gamma",
+            "noise",
+            "drop",
+            "drop_both",
+        ),
+        0,
     )
 
     def test_plain_changes_nothing_but_the_units_of_the_volume(self):
@@ -168,6 +181,18 @@ class TestAugmentation:
         images, first = torch.rand(2, 3, 4, 4), torch.tensor([True, False])
         expected = torch.stack([images[0, [FLAIR, FLAIR, POST]], images[1, [PRE, FLAIR, FLAIR]]])
         assert torch.equal(drop_sequences(images, first, ~first), expected)
+
+    def test_both_are_dropped_together_in_their_share_of_slices(self):
+        inputs, _ = bent(Augmentation(**self.OFF | {"drop_both": 0.5}, slice_statistics=0))
+        pre, post = (torch.eq(inputs[:, one], inputs[:, FLAIR]).flatten(1).all(1) for one in (PRE, POST))
+        assert torch.equal(pre, post)
+        assert 0 < pre.sum() < len(inputs)
+
+    def test_both_are_dropped_together_in_their_share_of_slices(self):
+        inputs, _ = bent(Augmentation(**self.OFF | {"drop_both": 0.5}, slice_statistics=0))
+        pre, post = (torch.eq(inputs[:, one], inputs[:, FLAIR]).flatten(1).all(1) for one in (PRE, POST))
+        assert torch.equal(pre, post)
+        assert 0 < pre.sum() < len(inputs)
 
     def test_repeats_itself_by_its_generator(self):
         assert all(map(torch.equal, bent(Augmentation(), 5), bent(Augmentation(), 5)))

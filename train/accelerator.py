@@ -2,9 +2,11 @@
 
 import os
 import platform
+from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor, nn
 
 
 def make_accelerator() -> Accelerator:
@@ -16,6 +18,26 @@ def make_accelerator() -> Accelerator:
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION")
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
     return Accelerator(mixed_precision=asked or ("bf16" if native else "no"))
+
+
+def depthwise_in_fp32(network: nn.Module) -> None:
+    """Let a network's depthwise convolutions, in place, compute in fp32 under bf16 autocast.
+
+    On CPUs their backward pass in bf16 is up to 13 times slower than in fp32 (144 channels, 5×5, stride 2:
+    48 ms against 3.6) and took two thirds of a U-Net Lite0 step. Copy the network before, not after: a copy
+    would compute with the weights of the original.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
+            layer.forward = _in_fp32(layer.forward)  # type: ignore[method-assign]
+
+
+def _in_fp32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def in_fp32(inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):
+            return forward(inputs.float())
+
+    return in_fp32
 
 
 def hardware() -> str:

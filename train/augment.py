@@ -30,7 +30,8 @@ class Augmentation:
     bias: standard deviation of the smooth field that multiplies the raw image (coil sensitivity).
     gamma: standard deviation of the logarithm of the contrast curve's exponent.
     noise: largest standard deviation of the added noise, in z-score units.
-    drop: probability that pre-contrast, and that post-contrast, is replaced by FLAIR.
+    drop: probability that pre-contrast, and that post-contrast, is replaced by FLAIR, each by itself.
+    drop_both: probability that both are: then the network sees FLAIR alone.
     slice_statistics: share of slices normalised by their own statistics instead of their volume's.
     """
 
@@ -44,11 +45,12 @@ class Augmentation:
     gamma: float = 0.15
     noise: float = 0.1
     drop: float = 0.1
+    drop_both: float = 0.2
     slice_statistics: float = 0.5
 
 
 #: What evaluation during training sees: the slice as it is, by its volume's statistics.
-PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def augment(batch: Slices, how: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -96,7 +98,8 @@ def augment(batch: Slices, how: Augmentation, generator: torch.Generator) -> tup
     images = images * (1 + how.gain * normal(count, 3, 1, 1)) + how.gain * normal(count, 3, 1, 1)
     if how.noise:
         images = images + normal(*images.shape) * (how.noise * uniform(count, 1, 1, 1).abs())
-    images = drop_sequences(images, (uniform(count) + 1) / 2 < how.drop, (uniform(count) + 1) / 2 < how.drop)
+    pre, post, both = ((uniform(count) + 1) / 2 < share for share in (how.drop, how.drop, how.drop_both))
+    images = drop_sequences(images, pre | both, post | both)
     return images, (masks >= 0.5).float()
 
 

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgg.models import BUILDERS, build
-from train.accelerator import hardware, make_accelerator
+from train.accelerator import depthwise_in_fp32, hardware, make_accelerator
 from train.learner import Learner
 from train.recipes import RECIPES
 
@@ -69,6 +69,8 @@ def _time_step(
     device = accelerator.device
     network = build(name)
     learner = Learner(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
+    if device.type == "cpu" and accelerator.mixed_precision == "bf16":
+        depthwise_in_fp32(network)
     learner = learner.to(device).to(memory_format=torch.channels_last).train()
     inputs = torch.randn(batch_size, 3, size, size, device=device)
     inputs = inputs.contiguous(memory_format=torch.channels_last)

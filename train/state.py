@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lgg.models import GATE, build
+from train.accelerator import depthwise_in_fp32
 from train.checkpoint import load_checkpoint
 from train.dataset import Slices
 from train.initialise import initialise_encoder, initialise_prior
@@ -75,6 +76,8 @@ class TrainingState:
         )
         self.judged: nn.Module = self._average.module if recipe.ema else network
         self._network = network
+        if device.type == "cpu" and accelerator.mixed_precision == "bf16":
+            depthwise_in_fp32(network)  # after the average, which is a copy
         if recipe.compile and device.type == "cuda":
             # With a teacher or a mask head the network itself is never called whole.
             self._learner.compile()
