@@ -188,12 +188,6 @@ class TestAugmentation:
         assert torch.equal(pre, post)
         assert 0 < pre.sum() < len(inputs)
 
-    def test_both_are_dropped_together_in_their_share_of_slices(self):
-        inputs, _ = bent(Augmentation(**self.OFF | {"drop_both": 0.5}, slice_statistics=0))
-        pre, post = (torch.eq(inputs[:, one], inputs[:, FLAIR]).flatten(1).all(1) for one in (PRE, POST))
-        assert torch.equal(pre, post)
-        assert 0 < pre.sum() < len(inputs)
-
     def test_repeats_itself_by_its_generator(self):
         assert all(map(torch.equal, bent(Augmentation(), 5), bent(Augmentation(), 5)))
         assert not torch.equal(bent(Augmentation(), 5)[0], bent(Augmentation(), 6)[0])
