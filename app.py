@@ -1,14 +1,13 @@
-"""Opens the page: `python app.py`, and what a Hugging Face Space runs. The page itself is `lgg.page`."""
+"""Opens the page: `python app.py`, and what a Hugging Face Space runs. The page itself is `lgg.app`."""
 
-from lgg.page.zero import on_gpu  # noqa: F401  (first: on Spaces it must come before anything touches CUDA)
+from lgg.app.service import on_gpu  # noqa: F401  (first: on Spaces it must come before anything touches CUDA)
 
 # isort: split
-from lgg import provenance
-from lgg.page.layout import build_page
-from lgg.page.theme import CSS, theme
-from lgg.shelf import open_shelf
+from lgg.app import CSS, build_page, theme
+from lgg.app import models as provenance
+from lgg.app.models import open_shelf
 
-#: Far above any slice of a scanner; between this and `lgg.reading.MAX_BYTES` lie films and attacks.
+#: Far above any slice of a scanner; between this and `lgg.io.MAX_BYTES` lie films and attacks.
 MAX_UPLOAD = "64mb"
 
 

@@ -1,1 +1,1 @@
-"""Low-grade glioma segmentation in brain MRI slices. Research only, not a medical device."""
+"""Low-grade glioma segmentation in brain MRI: reading, gate and segmenters, pictures and export."""

@@ -9,15 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lgg.deferred import DeferredModel
 from lgg.errors import SliceError, WeightsError
-from lgg.gating import Gating, decide, gate_floor
 from lgg.models import GATE, SEGMENTERS
-from lgg.prediction import Maps, Prediction, confirmed
+from lgg.postprocess import Gating, confirmed, decide, gate_floor
 from lgg.preprocess import Placement, Statistics, StatisticsMode, measure, network_input, restore
-from lgg.slice import Slice
-from lgg.source import Source, find_address, obtain
-from lgg.weights import ModelConfig, Thresholds, load_model
+from lgg.types import Maps, Prediction, Slice, Thresholds
+from lgg.weights import DeferredModel, ModelConfig, load_model
+from lgg.weights.hub import Source, find_address, obtain
 
 DEFAULT_ARCHITECTURE = "unet-lite0"
 #: Slices that go through a network at once.
@@ -93,7 +91,7 @@ class Cascade:
 
         Args:
             one: the slice.
-            gating: what the gate may veto, see `lgg.gating`.
+            gating: what the gate may veto, see `lgg.postprocess`.
             always_segment: run the segmenter even if the gate vetoes, so that `probability` is there; the
                 mask is empty all the same.
         """
@@ -126,7 +124,7 @@ class Cascade:
         """As `predict_series`, batch after batch, so that progress can be shown, or the rest be left.
 
         The statistics are measured once, over the whole volume, before the first batch. What neighbouring
-        slices confirm is known once all are there: `lgg.prediction.confirmed`.
+        slices confirm is known once all are there: `lgg.types.confirmed`.
 
         Args:
             size: slices of a batch.

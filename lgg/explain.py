@@ -1,6 +1,9 @@
 """Why the gate said so: Grad-CAM, where in a slice it saw what raised its probability."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import torch
@@ -8,8 +11,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lgg import metrics
 from lgg.cascade import BATCH, Cascade
 from lgg.preprocess import Placement, Statistics, measure, network_input, restore
+from lgg.weights import ModelConfig
 
 
 def grad_cam(
@@ -52,3 +57,105 @@ def _maps(gate: nn.Module, inputs: Tensor) -> Tensor:
         features = layer(features)
     weights = gate.get_parameter("fc.weight")[0].float()
     return torch.einsum("nchw,c->nhw", features.float(), weights).relu()
+
+
+Flip = Literal["none", "left-right", "up-down"]
+#: A head is nearly symmetric from left to right, and the networks were trained with this flip.
+FLIPS: tuple[Flip, ...] = ("none", "left-right")
+AXES: dict[Flip, tuple[int, ...]] = {"none": (), "left-right": (2,), "up-down": (1,)}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How answers differ from one view of the same slices to the next.
+
+    Attributes:
+        gate: (K, N) float32, the gate's probability in each of K views.
+        mean: (N, H, W) float32, mean tumour probability, 0 to 1.
+        std: (N, H, W) float32, standard deviation of the tumour probabilities, 0 (sure) to 0.5.
+    """
+
+    gate: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+
+def flip_spread(
+    cascade: Cascade,
+    pixels: NDArray[np.float32],
+    found: Sequence[Statistics] | None = None,
+    flips: Sequence[Flip] = FLIPS,
+) -> Spread:
+    """Test-time augmentation by mirroring: examine slices as they are and mirrored, and mirror back.
+
+    The segmenter runs on every slice, whatever the gate says.
+
+    Args:
+        cascade: who is asked.
+        pixels: (N, H, W, 3) float32, slices of one size.
+        found: the slices' statistics, by default each slice's own.
+        flips: the views; `up-down` is one that no network was made for, so it exaggerates.
+    """
+    heads, own = measure(pixels, "slice")
+    gates, maps = [], []
+    for flip in flips:
+        turned = np.ascontiguousarray(np.flip(pixels, AXES[flip]))
+        seen = cascade.batch(turned, np.flip(heads, AXES[flip]), found or own)
+        gates.append(seen.gate)
+        maps.append(np.flip(seen.probability, AXES[flip]))
+    stacked = np.stack(maps)
+    return Spread(np.stack(gates), stacked.mean(0), stacked.std(0))
+
+
+def disagreement(probabilities: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Standard deviation of several models' probability maps, pixel by pixel: 0 (agreed) to 0.5.
+
+    Args:
+        probabilities: two or more maps of one shape.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    if len(probabilities) < 2:
+        raise ValueError("disagreement takes two models or more")
+    return np.std(np.stack(probabilities), axis=0)
+
+
+def agreement(masks: Sequence[NDArray[np.bool_]]) -> float:
+    """Mean Dice over all pairs of several models' masks: 1 where all are the same, all empty included.
+
+    Raises:
+        ValueError: there are fewer than two masks.
+    """
+    pairs = list(combinations(masks, 2))
+    if not pairs:
+        raise ValueError("agreement takes two models or more")
+    return float(np.mean([metrics.dice(one, other) for one, other in pairs]))
+
+
+def calibration_error(gate: ModelConfig) -> float | None:
+    """The gate's expected calibration error on test patients, as recorded with its weights, 0 to 1."""
+    value = gate.metrics.get("measures", {}).get("ece", {}).get("value")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def in_words(probability: float, error: float | None = None) -> str:
+    """The gate's probability in plain words, with how far such numbers were off when they were measured.
+
+    Args:
+        probability: 0 to 1.
+        error: its `calibration_error`, 0 to 1; None where nobody measured it.
+    """
+    tenths = round(10 * probability)
+    if tenths == 0:
+        share = "Fewer than 1 in 20 slices that look like this to the gate would hold a glioma"
+    elif tenths == 10:
+        share = "More than 19 in 20 slices that look like this to the gate would hold a glioma"
+    else:
+        share = f"About {tenths} in 10 slices that look like this to the gate would hold a glioma"
+    if error is None:
+        return f"{share}, if its probabilities were right; nobody has measured whether they are."
+    points = max(1, round(100 * error))
+    unit = "point" if points == 1 else "points"
+    measured = f"on test patients its probabilities were off by {points} percentage {unit} on average"
+    return f"{share}, give or take: {measured}."

@@ -20,7 +20,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
-from lgg.slice import FLAIR
+from lgg.types import FLAIR
 
 StatisticsMode = Literal["slice", "volume"]
 

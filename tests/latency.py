@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from lgg.gallery import load_examples
+from lgg.app.gallery import load_examples
 from lgg.weights import REPOSITORY_WEIGHTS
 from tests.browsing import DESKTOP, pick, settle, visit
 from tests.page_server import chromium, serve_page

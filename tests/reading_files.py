@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from lgg.errors import SliceError
-from lgg.reading import read_slice
+from lgg.io import read_slice
 
 
 def noise(*shape, dtype="uint8", seed=0):

@@ -17,8 +17,8 @@ import tifffile
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from lgg.app.gallery import load_examples
 from lgg.cascade import DEFAULT_ARCHITECTURE
-from lgg.gallery import load_examples
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, available
 from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, open_truth, pick, settle, upload

@@ -7,8 +7,9 @@ from itertools import permutations, product
 
 import nibabel as nib
 import numpy as np
-from dicom_files import SERIES, dicom
-from reading_files import noise, tiff
+
+from tests.dicom_files import SERIES, dicom
+from tests.reading_files import noise, tiff
 
 #: All 48 ways in which an array's axes can lie along the patient's, as columns of ±1.
 DIRECTIONS = [

@@ -2,11 +2,7 @@
 
 import numpy as np
 
-from lgg.prediction import Prediction
-from lgg.series.grid import Grid
-from lgg.series.series import Series
-from lgg.volume import SeriesResult
-from lgg.weights import Thresholds
+from lgg.types import Grid, Prediction, Series, SeriesResult, Thresholds
 
 THRESHOLDS = Thresholds(gate=0.5, mask=0.5)
 SIZE = (40, 32)

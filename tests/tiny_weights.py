@@ -8,7 +8,8 @@ from torch import nn
 
 from lgg.models import BUILDERS, GATE
 from lgg.models.unet import UNet
-from lgg.weights import ModelConfig, Thresholds, save_model
+from lgg.types import Thresholds
+from lgg.weights import ModelConfig, save_model
 
 #: As an evaluation of two patients would have left them.
 METRICS = {

@@ -1,7 +1,7 @@
 """The networks, by name. Every one takes (N, 3, H, W) float32 and returns logits, never probabilities.
 
 The gate returns (N, 1), the segmenters (N, 1, H, W). No builder downloads anything: weights come from
-`lgg.weights`, an ImageNet start from `train.initialise`.
+`lgg.weights`, an ImageNet start from `train.fit.initialise`.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,73 @@
+"""The Gradio page: layout and events, the only package that imports gradio. `app.py` opens it.
+
+What the page says stands in `lgg.app.render`, what it draws in
+`lgg.visualize`, what it knows in `lgg.cascade`.
+"""
+
+from pathlib import Path
+
+import gradio as gr
+
+from lgg.app import render as report
+from lgg.app.api import offer_api
+from lgg.app.gallery import all_examples
+from lgg.app.render import about_html
+from lgg.app.series_tab import series_tab
+from lgg.app.service import Desk
+from lgg.app.slice_tab import build_slice_tab
+from lgg.cascade import Cascade
+from lgg.models import TITLES
+
+CSS = sorted(Path(__file__).resolve().parent.glob("*.css"))
+
+
+def theme() -> gr.themes.Base:
+    """Slate and teal in the system's own fonts: nothing is fetched."""
+    own = gr.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="sm", font=["sans-serif"])
+    own.font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
+    # Gradio's own choices, slate 400 for small print and teal 500 for what can be pressed, are too faint to
+    # read on white, or for white words on them.
+    return own.set(
+        body_background_fill="*neutral_50",
+        body_text_color_subdued="*neutral_500",
+        color_accent="*primary_700",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_border_color="*primary_700",
+        button_primary_border_color_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_border_color_dark="*primary_700",
+        button_primary_border_color_hover_dark="*primary_800",
+        button_primary_text_color="white",
+        slider_color_dark="*primary_500",
+        checkbox_background_color_selected_dark="*primary_500",
+        checkbox_border_color_selected_dark="*primary_500",
+    )
+
+
+#: Every 10 minutes, uploads older than 50 are deleted: they are gone within the hour.
+DELETE_CACHE = (600, 3000)
+
+
+def build_page(
+    cascades: dict[str, Cascade], reasons: dict[str, str], banner: str = "", origin: str = ""
+) -> gr.Blocks:
+    """The whole page; `banner` and `origin` are HTML about its weights, see `lgg.app.models`."""
+    desk, examples = Desk(cascades), all_examples()
+    choices = [(TITLES[name], name) for name in cascades]
+    with gr.Blocks(title=report.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
+        gr.HTML(report.HEADER)
+        gr.HTML(banner, visible=bool(banner))
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("One slice"):
+                connect_load = build_slice_tab(desk, examples, choices, reasons)
+            with gr.Tab("Whole series"):
+                series_desk = series_tab(desk, choices, desk.preferred)
+            with gr.Tab("About"):
+                gr.HTML(about_html(cascades, reasons))
+        gr.HTML(origin, visible=bool(origin))
+        gr.HTML(report.FOOTER)
+        connect_load(page)
+        offer_api(desk, series_desk, choices)
+    return page

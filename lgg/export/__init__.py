@@ -1,0 +1,207 @@
+"""What a visitor takes away: everything that was found in a slice or a series, in one ZIP archive.
+
+Files are named after slices' numbers, never after the upload, whose name may be a patient's.
+"""
+
+import csv
+import gzip
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from lgg.export.dicom_seg import dicom_segmentation
+from lgg.export.provenance import NOTICE, Method, method_of
+from lgg.files import write_atomically
+from lgg.postprocess import DEPTH, FEWEST, SHARE
+from lgg.types import SEQUENCES, Prediction, Series
+from lgg.visualize import flair_picture, overlay
+
+COLUMNS = ("slice", "gate_probability", "gate_passed", "area_px", "area_mm2", "head_percent")
+
+#: File or folder → what it is.
+MEANINGS = {
+    "slices.csv": "a row a slice: the gate's probability of a glioma, whether it passed, the outlined area "
+    "in pixels and, where the upload states its pixel spacing, in mm², and its share of the head in percent",
+    "masks": "the outlined tumour, white on black, at the size of the slices",
+    "overlays": "FLAIR with the tumour outlined in orange, enlarged where slices are small",
+    "probability.tif": "a page a slice, 16 bits: 0 is 0 % and 65535 is 100 %; black where the segmenter did "
+    "not run, because the gate did not pass",
+    "mask.nii.gz": "the mask on the grid of the NIfTI volume that was uploaded, 0 and 1",
+    "segmentation.dcm": "DICOM Segmentation that refers to the images that were uploaded; the patient's "
+    "fields are left empty, they were never read",
+}
+
+
+def table(predictions: Sequence[Prediction]) -> str:
+    """`slices.csv`: slices from 1, in their order; `area_mm2` is empty where no spacing is known."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for number, one in enumerate(predictions, start=1):
+        mm2 = one.area_mm2
+        writer.writerow(
+            (
+                number,
+                f"{one.gate_probability:.6f}",
+                int(one.passed),
+                one.area,
+                "" if mm2 is None else f"{mm2:.2f}",
+                f"{one.head_percent:.4f}",
+            )
+        )
+    return stream.getvalue()
+
+
+def readme(series: Series, predictions: Sequence[Prediction], method: Method, files: set[str]) -> str:
+    """`README.txt`: what must not be done with the results, what each file is, and by what it was made."""
+    height, width = series.pixels.shape[1:3]
+    roots = {name.split("/")[0] for name in files}
+    held = method.thresholds
+    gates = {
+        "hard": f"hard: slices at or above {held.gate:g} are segmented",
+        "soft": f"soft: below {held.low:g} empty, from {held.high:g} on segmented, between them kept if the "
+        f"mean probability inside the mask is at least {held.keep:g}",
+        "none": "none: every slice is segmented",
+    }
+    sequences = "FLAIR alone" if series.flair_only else ", ".join(SEQUENCES)
+    volume = _volume(series, predictions)
+    order = "in the order of their names or pages" if series.grid.affine is None else "from bottom to top"
+    lines = [
+        "Low-grade glioma segmentation: results",
+        f"{NOTICE}. Not a medical device.",
+        "",
+        f"Slices      {len(series)} of {width} x {height} pixels, {order} ({sequences})",
+        f"With tumour {sum(one.area > 0 for one in predictions)}" + volume,
+        "",
+        "Files",
+        *(f"  {name}: {meaning}." for name, meaning in MEANINGS.items() if name in roots),
+        "",
+        "Made by",
+        f"  gate: resnet18, weights sha256 {method.gate_weights or 'unknown'}",
+        f"  segmenter: {method.architecture}, weights sha256 {method.segmenter_weights or 'unknown'}",
+        f"  gating: {gates[method.gating]}",
+        f"  mask: pixels at or above {held.mask:g}",
+        f"  z-scores: by the statistics of the {method.statistics}",
+    ]
+    if method.statistics == "volume" and len(series) >= FEWEST:
+        lines.append(
+            f"  neighbours: what reaches through fewer than {DEPTH} slices, or holds less than {SHARE:.0%} "
+            "of the largest outline, is left out"
+        )
+    notes = list(series.notes)
+    if series.dicom and "segmentation.dcm" not in roots:
+        notes.append(
+            "No DICOM Segmentation was made: the images lack identifiers or their place in the patient."
+        )
+    if notes:
+        lines += ["", "Notes on the upload", *(f"  {note}" for note in notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _volume(series: Series, predictions: Sequence[Prediction]) -> str:
+    """The tumour's volume where all distances are known."""
+    if series.voxel_mm3 is None:
+        return ""
+    return f", {sum(one.area for one in predictions) * series.voxel_mm3 / 1000:.2f} ml"
+
+
+def nifti_mask(series: Series, masks: NDArray[np.bool_]) -> bytes:
+    """A packed NIfTI file of 0 and 1, with the shape, affine, and qform and sform codes of the upload's.
+
+    Args:
+        series: that of a NIfTI upload.
+        masks: (N, H, W) bool, of its axial slices.
+
+    Raises:
+        ValueError: the series does not come from NIfTI.
+    """
+    from nibabel.nifti1 import Nifti1Image
+    from nibabel.nifti2 import Nifti2Header, Nifti2Image
+
+    if series.nifti is None:
+        raise ValueError("only the series of a NIfTI upload has a NIfTI mask")
+    header = series.nifti.copy()
+    header.set_data_dtype(np.uint8)
+    header["descrip"] = NOTICE.encode()
+    # Without an affine of its own, the image keeps the header's, code for code.
+    kind = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
+    image = kind(series.to_source(masks).astype(np.uint8), None, header)
+    return gzip.compress(image.to_bytes(), mtime=0)
+
+
+__all__ = ["NOTICE", "Method", "method_of", "pack", "write_pack"]
+
+README, TABLE, PROBABILITY = "README.txt", "slices.csv", "probability.tif"
+NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"
+#: Packed as they are: PNG, gzip and the like do not shrink.
+SHRINKS = (".txt", ".csv", ".dcm")
+
+
+def pack(series: Series, predictions: Sequence[Prediction], method: Method) -> bytes:
+    """The archive of a series and its predictions.
+
+    `README.txt`; `slices.csv`, a row a slice; `masks/` and `overlays/`, a PNG a slice; `probability.tif`, a
+    page a slice, 16 bits from 0 (0 %) to 65535 (100 %); for a NIfTI upload `mask.nii.gz` and for a DICOM
+    upload `segmentation.dcm`, both on the upload's own grid.
+
+    Args:
+        series: what was examined; `lgg.io.series_of` makes one of a lone slice.
+        predictions: of each slice, in the same order.
+        method: by what.
+
+    Raises:
+        ValueError: there are not as many predictions as slices.
+    """
+    if len(predictions) != len(series):
+        raise ValueError("a prediction for each slice is needed")
+    masks = np.stack([one.mask for one in predictions])
+    files = {TABLE: table(predictions).encode(), PROBABILITY: _probability(predictions)}
+    if series.nifti is not None:
+        files[NIFTI] = nifti_mask(series, masks)
+    if (segmentation := dicom_segmentation(series, masks, method)) is not None:
+        files[SEGMENTATION] = segmentation
+    for number, (one, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
+        picture = overlay(flair_picture(one, prediction.head), prediction.mask)
+        files[f"masks/slice_{number:03}.png"] = _png(prediction.mask.astype(np.uint8) * 255)
+        files[f"overlays/slice_{number:03}.png"] = _png(picture)
+    files = {README: readme(series, predictions, method, set(files)).encode(), **files}
+    return _zipped(files)
+
+
+def write_pack(path: Path, series: Series, predictions: Sequence[Prediction], method: Method) -> None:
+    """Write `pack`'s archive, whole or not at all."""
+    data = pack(series, predictions, method)
+    write_atomically(path, lambda partial: partial.write_bytes(data))
+
+
+def _probability(predictions: Sequence[Prediction]) -> bytes:
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        for one in predictions:
+            values = (one.probability.clip(0, 1) * 65535).round().astype(np.uint16)
+            writer.write(values, photometric="minisblack", compression="zlib", metadata=None)
+    return stream.getvalue()
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in files.items():
+            # With the format's earliest date: the time of an examination is nobody's business.
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED if name.endswith(SHRINKS) else zipfile.ZIP_STORED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+    return stream.getvalue()

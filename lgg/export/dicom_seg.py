@@ -1,0 +1,120 @@
+"""A mask as a DICOM Segmentation that refers to the images it was made from.
+
+The patient's fields are empty: reading skips them. A viewer finds the images by their unique identifiers; an
+archive that wants a patient needs them filled in by whoever stores the file.
+"""
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgg.export.provenance import NOTICE, Method
+from lgg.io.dicom import Header
+from lgg.types import Series
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+MAKER, LABEL = "lgg (open source)", "LGG"
+#: MR and CT images, as one file a slice; and the form of an identifier.
+SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2")
+UID = re.compile(r"(?=.{5,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+#: The number of the new series; archives have hundreds at most.
+SERIES_NUMBER = 9001
+
+
+def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Method) -> bytes | None:
+    """A DICOM file of one binary segment; None where the upload is no DICOM, or lacks what it must refer to.
+
+    Args:
+        series: what was examined.
+        masks: (N, H, W) bool, of its axial slices.
+        method: becomes the identification of the algorithm.
+    """
+    if not series.dicom or not all(_can_be_referred_to(header) for header in series.dicom):
+        return None
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    first = series.dicom[0]
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name=f"lgg {method.architecture}",
+        family=codes.DCM.ArtificialIntelligence,
+        version=method.segmenter_weights[:16] or "unknown",
+        source=MAKER,
+        parameters={
+            "gating": method.gating,
+            "mask threshold": f"{method.thresholds.mask:g}",
+            "gate threshold": f"{method.thresholds.gate:g}",
+        },
+    )
+    segment = highdicom.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="Low-grade glioma, suspected",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Neoplasm,
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm,
+        anatomic_regions=[codes.SCT.Brain],
+    )
+    found = series.to_source(masks).astype(np.uint8)
+    segmentation = highdicom.seg.Segmentation(
+        source_images=[_reference(header, first) for header in series.dicom],
+        pixel_array=found,
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[segment],
+        series_instance_uid=highdicom.UID(),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer=MAKER,
+        manufacturer_model_name=method.architecture,
+        software_versions=method.segmenter_weights[:16] or "unknown",
+        device_serial_number="none",
+        content_label=LABEL,
+        content_description=NOTICE,
+        series_description=f"Glioma mask. {NOTICE}",
+        pixel_measures=highdicom.PixelMeasuresSequence(
+            pixel_spacing=list(first.spacing or ()), slice_thickness=first.thickness or series.slice_distance
+        ),
+        # Empty frames are left out, but a file must hold one.
+        omit_empty_frames=bool(found.any()),
+    )
+    stream = io.BytesIO()
+    segmentation.save_as(stream)
+    return stream.getvalue()
+
+
+def _can_be_referred_to(header: Header) -> bool:
+    one = header.identity
+    uids = (one.instance, one.series, one.study, one.frame_of_reference)
+    known = one.sop_class in SOP_CLASSES and all(map(UID.fullmatch, uids))
+    return known and None not in (header.spacing, header.orientation, header.position)
+
+
+def _reference(header: Header, first: Header) -> "Dataset":
+    """What highdicom asks of a source image; the patient's and the study's texts are empty.
+
+    It wants one direction and spacing for all: the first image's, from which the others differ by less than
+    what makes a stack.
+    """
+    from pydicom.dataset import Dataset
+
+    dataset = Dataset()
+    for keyword in (
+        *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
+        *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+    ):
+        setattr(dataset, keyword, None)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = header.identity.sop_class, header.identity.instance
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = header.identity.study, header.identity.series
+    dataset.FrameOfReferenceUID = header.identity.frame_of_reference
+    dataset.Modality, dataset.Rows, dataset.Columns = "MR", header.rows, header.columns
+    dataset.PixelSpacing = list(first.spacing or ())
+    dataset.ImageOrientationPatient = list(first.orientation or ())
+    dataset.ImagePositionPatient = list(header.position or ())
+    dataset.SliceThickness = header.thickness
+    return dataset

@@ -1,0 +1,43 @@
+"""By what a result was made: networks, thresholds, gate. It goes with every result that leaves."""
+
+from dataclasses import dataclass
+
+from lgg.cascade import Cascade
+from lgg.postprocess import Gating
+from lgg.preprocess import StatisticsMode
+from lgg.types import Thresholds
+
+#: Says in every file that can hold a text what the result must not be used for.
+NOTICE = "Research only, not for clinical use"
+
+
+@dataclass(frozen=True)
+class Method:
+    """What decided.
+
+    Attributes:
+        architecture: the segmenter's.
+        gate_weights, segmenter_weights: sha256 of the weights' files, 64 hexadecimal digits.
+        thresholds: all of them.
+        gating: what the gate could veto.
+        statistics: over what z-scores were taken.
+    """
+
+    architecture: str
+    gate_weights: str
+    segmenter_weights: str
+    thresholds: Thresholds
+    gating: Gating = "hard"
+    statistics: StatisticsMode = "volume"
+
+
+def method_of(cascade: Cascade, gating: Gating = "hard", statistics: StatisticsMode = "volume") -> Method:
+    """The method of a cascade: `slice` statistics for `predict`, `volume` for `predict_series`."""
+    return Method(
+        cascade.config.architecture,
+        cascade.gate_config.sha256,
+        cascade.config.sha256,
+        cascade.thresholds if statistics == "slice" else cascade.series_thresholds,
+        gating,
+        statistics,
+    )

@@ -1,0 +1,413 @@
+"""Which format a file has, by its first bytes; its suffix is never asked."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgg.errors import SeriesError, SliceError
+from lgg.io.archive import File, unpack
+from lgg.io.dicom import decode_dicom, is_dicom, read_dicom_series
+from lgg.io.images import Picture, decode_jpeg, decode_png, decode_stack, decode_tiff
+from lgg.io.limits import (
+    MAX_BYTES,
+    MAX_SIDE,
+    MAX_SLICES,
+    MIN_SIDE,
+    Source,
+    bare_name,
+    check_content,
+    check_finite,
+    check_volume,
+    guarded,
+    load_bytes,
+)
+from lgg.io.nifti import is_nifti, read_nifti
+from lgg.io.sequences import AmbiguousSeriesError
+from lgg.types import FLAIR, Candidate, Grid, Series, Slice
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_SIDE",
+    "MIN_SIDE",
+    "AmbiguousSeriesError",
+    "Candidate",
+    "Series",
+    "as_slice",
+    "read_mask",
+    "read_series",
+    "read_slice",
+    "read_stack",
+    "read_truth",
+    "series_of",
+]
+
+TIFF, PNG, JPEG, DICOM = "TIFF", "PNG", "JPEG", "DICOM"
+
+READABLE = {
+    b"II*\0": TIFF,
+    b"MM\0*": TIFF,
+    b"II+\0": TIFF,  # BigTIFF
+    b"MM\0+": TIFF,
+    b"\x89PNG\r\n\x1a\n": PNG,
+    b"\xff\xd8\xff": JPEG,
+}
+
+EXPORT_SLICE = "Save one axial slice of it as TIFF or PNG and upload that."
+SAVE_AGAIN = "Save it as TIFF or PNG and upload that."
+UNPACK = "Unpack it and upload one slice as TIFF, PNG or JPEG."
+
+#: (offset, bytes there, what it is, what to do). The first match counts.
+FOREIGN = (
+    (344, b"n+1\0", "a NIfTI volume", EXPORT_SLICE),
+    (344, b"ni1\0", "the header of a NIfTI volume", EXPORT_SLICE),
+    (4, b"n+2\0", "a NIfTI volume", EXPORT_SLICE),
+    (4, b"ni2\0", "the header of a NIfTI volume", EXPORT_SLICE),
+    (
+        0,
+        b"\x1f\x8b",
+        "a gzip archive (often a NIfTI volume)",
+        "Unpack it, then save one axial slice as TIFF or PNG.",
+    ),
+    (0, b"NRRD", "an NRRD volume", EXPORT_SLICE),
+    (0, b"ObjectType", "a MetaImage header", EXPORT_SLICE),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MINC or MATLAB, perhaps)", EXPORT_SLICE),
+    (0, b"MATLAB 5.0", "a MATLAB file", EXPORT_SLICE),
+    (0, b"\x93NUMPY", "a NumPy array", EXPORT_SLICE),
+    (0, b"GIF8", "a GIF", SAVE_AGAIN),
+    (0, b"BM", "a BMP", SAVE_AGAIN),
+    (8, b"WEBP", "a WebP image", SAVE_AGAIN),
+    (4, b"ftypavif", "an AVIF image", SAVE_AGAIN),
+    (4, b"ftyphei", "a HEIC photo", SAVE_AGAIN),
+    (4, b"ftyphev", "a HEIC photo", SAVE_AGAIN),
+    (4, b"ftypmif1", "a HEIC photo", SAVE_AGAIN),
+    (4, b"ftypmsf1", "a HEIC photo", SAVE_AGAIN),
+    (4, b"ftyp", "a video", "Upload slices as TIFF, PNG or JPEG."),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image", SAVE_AGAIN),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", SAVE_AGAIN),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL image", SAVE_AGAIN),
+    (0, b"\xff\x0a", "a JPEG XL image", SAVE_AGAIN),
+    (0, b"8BPS", "a Photoshop document", SAVE_AGAIN),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR image", SAVE_AGAIN),
+    (0, b"PK\x03\x04", "a ZIP archive", UNPACK),
+    (0, b"PK\x05\x06", "an empty ZIP archive", UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
+    (0, b"Rar!", "a RAR archive", UNPACK),
+    (257, b"ustar", "a TAR archive", UNPACK),
+    (0, b"%PDF", "a PDF", "Export the slice itself as TIFF or PNG and upload that."),
+    (0, b"<", "text (a web page, SVG or XML)", "Upload the picture itself as TIFF, PNG or JPEG."),
+)
+
+#: The first field of a NIfTI-1 or Analyze header, which holds its own length, in either byte order.
+ANALYZE_LENGTH = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
+
+
+def kind_of(data: bytes) -> str:
+    """Name the format of a file's bytes: `TIFF`, `PNG`, `JPEG` or `DICOM`.
+
+    Raises:
+        SliceError: it is empty, another format (named), or nothing known.
+    """
+    if not data:
+        raise SliceError("the file is empty. Export the slice once more, as TIFF, PNG or JPEG.")
+    if is_dicom(data):  # asked first: some writers put the beginning of a TIFF in front of DICOM's mark
+        return DICOM
+    for magic, kind in READABLE.items():
+        if data.startswith(magic):
+            return kind
+    for offset, magic, what, advice in FOREIGN:
+        if data.startswith(magic, offset):
+            raise SliceError(f"this is {what}, which is not read here. {advice}")
+    if len(data) >= 348 and data.startswith(ANALYZE_LENGTH):
+        raise SliceError(f"this is an Analyze volume's header, which is not read here. {EXPORT_SLICE}")
+    raise SliceError("this is not an image that can be read. Upload TIFF, PNG, JPEG or DICOM.")
+
+
+ONE_SLICE = "Upload one slice, not a series."
+DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg, DICOM: decode_dicom}
+
+
+def read_slice(source: Source, name: str | None = None, *, allow_constant: bool = False) -> Slice:
+    """Read one axial MRI slice from a TIFF, PNG, JPEG or DICOM file.
+
+    Three channels are taken as pre-contrast T1, FLAIR and post-contrast T1, in this order. One channel, and
+    three that are equal in every pixel (a grey picture saved as RGB), are taken as FLAIR: `flair_only`.
+    A fourth channel, and a second beside grey, must be transparency and is ignored. Pixel values stay the
+    file's own (in DICOM the scanner's, after its slope and intercept and before any window), except that
+    "white is zero" is inverted and colour tables are looked up. Spacing is filled in only where the file
+    states one that can be believed (rules in `lgg.io.images`; in DICOM, PixelSpacing).
+
+    Args:
+        source: a path, the file's bytes, or a binary stream, read from where it stands and left open.
+        name: what messages and `Slice.source` call the file; its bare name, or "slice", by default.
+        allow_constant: accept a picture of one value, as the air above the head is within a series.
+
+    Returns:
+        A `Slice`: pixels (H, W, 3) float32, finite, not all equal, 32 to 4096 pixels a side.
+
+    Raises:
+        SliceError: the file cannot be read or is no slice; the message names the file and says what to do.
+    """
+    name = bare_name(source, name)
+    try:
+        picture = _decode(load_bytes(source, ONE_SLICE))
+        if not allow_constant:
+            _check_content(picture.pixels)
+    except SliceError as error:
+        raise SliceError(f"{name}: {error}") from error.__cause__
+    return as_slice(picture, name)
+
+
+def read_mask(source: Source, name: str | None = None) -> NDArray[np.bool_]:
+    """Read a ground-truth mask: (H, W) bool, True where the file's value is above zero.
+
+    One channel, three equal ones, or a colour table (where black is background). Empty masks are valid.
+
+    Args:
+        source, name: as for `read_slice`.
+
+    Raises:
+        SliceError: as for `read_slice`; also for a JPEG, whose compression blurs the outline into values
+            above zero, and for a coloured picture.
+    """
+    name = bare_name(source, name)
+    try:
+        picture = _decode(load_bytes(source, ONE_SLICE))
+        if picture.lossy:
+            raise SliceError(
+                "a JPEG cannot hold a mask, its edges are blurred. Save the mask as PNG or TIFF."
+            )
+        if not picture.palette and not _is_grey(picture.pixels):
+            raise SliceError(
+                "a mask has one channel, and this picture is coloured. Save it as black and white."
+            )
+    except SliceError as error:
+        raise SliceError(f"{name}: {error}") from error.__cause__
+    return np.any(picture.pixels > 0, axis=2)
+
+
+def read_stack(data: bytes, name: str, pages: int, check: Callable[[int, int, int], None]) -> list[Slice]:
+    """Read the pages of a TIFF as slices, by the rules of `read_slice`; pages of one value are accepted.
+
+    Args:
+        data: the file's bytes.
+        name: what messages and, with the page's number, `Slice.source` call it.
+        pages, check: the limits, as for `lgg.io.images.decode_stack`.
+
+    Raises:
+        SliceError: as `read_slice`, or `check` refuses.
+    """
+    try:
+        pictures = guarded(decode_stack, data, pages, check)
+        for picture in pictures:
+            check_finite(picture.pixels)
+    except SliceError as error:
+        raise type(error)(f"{name}: {error}") from error.__cause__
+    return [as_slice(picture, f"{name}, page {page}") for page, picture in enumerate(pictures, start=1)]
+
+
+def as_slice(picture: Picture, name: str) -> Slice:
+    """A picture as a slice: one channel, or three equal ones, is FLAIR in all three."""
+    grey = _is_grey(picture.pixels)
+    pixels = np.repeat(picture.pixels[..., :1], 3, axis=2) if grey else picture.pixels
+    return Slice(np.ascontiguousarray(pixels), name, flair_only=grey, spacing=picture.spacing)
+
+
+def _decode(data: bytes) -> Picture:
+    kind = kind_of(data)
+    picture = guarded(DECODERS[kind], data)
+    check_finite(picture.pixels)
+    return picture
+
+
+def _check_content(pixels: NDArray[np.float32]) -> None:
+    if (pixels == pixels[:1, :1]).all():
+        raise SliceError("every pixel has the same value: there is nothing to see. Choose another slice.")
+
+
+def _is_grey(pixels: NDArray[np.float32]) -> bool:
+    return bool((pixels == pixels[..., :1]).all())
+
+
+def read_pictures(files: Sequence[File], source: str) -> Series:
+    """Read slices that are TIFF, PNG or JPEG files, in the order given; or one TIFF with a page a slice.
+
+    Ground-truth masks beside the slices, `…_mask`, are left out.
+
+    Raises:
+        SliceError, SeriesError: a file cannot be read (it is named), the sizes differ, or there is too much.
+    """
+    kept = [file for file in files if not PurePath(file.name).stem.lower().endswith("_mask")] or list(files)
+    notes = []
+    if len(kept) < len(files):
+        notes.append(f"Files whose names end with “_mask” were left out: {len(files) - len(kept)}.")
+    if len(kept) == 1 and kind_of(kept[0].data) == TIFF:
+        slices = read_stack(kept[0].data, kept[0].name, MAX_SLICES + 1, check_volume)
+        _check_sizes(slices)
+    else:
+        slices = _read(kept)
+    pixels = np.stack([one.pixels for one in slices])
+    check_content(pixels, source)
+    spacings = {one.spacing for one in slices}
+    return Series(
+        pixels,
+        source,
+        tuple(one.source for one in slices),
+        Grid(pixels.shape[:3]),
+        flair_only=all(one.flair_only for one in slices),
+        spacing=spacings.pop() if len(spacings) == 1 else None,
+        notes=tuple(notes),
+    )
+
+
+def _read(files: Sequence[File]) -> list[Slice]:
+    slices: list[Slice] = []
+    for file in files:
+        slices.append(read_slice(file.data, file.name, allow_constant=True))
+        # At once, so that no more is kept than one series may take.
+        check_volume(len(files), *slices[0].size)
+        _check_sizes((slices[0], slices[-1]))
+    return slices
+
+
+def _check_sizes(slices: Sequence[Slice]) -> None:
+    first = slices[0]
+    for one in slices:
+        if one.size != first.size:
+            raise SeriesError(
+                f"{one.source} is {one.size[1]} × {one.size[0]} pixels, {first.source} is "
+                f"{first.size[1]} × {first.size[0]}. Upload the slices of one series."
+            )
+
+
+NIFTI, PICTURES = "NIfTI", "pictures"
+Reader = Callable[[Sequence[File], str, Mapping[str, str] | None], Series]
+
+
+def read_series(
+    uploads: Sequence[Source],
+    names: Sequence[str] | None = None,
+    assignment: Mapping[str, str] | None = None,
+) -> Series:
+    """Read one patient's series.
+
+    Args:
+        uploads: paths, bytes or binary streams: slice files in any order (they are sorted by name, `_2`
+            before `_10`), a ZIP archive of slices, a TIFF with a page a slice, DICOM files, or NIfTI
+            volumes, one (FLAIR) or one for each sequence.
+        names: what messages call the uploads, in the same order; by default their own names.
+        assignment: which volume is which sequence, `Candidate.key` → `pre`, `flair` or `post`; by default
+            guessed from DICOM's series descriptions or the NIfTI files' names.
+
+    Raises:
+        AmbiguousSeriesError: several volumes, and nobody knows which is which; ask with its `candidates`.
+        SeriesError, SliceError: whatever else is wrong; the message names the file and says what to do.
+    """
+    files, left_out = _readable(unpack(uploads, names))
+    kinds = {_kind(file.data) for file in files}
+    if len(kinds) > 1:
+        raise SeriesError(f"The files are of several kinds ({', '.join(sorted(kinds))}). Upload one kind.")
+    source = bare_name(uploads[0], names[0] if names else None)
+    if len(uploads) > 1:
+        source = f"{len(uploads)} files"
+    read: dict[str, Reader] = {
+        NIFTI: read_nifti,
+        DICOM: read_dicom_series,
+        PICTURES: lambda files, source, _: read_pictures(files, source),
+    }
+    series = read[kinds.pop()](files, source, assignment)
+    if not left_out:
+        return series
+    note = f"Files in the archive that are no images were left out: {len(left_out)}."
+    return replace(series, notes=(note, *series.notes))
+
+
+def series_of(one: Slice) -> Series:
+    """A lone slice as a series of one."""
+    return Series(
+        one.pixels[None],
+        one.source,
+        (one.source,),
+        Grid((1, *one.size)),
+        flair_only=one.flair_only,
+        spacing=one.spacing,
+    )
+
+
+def _readable(files: Sequence[File]) -> tuple[list[File], list[File]]:
+    """The files that can be read, and those in an archive that are no images (a text, a viewer)."""
+    readable, left_out = [], []
+    for file in files:
+        try:
+            _kind(file.data)
+            readable.append(file)
+        except SliceError as error:
+            if not file.packed:
+                raise SliceError(f"{file.name}: {error}") from None
+            left_out.append(file)
+    if not readable:
+        raise SeriesError("The archive holds no images that can be read. Pack the slices themselves.")
+    return readable, left_out
+
+
+def _kind(data: bytes) -> str:
+    if is_nifti(data):
+        return NIFTI
+    if is_dicom(data):
+        return DICOM
+    kind_of(data)
+    return PICTURES
+
+
+def read_truth(
+    uploads: Sequence[Source], series: Series, names: Sequence[str] | None = None
+) -> NDArray[np.bool_]:
+    """Read the mask of each slice of a series; whatever is not black is tumour.
+
+    Args:
+        uploads: a NIfTI volume, a TIFF with a page a slice, mask files in the natural order of their names,
+            or an archive of them. Where some files are called `…_mask` and others are not, only those count.
+        series: what they were drawn on; pictures of masks come in the order of its axial slices.
+        names: what messages call the uploads, in the same order; by default their own names.
+
+    Returns:
+        (N, H, W) bool, as the series' pixels lie.
+
+    Raises:
+        SliceError, SeriesError: they cannot be read as masks, or are not of the series' size.
+    """
+    files = unpack(uploads, names)
+    files = [one for one in files if PurePath(one.name).stem.lower().endswith("_mask")] or files
+    masks = _read_masks(files)
+    if masks.shape != series.pixels.shape[:3]:
+        (count, height, width), (slices, rows, columns) = masks.shape, series.pixels.shape[:3]
+        raise SeriesError(
+            f"The ground truth is {count} × {width} × {height} and the series {slices} × {columns} × {rows} "
+            "(slices, width, height). Upload the masks that were drawn on this series."
+        )
+    return masks
+
+
+def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
+    first = files[0]
+    if is_nifti(first.data):
+        if len(files) > 1:
+            raise SeriesError("A ground truth is one NIfTI volume. Upload that one alone.")
+        volume: NDArray[np.bool_] = (
+            read_nifti(files, first.name, {first.name: "flair"}).pixels[..., FLAIR] > 0
+        )
+        return volume
+    if any(is_dicom(one.data) for one in files):
+        raise SeriesError("A ground truth is not read from DICOM. Save the masks as NIfTI, PNG or TIFF.")
+    if len(files) == 1 and kind_of(first.data) == TIFF:
+        pages = read_stack(first.data, first.name, MAX_SLICES + 1, check_volume)
+        return np.stack([one.pixels.any(2) for one in pages])
+    masks: list[NDArray[np.bool_]] = []
+    for file in files:
+        masks.append(read_mask(file.data, file.name))
+        check_volume(len(files), *masks[0].shape)  # at once, before more of them are kept
+        if masks[-1].shape != masks[0].shape:
+            raise SeriesError(f"{file.name} has another size than {first.name}. Upload masks of one series.")
+    return np.stack(masks)

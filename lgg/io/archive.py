@@ -1,0 +1,187 @@
+"""From uploads to plain files: archives are unpacked in memory, and never beyond the limits.
+
+Nothing is written to disk, so where an archive's names lead does not matter; only their last part is ever
+shown. Sizes are counted while bytes come out, as those that an archive declares may be forged.
+"""
+
+import gzip
+import io
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from lgg.errors import SeriesError, SliceError
+from lgg.io.limits import Source, bare_name, load_bytes
+
+#: Files of a series: three sequences of 512 slices, and what a patient's CD holds beside them.
+MAX_FILES = 2000
+#: Bytes of all files together once they are unpacked.
+MAX_UNPACKED = 2**29
+#: Bytes of an archive's table of contents; one entry takes a hundred or two.
+MAX_CONTENTS = MAX_FILES * 512
+SMALLER = "Upload fewer slices, or the sequences alone."
+
+#: The first bytes of a ZIP archive, with and without files in it, and of gzip.
+ZIPPED, GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"
+#: The record that ends an archive, how long a comment may follow, and the mark of the 64-bit variant.
+END_RECORD, MAX_COMMENT, ZIP64 = b"PK\x05\x06", 2**16 + 22, b"PK\x06\x07"
+CHUNK = 2**20
+NESTED = "an archive inside an archive. Unpack it and upload what is in it."
+DAMAGED = "the archive is cut short or damaged. Pack it once more."
+
+
+@dataclass(frozen=True)
+class File:
+    """One unpacked file.
+
+    Attributes:
+        name: its bare name, for messages.
+        path: its whole name in the archive, for the order of files.
+        data: its bytes.
+        packed: whether it came out of a ZIP archive, where files that are no images are left out silently.
+    """
+
+    name: str
+    path: str
+    data: bytes
+    packed: bool = False
+
+
+def unpack(uploads: Sequence[Source], names: Sequence[str] | None = None) -> list[File]:
+    """The files of all uploads in natural order of their names, `_2` before `_10`.
+
+    ZIP archives and gzip are unpacked; folders, links and hidden files in them are left out.
+
+    Args:
+        uploads: paths, bytes or binary streams.
+        names: what messages call them, in the same order; by default their own names.
+
+    Raises:
+        SliceError, SeriesError: an upload cannot be opened, is damaged, or there is too much of it.
+    """
+    if not uploads:
+        raise SeriesError("There is nothing to read. Upload a series.")
+    if len(uploads) > MAX_FILES:
+        raise _too_many(len(uploads))
+    files: list[File] = []
+    left = MAX_UNPACKED
+    given: Sequence[str | None] = names or [None] * len(uploads)
+    for upload, wanted in zip(uploads, given, strict=True):
+        name = bare_name(upload, wanted)
+        try:
+            data = load_bytes(upload, SMALLER)
+            for file in _files(name, data, left):
+                left -= len(file.data)
+                files.append(file)
+                if len(files) > MAX_FILES:
+                    raise _too_many(len(files))
+        except SliceError as error:
+            raise type(error)(f"{name}: {error}") from error.__cause__
+    return sorted(files, key=lambda file: natural(file.path))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key under which numbers count as numbers."""
+    # Only ASCII digits, and not endless ones, which int() refuses.
+    parts = re.split(r"([0-9]{1,30})", name.casefold())
+    return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]
+
+
+def _files(name: str, data: bytes, left: int) -> Iterator[File]:
+    """The files in one upload, itself if it is no archive; `left` bytes may come out."""
+    if data.startswith(ZIPPED):
+        yield from _zipped(data, left)
+    elif data.startswith(GZIP):
+        plain = _without_suffix(name)
+        yield File(plain, plain, _inflated(data, left))
+    elif len(data) > left:
+        raise _too_large()
+    else:
+        yield File(name, name, data)
+
+
+def _zipped(data: bytes, left: int) -> Iterator[File]:
+    _check_contents(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for member in archive.infolist():
+                if _is_noise(member):
+                    continue
+                name, content = bare_name(member.filename), _member(archive, member, left)
+                if content.startswith(ZIPPED):
+                    raise SeriesError(f"{name} in it is {NESTED}")
+                if content.startswith(GZIP):
+                    name, content = _without_suffix(name), _inflated(content, left)
+                left -= len(content)
+                yield File(name, member.filename, content, packed=True)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        raise SeriesError(DAMAGED) from error
+
+
+def _check_contents(data: bytes) -> None:
+    """Refuse a table of contents that would take much memory, before zipfile reads it."""
+    end = data.rfind(END_RECORD, max(0, len(data) - MAX_COMMENT))
+    if end < 0 or len(data) < end + 22:
+        raise SeriesError(DAMAGED)
+    entries, size = struct.unpack_from("<HL", data, end + 10)
+    if data[max(0, end - 20) : end].startswith(ZIP64) or size > MAX_CONTENTS or entries > MAX_FILES:
+        raise _too_many(entries)
+
+
+def _is_noise(member: zipfile.ZipInfo) -> bool:
+    """Folders, links, and what file managers leave behind."""
+    link = stat.S_ISLNK(member.external_attr >> 16)
+    parts = re.split(r"[/\\]", member.filename)
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
+    return (
+        member.is_dir() or link or hidden or "__MACOSX" in parts or parts[-1] in ("Thumbs.db", "desktop.ini")
+    )
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, left: int) -> bytes:
+    if member.flag_bits & 1:
+        raise SeriesError("the archive asks for a password. Pack it without one.")
+    # The others reserve memory of the size that the archive names.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise SeriesError("the archive is packed in a way that is not read here. Pack it as a plain ZIP.")
+    with archive.open(member) as stream:
+        return _bounded(stream, left)
+
+
+def _inflated(data: bytes, left: int) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            content = _bounded(stream, left)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SeriesError(DAMAGED) from error
+    if content.startswith((*ZIPPED, GZIP)):
+        raise SeriesError(f"it holds {NESTED}")
+    return content
+
+
+def _bounded(stream: gzip.GzipFile | IO[bytes], left: int) -> bytes:
+    """All that comes out of a stream, refused as soon as it is over the limit."""
+    pieces, size = [], 0
+    while piece := stream.read(min(CHUNK, left + 1 - size)):
+        size += len(piece)
+        if size > left:
+            raise _too_large()
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _without_suffix(name: str) -> str:
+    return name[:-3] if name.lower().endswith(".gz") and len(name) > 3 else name
+
+
+def _too_many(count: int) -> SeriesError:
+    return SeriesError(f"there are {count} files or more, and at most {MAX_FILES} can be read. {SMALLER}")
+
+
+def _too_large() -> SeriesError:
+    return SeriesError(f"unpacked, it takes over {MAX_UNPACKED >> 20} MiB. {SMALLER}")

@@ -1,0 +1,167 @@
+"""NIfTI: one volume as FLAIR, or one for each sequence, turned to axial slices without resampling.
+
+The header and the voxels are taken from the bytes themselves. What else a file may carry, extensions (whole
+DICOM headers, sometimes) and free texts, is never parsed, nor kept for the mask that is handed back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgg.errors import SeriesError, SliceError
+from lgg.io.archive import File
+from lgg.io.limits import CUT_SHORT, check_finite, check_volume, combine, guarded
+from lgg.io.orientation import axial_grid
+from lgg.io.sequences import choose, guess
+from lgg.types import FLAIR, SEQUENCES, Candidate, Grid, Series
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
+
+#: A header's length, and the offset and bytes of its magic.
+NIFTI_1, NIFTI_2 = (348, 344, b"n+1\0"), (540, 4, b"n+2\0")
+#: The fields that say where voxels lie; texts are left behind.
+PLACE = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "pixdim", "xyzt_units")
+OFFSETS = ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z")
+#: What a qform or sform can refer to; 0 is nothing.
+CODES = range(6)
+#: How far, in mm, the same voxel of two sequences may lie apart.
+TOLERANCE = 0.5
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """A header without texts, where the voxels begin in the file, and how their values are scaled."""
+
+    file: File
+    header: "Nifti1Header"
+    grid: Grid
+    dtype: np.dtype
+    offset: int
+    slope: float
+    intercept: float
+
+
+def is_nifti(data: bytes) -> bool:
+    """Whether the bytes are a NIfTI file with its voxels; header and voxels in two files are not read."""
+    return any(data.startswith(magic, at) for _, at, magic in (NIFTI_1, NIFTI_2))
+
+
+def read_nifti(files: Sequence[File], source: str, assignment: Mapping[str, str] | None = None) -> Series:
+    """Read one NIfTI volume as FLAIR, or several as the sequences of one patient.
+
+    Args:
+        files: unpacked NIfTI files.
+        source: what the result is called.
+        assignment: file's name → `pre`, `flair` or `post`.
+
+    Raises:
+        SliceError: a file is damaged; it is named.
+        SeriesError: nobody knows which file is which, a file holds no grey volume of three axes, the volumes
+            are not on one grid, or there is too much.
+    """
+    candidates = tuple(Candidate(file.name, file.name, guess(file.name)) for file in files)
+    if len({one.key for one in candidates}) < len(candidates):
+        raise SeriesError("Two of the volumes have the same name. Name each after its sequence.")
+    chosen = choose(candidates, assignment)
+    by_name = {file.name: file for file in files}
+    volumes = {channel: _volume(by_name[one.key]) for channel, one in chosen.items()}
+    flair = volumes[FLAIR]
+    for channel, volume in volumes.items():
+        _check_same_grid(flair.grid, volume.grid, SEQUENCES[channel])
+    notes = []
+    if len(candidates) > len(chosen):
+        notes.append(f"Further volumes in the upload were left out: {len(candidates) - len(chosen)}.")
+    if not flair.header["qform_code"] and not flair.header["sform_code"]:
+        notes.append("The file does not say how it lies in the patient; NIfTI's default was assumed.")
+    pixels = combine(
+        {channel: volume.grid.to_axial(_values(volume)) for channel, volume in volumes.items()}, source
+    )
+    distances = flair.grid.distances
+    return Series(
+        pixels,
+        source,
+        tuple(f"{flair.file.name}, slice {number}" for number in range(1, len(pixels) + 1)),
+        flair.grid,
+        flair_only=len(volumes) == 1,
+        spacing=distances and distances[1:],
+        slice_distance=distances and distances[0],
+        nifti=flair.header,
+        candidates=candidates,
+        chosen={channel: one.key for channel, one in chosen.items()},
+        notes=tuple(notes),
+    )
+
+
+def _volume(file: File) -> _Volume:
+    try:
+        return guarded(_parsed, file)
+    except SliceError as error:
+        raise type(error)(f"{file.name}: {error}") from error.__cause__
+
+
+def _parsed(file: File) -> _Volume:
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    second = file.data.startswith(NIFTI_2[2], NIFTI_2[1])
+    kind = Nifti2Header if second else Nifti1Header
+    # Unchecked: nibabel's checks log to the console. What matters is checked below.
+    stored = kind(file.data[: NIFTI_2[0] if second else NIFTI_1[0]], check=False)
+    shape = tuple(int(side) for side in stored.get_data_shape())
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or min(shape) < 1:
+        axes = " × ".join(map(str, shape))
+        raise SeriesError(f"its shape is {axes}, and one volume of three axes is read. Save it as one.")
+    dtype = stored.get_data_dtype()
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise SeriesError("its voxels are no plain numbers (colours, perhaps). Save the volume as grey.")
+    header = kind()
+    for name in (*PLACE, *OFFSETS):
+        header[name] = stored[name]
+    # As nibabel would mend them, and tell so on the console.
+    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    for name in ("qform_code", "sform_code"):
+        header[name] = header[name] if int(header[name]) in CODES else 0
+    header.set_data_shape(shape)
+    grid = axial_grid((shape[0], shape[1], shape[2]), header.get_best_affine())
+    slices, height, width = (shape[axis] for axis in grid.order)
+    check_volume(slices, height, width)
+    slope, intercept = stored.get_slope_inter()
+    return _Volume(file, header, grid, dtype, stored.get_data_offset(), slope or 1.0, intercept or 0.0)
+
+
+def _values(volume: _Volume) -> NDArray[np.float32]:
+    """The voxels in the file's own order of axes, scaled as the header says."""
+    shape, data = volume.grid.shape, volume.file.data
+    size = int(np.prod(shape)) * volume.dtype.itemsize
+    if len(data) < volume.offset + size or volume.offset < 0:
+        raise SliceError(f"{volume.file.name}: {CUT_SHORT}")
+    stored = np.frombuffer(data[volume.offset : volume.offset + size], volume.dtype).reshape(shape, order="F")
+    with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, which is refused
+        values = stored.astype(np.float32)
+        if (volume.slope, volume.intercept) != (1.0, 0.0):
+            values = values * np.float32(volume.slope) + np.float32(volume.intercept)
+    try:
+        check_finite(values)
+    except SliceError as error:
+        raise SliceError(f"{volume.file.name}: {error}") from None
+    return values
+
+
+def _check_same_grid(flair: Grid, other: Grid, sequence: str) -> None:
+    same = False
+    if flair.shape == other.shape and flair.affine is not None and other.affine is not None:
+        # The eight corners: where they lie together, so does every voxel.
+        corners = np.array(np.meshgrid(*[(0, side - 1) for side in flair.shape], [1])).reshape(4, -1)
+        apart = ((flair.affine - other.affine) @ corners)[:3]
+        same = float(np.linalg.norm(apart, axis=0).max()) <= TOLERANCE
+    if not same:
+        raise SeriesError(
+            f"The {sequence} volume does not lie on the grid of the FLAIR volume. Register and resample it "
+            "to the FLAIR first, or upload FLAIR alone."
+        )

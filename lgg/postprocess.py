@@ -1,0 +1,125 @@
+"""From two networks' probabilities to the mask: what the gate may veto, and in a series the neighbours."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lgg.types import Prediction, SeriesResult, Thresholds
+
+Gating = Literal["none", "hard", "soft"]
+#: A tumour runs through neighbouring slices. In a series, a component that does not reach through so many, or
+#: holds less than this share of the largest one's pixels, is taken for a false alarm. In the ground truth of
+#: the 80 training patients that goes for 6 of 88 components, none of them a patient's largest, which hold
+#: 0.04 % of the tumour.
+DEPTH, SHARE = 2, 0.02
+#: In a series of fewer slices, a tumour may well show in one alone.
+FEWEST = 10
+
+
+def gate_floor(thresholds: Thresholds, gating: Gating) -> float:
+    """The gate's probability below which a slice does not need the segmenter at all; 0: each does."""
+    return {"none": 0.0, "hard": thresholds.gate, "soft": thresholds.low}[gating]
+
+
+def decide(
+    gate: float, probability: NDArray[np.float32], thresholds: Thresholds, gating: Gating
+) -> NDArray[np.bool_]:
+    """The mask of one slice.
+
+    Args:
+        gate: the gate's probability.
+        probability: (H, W) float32, tumour probability of each pixel.
+        gating: `none` trusts the segmenter; `hard` empties what the gate does not pass; `soft` lets slices
+            about which the gate is unsure keep a mask that the segmenter is sure of.
+
+    Returns:
+        (H, W) bool.
+    """
+    mask = drop_small(probability >= thresholds.mask, thresholds.smallest)
+    if gate < gate_floor(thresholds, gating):
+        return np.zeros_like(mask)
+    unsure = gating == "soft" and gate < thresholds.high
+    if unsure and mask.any() and probability[mask].mean() < thresholds.keep:
+        return np.zeros_like(mask)
+    return mask
+
+
+def drop_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
+    """The mask without its components below a size; pixels that touch at a corner belong together.
+
+    Args:
+        mask: (H, W) bool.
+        smallest: share of the square over the picture's longer side.
+    """
+    pixels = smallest * max(mask.shape) ** 2
+    if pixels <= 1 or not mask.any():
+        return mask
+    components, _ = ndimage.label(mask, np.ones((3, 3)))
+    large = np.bincount(components.ravel()) >= pixels
+    large[0] = False  # what is no component
+    return large[components]
+
+
+def drop_lone(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The masks of a series without the components that no neighbouring slice confirms, see `DEPTH`.
+
+    Pixels that touch at a corner belong together, in the slice and from slice to slice.
+
+    Args:
+        masks: (N, H, W) bool, in slice order.
+
+    Returns:
+        bool of the same shape; the masks themselves where there are fewer than `FEWEST`.
+    """
+    if len(masks) < FEWEST or not masks.any():
+        return masks
+    # Tumours are small: what lies around all of them need not be searched.
+    (box,) = ndimage.find_objects(masks.view(np.uint8))
+    components, count = ndimage.label(masks[box], np.ones((3, 3, 3)))
+    pixels, depths = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    for one in components:  # counting a large series at once would take eight bytes a voxel
+        found = np.bincount(one.ravel(), minlength=count + 1)
+        pixels += found
+        depths += found > 0
+    pixels[0] = 0  # what is no component
+    kept = (pixels >= SHARE * pixels.max()) & (depths >= DEPTH)
+    kept[0] = False
+    confirmed = np.zeros_like(masks)
+    confirmed[box] = kept[components]
+    return confirmed
+
+
+def decide_again(prediction: Prediction, thresholds: Thresholds, gating: Gating = "hard") -> Prediction:
+    """The same answers of the networks about a slice, judged by other thresholds.
+
+    Where the segmenter did not run (`always_segment`), there is no mask that another gate could let pass.
+    """
+    mask = decide(prediction.gate_probability, prediction.probability, thresholds, gating)
+    passed = prediction.gate_probability >= gate_floor(thresholds, gating)
+    return replace(prediction, mask=mask, passed=passed, thresholds=thresholds)
+
+
+def decide_series_again(
+    result: SeriesResult, thresholds: Thresholds, gating: Gating = "hard"
+) -> SeriesResult:
+    """The same answers of the networks about a series, judged by other thresholds.
+
+    Slices that the segmenter never saw stay empty, whatever the gate's threshold is now.
+    """
+    if thresholds == result.thresholds:
+        return result
+    decided = [decide_again(prediction, thresholds, gating) for prediction in result.predictions]
+    return replace(result, predictions=tuple(confirmed(decided)))
+
+
+def confirmed(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """A whole series' predictions, in its order, without what no neighbouring slice confirms.
+
+    See `drop_lone`. What was confirmed already stays as it is.
+    """
+    masks = drop_lone(np.stack([one.mask for one in predictions]))
+    return [replace(one, mask=mask) for one, mask in zip(predictions, masks, strict=True)]

@@ -1,0 +1,236 @@
+"""Pictures for people, RGB uint8: a readable FLAIR, a mask over it, errors against a ground truth."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from lgg.types import FLAIR, SEQUENCES, Prediction, Slice
+
+Rgb = NDArray[np.uint8]
+
+#: Okabe and Ito's palette, told apart with any colour vision: what the model found, missed and invented.
+PREDICTED = (230, 159, 0)
+AGREED, MISSED, INVENTED = (0, 158, 115), (86, 180, 233), (213, 94, 0)
+#: Five of matplotlib's *inferno*, evenly spaced: lightness rises all the way, with any colour vision.
+INFERNO = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)
+#: Below this, a picture is enlarged by a whole number so that a contour of one pixel stays fine.
+DISPLAY_SIDE = 512
+#: Longest side of a picture that is sent to a browser.
+SENT_SIDE = 1536
+
+
+def window(values: NDArray[np.float32], head: NDArray[np.bool_] | None = None) -> Rgb:
+    """A sequence as grey RGB, windowed so that a dark slice can be read.
+
+    Black is the 1st percentile of the picture, white the 99.5th inside the head: a few bright vessels or fat
+    do not darken the brain. A mild gamma lifts the shadows.
+
+    Args:
+        values: (H, W) float32, any range.
+        head: (H, W) bool; the whole picture where it is None or empty.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    inside = values[head] if head is not None and head.any() else values
+    low, high = np.percentile(values, 1), np.percentile(inside, 99.5)
+    if high <= low:
+        low, high = values.min(), values.max()
+    grey = np.clip((values - low) / ((high - low) or 1), 0, 1) ** 0.8
+    return np.repeat((grey * 255).round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def flair_picture(one: Slice, head: NDArray[np.bool_] | None = None) -> Rgb:
+    """The FLAIR of a slice, windowed: (H, W, 3) uint8."""
+    return window(one.pixels[..., FLAIR], head)
+
+
+def overlay(
+    picture: Rgb, mask: NDArray[np.bool_], opacity: float = 0.35, colour: tuple[int, int, int] = PREDICTED
+) -> Rgb:
+    """A mask over a picture: translucent fill and solid contour.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        mask: (H, W) bool.
+        opacity: of the fill, 0 (contour only) to 1.
+
+    Returns:
+        (kH, kW, 3) uint8, enlarged by the whole number k that `enlarge` would choose.
+    """
+    large, region = enlarge(picture), enlarge(mask)
+    result = _fill(large, region, colour, opacity)
+    result[find_boundaries(region, mode="inner")] = colour
+    return result
+
+
+def heat_overlay(picture: Rgb, values: NDArray[np.floating], opacity: float = 0.6) -> Rgb:
+    """A map over a picture, darker to lighter; where it is near 0 the picture shows through.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        values: (H, W), 0 to 1; what lies outside is clipped.
+        opacity: where the map is 1; towards 0 it falls off.
+
+    Returns:
+        (kH, kW, 3) uint8, enlarged as by `overlay`.
+    """
+    share = np.clip(values, 0, 1).astype(np.float32)
+    place = share * (len(INFERNO) - 1)
+    colours = np.stack([np.interp(place, range(len(INFERNO)), channel) for channel in INFERNO.T], axis=-1)
+    weight = (opacity * np.minimum(1, 2 * share))[..., None]
+    return enlarge((picture * (1 - weight) + colours * weight).round().astype(np.uint8))
+
+
+def error_overlay(
+    picture: Rgb, mask: NDArray[np.bool_], truth: NDArray[np.bool_], opacity: float = 0.5
+) -> Rgb:
+    """Where a mask agrees with the ground truth (green), misses it (blue) and exceeds it (vermilion).
+
+    The truth's contour is drawn in white, so nothing is told by colour alone.
+    """
+    result = enlarge(picture)
+    for region, colour in ((mask & truth, AGREED), (truth & ~mask, MISSED), (mask & ~truth, INVENTED)):
+        result = _fill(result, enlarge(region), colour, opacity)
+    result[find_boundaries(enlarge(truth), mode="inner")] = 255
+    return result
+
+
+def enlarge(picture: NDArray) -> NDArray:
+    """Repeat pixels a whole number of times until the longer side nears `DISPLAY_SIDE`; pixels stay crisp."""
+    times = max(1, DISPLAY_SIDE // max(picture.shape[:2]))
+    return picture.repeat(times, 0).repeat(times, 1)
+
+
+def shrink(picture: Rgb, side: int = SENT_SIDE) -> Rgb:
+    """A picture small enough to send: the longer side at most `side`."""
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side))
+    return np.asarray(image)
+
+
+def to_png(path: str, picture: Rgb) -> None:
+    """Write a picture as PNG."""
+    Image.fromarray(picture).save(path, format="PNG")
+
+
+def _fill(picture: Rgb, region: NDArray[np.bool_], colour: tuple[int, int, int], opacity: float) -> Rgb:
+    result = picture.copy()
+    blend = picture[region] * (1 - opacity) + np.array(colour) * opacity
+    result[region] = blend.round().astype(np.uint8)
+    return result
+
+
+#: `fill` and `outline` draw the mask; `heat` the segmenter's probability, whatever the thresholds; `why` the
+#: gate's Grad-CAM; `unsure` how far the answer moves; `errors` the mask against a ground truth.
+Layer = Literal["fill", "outline", "heat", "why", "unsure", "errors"]
+LAYERS: tuple[Layer, ...] = ("fill", "outline", "heat", "why", "unsure", "errors")
+#: The largest standard deviation of probabilities: half of the views say 0, half say 1.
+LARGEST_STD = 0.5
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a slice is shown.
+
+    channel: which sequence lies below, an index into `lgg.types.SEQUENCES`.
+    layer: what lies over it.
+    opacity: of the layer, 0 to 1.
+    """
+
+    channel: int = FLAIR
+    layer: Layer = "fill"
+    opacity: float = 0.35
+
+
+def base(one: Slice, prediction: Prediction, look: Look) -> Rgb:
+    """The sequence alone: (kH, kW, 3) uint8, enlarged as the layers are."""
+    return enlarge(window(one.pixels[..., look.channel], prediction.head))
+
+
+def draw(
+    one: Slice,
+    prediction: Prediction,
+    look: Look,
+    extra: NDArray[np.float32] | None = None,
+    truth: NDArray[np.bool_] | None = None,
+) -> Rgb:
+    """The sequence with its layer.
+
+    Args:
+        one, prediction: the slice and what was found in it.
+        look: what to draw.
+        extra: (H, W) float32: for `why` the gate's Grad-CAM, for `unsure` the standard deviation.
+        truth: (H, W) bool; needed for `errors`.
+
+    Returns:
+        (kH, kW, 3) uint8.
+    """
+    picture = window(one.pixels[..., look.channel], prediction.head)
+    if look.layer == "errors" and truth is not None:
+        return error_overlay(picture, prediction.mask, truth, look.opacity)
+    if look.layer == "heat":
+        return heat_overlay(picture, prediction.probability, look.opacity)
+    if look.layer in ("why", "unsure") and extra is not None:
+        # Grad-CAM's cells are so coarse that they reach beyond the head, where there is nothing to see.
+        values = np.where(prediction.head, extra, 0) if look.layer == "why" else extra / LARGEST_STD
+        return heat_overlay(picture, values, look.opacity)
+    return overlay(picture, prediction.mask, 0 if look.layer == "outline" else look.opacity)
+
+
+def describe(look: Look, prediction: Prediction) -> str:
+    """The picture in words, for those who cannot see it."""
+    sequence = SEQUENCES[look.channel]
+    if look.layer == "heat":
+        return f"{sequence} with the segmenter's tumour probability as a heat map."
+    if look.layer == "why":
+        return f"{sequence} with where the gate saw signs of a glioma as a heat map."
+    if look.layer == "unsure":
+        return f"{sequence} with how unsure the segmenter is as a heat map."
+    if prediction.area == 0:
+        return f"{sequence}. Nothing is outlined."
+    height, width = prediction.mask.shape
+    rows, columns = np.nonzero(prediction.mask)
+    where = [_third(rows.mean() / height, "upper", "lower"), _third(columns.mean() / width, "left", "right")]
+    place = " ".join(filter(None, where)) or "central"
+    against = " against the ground truth" if look.layer == "errors" else ""
+    return (
+        f"{sequence} with {prediction.area:,} pixels outlined{against}, in the {place} part of the picture."
+    )
+
+
+def _third(share: float, first: str, last: str) -> str:
+    return first if share < 1 / 3 else last if share > 2 / 3 else ""
+
+
+def legend(look: Look, truth: bool, oriented: bool) -> str:
+    """What the layer's colours mean, and which side is which, in plain sentences.
+
+    Args:
+        truth: whether a ground truth is there.
+        oriented: whether the picture is known to lie as radiologists look at it.
+    """
+    side = " The patient's right is on the left." if oriented else ""
+    return f"{_colours(look, truth)}{side}"
+
+
+def _colours(look: Look, truth: bool) -> str:
+    if look.layer == "heat":
+        return "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high."
+    if look.layer == "why":
+        return (
+            "Where the gate saw what raised its probability (Grad-CAM), relative to this slice's highest "
+            "place. Coarse: a cell is an eighth of the picture."
+        )
+    if look.layer == "unsure":
+        return (
+            "How far the segmenter's answer moves when the slice is mirrored: where it is bright, do not "
+            "trust the outline."
+        )
+    if look.layer == "errors" and truth:
+        return "Green: agreed. Blue: missed. Red: invented. The white line is the ground truth."
+    return "Orange: what the segmenter outlines, if the gate lets the slice pass."

@@ -1,0 +1,270 @@
+"""Weights on disk: a folder a model, `model.safetensors` beside a `config.json` that says what it is.
+
+Floats are stored as fp16, BatchNorm's running statistics as fp32 (their variances overflow and underflow
+fp16). Loading is strict and checks the file's sha256: weights that are not exactly those that were described
+never run. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import threading
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from lgg.errors import WeightsError
+from lgg.files import write_atomically, write_text
+from lgg.models import BUILDERS, build, parameters
+from lgg.types import SEQUENCES, Thresholds
+
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+#: Raised when a config means something that older code would misread.
+FORMAT = 2
+_FOREIGN = WEIGHTS_FILE + " of '{}' is not a safetensors file."
+#: The weights that ship with the repository.
+REPOSITORY_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is known about a model's weights; `config.json` is exactly this."""
+
+    architecture: str
+    """A name of `lgg.models.BUILDERS`."""
+    input_size: int
+    """Side of the square input in pixels."""
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    """Where its probabilities become decisions."""
+    series_thresholds: Thresholds | None = None
+    """The same for a series, whose neighbouring slices clear false alarms away, so that the gate can let more
+    pass; None: as for a lone slice."""
+    temperature: float = 1.0
+    """The gate's logits are divided by it, so that its probabilities mean what they say (Guo, 2017)."""
+    channels: tuple[str, ...] = SEQUENCES
+    """Meaning of the input's channels."""
+    normalisation: str = (
+        "z-score of each channel inside the head without its rim, by the slice's or the volume's statistics"
+    )
+    """What `lgg.preprocess` does to the intensities."""
+    parameters: int = 0
+    """How many parameters the network has."""
+    data: str = ""
+    """What it was trained on."""
+    split: dict[str, Any] = field(default_factory=dict)
+    """Protocol, and the patients of its sides."""
+    recipe: list[dict[str, Any]] = field(default_factory=list)
+    """The recipe of each stage of its training."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """How the encoder began, epochs, minutes, hardware."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """What `python -m train report` measured."""
+    sha256: str = ""
+    """Of `model.safetensors`, in hex."""
+    date: str = ""
+    """When training ended, as YYYY-MM-DD."""
+    format: int = FORMAT
+    """Version of this layout."""
+
+
+def save_model(folder: Path, model: nn.Module, config: ModelConfig) -> ModelConfig:
+    """Write a model's folder; its `README.md`, if any, stays.
+
+    Raises:
+        WeightsError: a weight is not finite in fp16; nothing is written then.
+
+    Returns:
+        The config as written, with sha256 and parameter count filled in.
+    """
+    tensors = {name: _compact(name, value) for name, value in model.state_dict().items()}
+    if not all(value.isfinite().all() for value in tensors.values()):
+        raise WeightsError("The weights are not finite, or too large for fp16: they are not worth keeping.")
+    # No metadata beyond one key: safetensors would write more in random order, and the hash would change.
+    # To memory first: its own file writer hides a full disk behind an error of another kind.
+    stored = save(tensors, {"format": "pt"})
+    write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(stored))
+    digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    config = replace(config, sha256=digest, parameters=parameters(model))
+    save_config(folder, config)
+    return config
+
+
+def save_config(folder: Path, config: ModelConfig) -> None:
+    """Write `config.json` alone, for thresholds or metrics found later."""
+    text = json.dumps(asdict(config), indent=1) + "\n"
+    write_text(folder / CONFIG_FILE, text)
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """Read and check `config.json`.
+
+    Raises:
+        WeightsError: it is missing, damaged, newer than this code, or of an unknown architecture.
+    """
+    try:
+        stored = json.loads((folder / CONFIG_FILE).read_text())
+    except FileNotFoundError:
+        raise WeightsError(
+            f"There are no weights '{folder.name}' here: {CONFIG_FILE} is missing. "
+            "Train or download them first."
+        ) from None
+    except (OSError, ValueError):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' cannot be read. Download it again.") from None
+    if not isinstance(stored, dict) or not isinstance(stored.get("format"), int):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' is not one of this project's.")
+    if stored["format"] > FORMAT:
+        raise WeightsError(f"The weights '{folder.name}' were made by newer code. Update this project.")
+    if stored["format"] < FORMAT:
+        raise WeightsError(
+            f"The weights '{folder.name}' expect an older preprocessing. Download or train them anew."
+        )
+    try:
+        stored["thresholds"] = _thresholds(stored["thresholds"])
+        series = stored.get("series_thresholds")  # weights of before 2026-11-25 have none
+        stored["series_thresholds"] = None if series is None else _thresholds(series)
+        stored["channels"] = tuple(stored["channels"])
+        config = ModelConfig(**{one.name: stored[one.name] for one in fields(ModelConfig)})
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' lacks or mistakes an entry.") from None
+    if config.architecture not in list(BUILDERS):  # a list: JSON may hold what cannot be hashed
+        raise WeightsError(
+            f"The weights '{folder.name}' are for another network; known are {', '.join(BUILDERS)}."
+        )
+    held = [asdict(one) for one in (config.thresholds, config.series_thresholds) if one is not None]
+    if not all(0 <= value <= 1 for one in held for value in one.values()):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' has a threshold that is no probability.")
+    if not isinstance(config.temperature, (int, float)) or not 0 < config.temperature < float("inf"):
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible temperature.")
+    if not isinstance(config.input_size, int) or not 32 <= config.input_size <= 1024:
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible input size.")
+    return config
+
+
+def _thresholds(stored: dict[str, Any]) -> Thresholds:
+    return Thresholds(**{name: float(value) for name, value in stored.items()})
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, ModelConfig]:
+    """A network with its weights, in float32 and evaluation mode, and its config.
+
+    Raises:
+        WeightsError: as `check_model`; or a value is not finite.
+    """
+    config, data = _described(folder)
+    try:
+        tensors = load(data)
+    except SafetensorError:
+        raise WeightsError(_FOREIGN.format(folder.name)) from None
+    model = _fitting(folder.name, config, {name: tuple(value.shape) for name, value in tensors.items()})
+    if not all(value.isfinite().all() for value in tensors.values()):
+        raise WeightsError(f"The weights '{folder.name}' hold values that are not finite.")
+    wanted = model.state_dict()
+    tensors = {name: value.to(wanted[name].dtype) for name, value in tensors.items()}
+    model.load_state_dict(tensors, assign=True)
+    return model.to(device).to(memory_format=torch.channels_last).eval(), config
+
+
+def check_model(folder: Path) -> ModelConfig:
+    """The config, after all that `load_model` checks but the values; nothing is kept in memory.
+
+    Raises:
+        WeightsError: as `load_config`; or the weights are missing, truncated, altered, or do not fit the
+            architecture exactly.
+    """
+    config, _ = _described(folder)
+    try:
+        with safe_open(folder / WEIGHTS_FILE, "pt") as stored:
+            shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    except SafetensorError:
+        raise WeightsError(_FOREIGN.format(folder.name)) from None
+    _fitting(folder.name, config, shapes)
+    return config
+
+
+def _described(folder: Path) -> tuple[ModelConfig, bytes]:
+    """A config, and the file that it describes."""
+    config = load_config(folder)
+    try:
+        data = (folder / WEIGHTS_FILE).read_bytes()
+    except OSError:
+        raise WeightsError(f"{WEIGHTS_FILE} of '{folder.name}' is missing. Download it again.") from None
+    if hashlib.sha256(data).hexdigest() != config.sha256:
+        raise WeightsError(
+            f"{WEIGHTS_FILE} of '{folder.name}' is not the file that {CONFIG_FILE} describes: "
+            "truncated, altered, or of another version. Download both again."
+        )
+    return config, data
+
+
+def _fitting(name: str, config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> nn.Module:
+    """The network that tensors of these shapes fill, itself without memory.
+
+    What a fresh network begins with would be made only to be written over.
+    """
+    with torch.device("meta"):
+        model = build(config.architecture)
+    if shapes != {key: tuple(value.shape) for key, value in model.state_dict().items()}:
+        raise WeightsError(
+            f"The weights '{name}' do not fit the architecture {config.architecture}: "
+            "other names or shapes of tensors."
+        )
+    return model
+
+
+def available(folder: Path = REPOSITORY_WEIGHTS) -> list[str]:
+    """Names of the architectures that have weights in `folder`, in the registry's order."""
+    return [name for name in BUILDERS if (folder / name / WEIGHTS_FILE).is_file()]
+
+
+def _compact(name: str, value: Tensor) -> Tensor:
+    """fp16, but for BatchNorm's statistics and its integer counter."""
+    running = name.endswith(("running_mean", "running_var"))
+    kept = value if running or not value.is_floating_point() else value.half()
+    return kept.detach().cpu().contiguous()
+
+
+class DeferredModel(nn.Module):
+    """Stands for the network in a folder, and runs where its first input lies. Threads may share it."""
+
+    def __init__(self, folder: Path, sha256: str) -> None:
+        """`sha256` is that of the weights that are meant."""
+        super().__init__()
+        self._folder, self._sha256 = folder, sha256
+        self._lock = threading.Lock()
+        self._network: nn.Module | None = None
+
+    def read(self, device: torch.device) -> nn.Module:
+        """The network itself, on a device; read now if it was not before.
+
+        Raises:
+            WeightsError: the weights have changed since, or cannot be read any more.
+        """
+        with self._lock:
+            if self._network is None:
+                network, config = load_model(self._folder, device)
+                if config.sha256 != self._sha256:
+                    raise WeightsError(
+                        f"The weights '{self._folder.name}' were replaced while the page was running. "
+                        "Start it again."
+                    )
+                self._network = network
+            return self._network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The network's logits; raises as `read`."""
+        logits: Tensor = self.read(inputs.device)(inputs)
+        return logits
+
+
+def defer_model(folder: Path) -> tuple[nn.Module, ModelConfig]:
+    """As `lgg.weights.load_model` on a CPU, but only checked, not read.
+
+    Raises:
+        WeightsError: as `check_model`.
+    """
+    config = check_model(folder)
+    return DeferredModel(folder, config.sha256).eval(), config

@@ -1,0 +1,144 @@
+"""The page's API, called as a program would."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from skimage.data import astronaut
+
+from lgg.app import build_page
+from lgg.app.controls import refusal, tell
+from lgg.app.gallery import SHIPPED
+from lgg.app.models import load_cascades
+from lgg.app.service import Desk
+from lgg.app.slice_tab import Current, Wanted, show
+from lgg.errors import WeightsError
+from lgg.models import SEGMENTERS
+from lgg.visualize import SENT_SIDE, shrink
+
+PHANTOM = SHIPPED / "large-lesion.tif"
+
+
+@pytest.fixture(scope="module")
+def client(page_url, tmp_path_factory):
+    return Client(page_url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+
+
+def architectures(client: Client) -> list[str]:
+    endpoint = client.view_api(return_format="dict")["named_endpoints"]["/segment"]
+    return endpoint["parameters"][1]["type"]["enum"]
+
+
+def test_only_what_is_meant_for_programs_has_a_name(client):
+    listing = client.view_api(return_format="dict")
+    assert list(listing["named_endpoints"]) == ["/segment", "/compare", "/segment_series"]
+    assert not listing["unnamed_endpoints"]
+    assert all("Research only" in one["description"] for one in listing["named_endpoints"].values())
+
+
+def test_compare_asks_every_architecture(client):
+    answer = client.predict(handle_file(PHANTOM), api_name="/compare")
+    assert list(answer["architectures"]) == architectures(client)
+    for name, report in answer["architectures"].items():
+        assert report["architecture"] == name
+        assert report["source"] == PHANTOM.name
+    if len(architectures(client)) > 1:
+        assert 0 <= answer["agreement"] <= 1
+
+
+def test_a_slice_yields_a_report_and_an_overlay(client):
+    report, overlay = client.predict(handle_file(PHANTOM), architectures(client)[0], api_name="/segment")
+    assert 0 <= report["gate_probability"] <= 1
+    assert report["gate_passed"] == (report["gate_probability"] >= report["gate_threshold"])
+    assert (report["source"], report["height"], report["width"]) == (PHANTOM.name, 256, 256)
+    assert report["area_mm2"] is None, "the file states no spacing"
+    with Image.open(overlay) as picture:
+        assert (picture.format, picture.size) == ("PNG", (512, 512))
+        coloured = np.ptp(np.asarray(picture.convert("RGB")).astype(int), axis=2).any()
+    assert coloured == (report["area_pixels"] > 0)
+
+
+def test_a_picture_that_the_networks_were_not_made_for_comes_with_warnings(client, tmp_path):
+    Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
+    name = architectures(client)[0]
+    report, _ = client.predict(handle_file(tmp_path / "portrait.png"), name, api_name="/segment")
+    assert report["warnings"]
+    report, _ = client.predict(handle_file(PHANTOM), name, api_name="/segment")
+    assert report["warnings"] == []
+
+
+def test_every_architecture_on_offer_answers(client):
+    for name in architectures(client):
+        report, _ = client.predict(handle_file(PHANTOM), name, api_name="/segment")
+        assert report["architecture"] == name
+        assert report["parameters"] > 1e6
+
+
+def test_an_architecture_without_weights_is_refused(client):
+    missing = set(SEGMENTERS) - set(architectures(client))
+    for name in missing | {"../gate"}:
+        with pytest.raises(AppError):
+            client.predict(handle_file(PHANTOM), name, api_name="/segment")
+
+
+def test_junk_is_refused_in_words_and_without_a_path(client, tmp_path):
+    junk = tmp_path / "holiday.tif"
+    junk.write_bytes(b"not a picture at all " * 20)
+    with pytest.raises(AppError) as caught:
+        client.predict(handle_file(junk), architectures(client)[0], api_name="/segment")
+    assert "holiday.tif: this is not an image that can be read" in str(caught.value)
+    assert "/" not in str(caught.value)
+
+
+def test_twenty_visitors_at_once_get_their_own_answers(page_url, tmp_path):
+    def visit(number: int) -> tuple[str, int]:
+        width = 96 + 8 * number
+        path = tmp_path / f"visitor-{number}.png"
+        noise = np.random.default_rng(number).integers(0, 255, (96, width), np.uint8)
+        Image.fromarray(noise).save(path)
+        one = Client(page_url, verbose=False, download_files=str(tmp_path / str(number)))
+        report, overlay = one.predict(handle_file(path), architectures(one)[0], api_name="/segment")
+        with Image.open(overlay) as picture:
+            assert picture.size[0] % width == 0
+        return report["source"], report["width"]
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(visit, range(20)))
+    assert answers == [(f"visitor-{number}.png", 96 + 8 * number) for number in range(20)]
+
+
+def test_a_message_cannot_smuggle_markup():
+    assert "<img" not in refusal("Cannot read this file", "<img src=x onerror=alert(1)>.tif").message
+
+
+def test_a_failure_clears_the_last_result():
+    wanted = Wanted("fill", 1, 0.5, 0.5, 0.35, "unet", slider=False)
+    said, body, _, outlined, plain, both, *words, trouble = show(Desk({}), Current("gone.tif"), wanted)
+    assert "gone" in said
+    assert body.visible is False
+    assert (outlined, plain, both) == (None, None, None)
+    assert words == ["", "", ""]
+    with pytest.raises(gr.Error, match="gone"):
+        tell(trouble)
+    tell(None)
+
+
+def test_without_weights_the_page_comes_up_and_says_so(tmp_path):
+    cascades, reasons = load_cascades(tmp_path)
+    assert not cascades
+    assert set(reasons) == set(SEGMENTERS)
+    texts = str(build_page(cascades, reasons).config["components"])
+    assert "No model to run" in texts
+    assert "gate is missing" in texts
+    assert str(tmp_path) not in texts
+    with pytest.raises(WeightsError):
+        Desk(cascades).examine(str(PHANTOM), None)
+
+
+def test_a_large_picture_is_sent_small():
+    picture = np.zeros((1024, 4096, 3), np.uint8)
+    assert shrink(picture).shape == (SENT_SIDE // 4, SENT_SIDE, 3)

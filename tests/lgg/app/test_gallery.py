@@ -1,0 +1,78 @@
+"""Examples: the shipped ones, and real slices for those who have the data."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lgg.app import gallery
+from lgg.app.gallery import INDEX, SHIPPED, all_examples, load_examples
+from lgg.errors import DataError
+from lgg.io import read_mask, read_slice
+from tests.tiny_data import write_folder
+from tools.local_examples import choose, export, write_examples
+from train.data.kaggle_3m import index_folder, load_volume
+from train.pipeline import sides_of
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("data"), 6)
+
+
+def test_exported_slices_are_the_data_sets_own(data, tmp_path):
+    patients = index_folder(data)
+    picks = choose(patients, 4)
+    write_examples(picks, tmp_path)
+    found = load_examples(tmp_path)
+    assert [one.name for one in found] == ["held-out-1", "held-out-2", "held-out-3", "held-out-4"]
+    for pick, one in zip(picks, found, strict=True):
+        assert pick.files.patient in one.caption
+        assert np.array_equal(read_slice(one.image).pixels, read_slice(pick.files.image).pixels)
+        assert np.array_equal(read_mask(one.mask), read_mask(pick.files.mask))
+        assert read_mask(one.mask).sum() == pick.pixels
+
+
+def test_they_differ_large_small_and_none(data):
+    picks = choose(index_folder(data), 3)
+    assert picks[0].share == 1
+    assert 0 < picks[1].pixels <= picks[0].pixels
+    assert picks[2].pixels == 0
+    assert len({pick.files.patient for pick in picks}) == 3
+
+
+def test_only_held_out_patients_are_exported(data, tmp_path):
+    export(data, tmp_path, count=6)
+    patients = index_folder(data)
+    held_out = sides_of(patients, "patient")["test"]
+    assert held_out
+    for one in load_examples(tmp_path):
+        assert any(name in one.caption for name in held_out)
+        areas = [load_volume(patients[name]).masks.sum() for name in held_out]
+        assert sum(areas) > 0
+
+
+def test_ones_own_come_after_the_shipped_and_take_no_name_of_theirs(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "OWN", tmp_path)
+    assert [one.name for one in all_examples()] == [one.name for one in load_examples()]
+    write_examples(choose(index_folder(data), 2), tmp_path)
+    entries = json.loads((tmp_path / INDEX).read_text())
+    entries[1]["name"] = load_examples()[0].name
+    (tmp_path / INDEX).write_text(json.dumps(entries))
+    found = all_examples()
+    assert [one.name for one in found[-1:]] == ["held-out-1"]
+    assert len(found) == len(load_examples()) + 1
+
+
+@pytest.mark.parametrize("broken", ["OWN", "SHIPPED"])
+def test_a_damaged_folder_costs_only_its_own(broken, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "OWN", tmp_path / "own")
+    write_examples(choose(index_folder(data), 2), tmp_path / "own")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / INDEX).write_text("[")
+    monkeypatch.setattr(gallery, broken, tmp_path / "damaged")
+    with pytest.raises(DataError):
+        load_examples(tmp_path / "damaged")
+    found = all_examples()
+    expected = [SHIPPED] * 6 if broken == "OWN" else [tmp_path / "own"] * 2
+    assert [one.image.parent for one in found] == expected

@@ -1,0 +1,289 @@
+"""A whole series on the page, in a real browser, on a desktop and on a phone."""
+
+import io
+import re
+import zipfile
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import tifffile
+from PIL import Image
+from playwright.sync_api import expect
+
+from lgg import metrics
+from lgg.app.gallery import SHIPPED
+from lgg.visualize import PREDICTED
+from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, open_truth, slide, visit
+from tests.series_files import affine, archive, dicom_stack, nifti, slice_files
+
+VERDICT = re.compile("^(Glioma likely|Unclear|No glioma found)$")
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def page(request, browser, page_url):
+    """The series' tab, see `visit`."""
+    with visit(browser, page_url, request.param) as one:
+        one.get_by_role("tab", name="Whole series").click()
+        expect(one.locator("#series-said")).to_contain_text("No series yet")
+        yield one
+
+
+@pytest.fixture(scope="module")
+def volume():
+    """(9, H, W, 3) uint8 of odd sides: healthy, a lesion, healthy again."""
+    healthy, lesion = (tifffile.imread(SHIPPED / f"{name}.tif") for name in ("healthy", "large-lesion"))
+    return np.stack([healthy] * 3 + [lesion] * 4 + [healthy] * 2)[:, :, :247]
+
+
+@pytest.fixture(scope="module")
+def zipped(volume, tmp_path_factory):
+    path = tmp_path_factory.mktemp("series") / "slices.zip"
+    path.write_bytes(archive(slice_files(volume)))
+    return path
+
+
+def expect_result(page, slices, source=None):
+    expect(page.locator("#series-said h2")).to_have_text(VERDICT, timeout=PATIENCE_MS)
+    expect(page.locator("#series-chart [data-slice]")).to_have_count(slices)
+    expect(page.locator("#series-picture img")).to_have_js_property("complete", True)
+    expect(page.locator("#series-start")).to_be_enabled()
+    expect(page.locator("#series-stop")).to_be_hidden()
+    if source:
+        expect(page.locator("#series-said .source")).to_have_text(source)
+
+
+def expect_slice(page, number):
+    """Picture, slider and plot agree on which slice is shown."""
+    expect(page.locator("#series-picture img")).to_have_attribute("alt", re.compile(f"^Slice {number} of"))
+    expect(page.locator("#series-slice input[type=number]")).to_have_value(str(number))
+    expect(page.locator("#series-chart [aria-current]")).to_have_attribute("data-slice", str(number))
+
+
+def download(page):
+    with page.expect_download() as waiting:
+        page.locator("#series-prepare").click()
+    assert waiting.value.suggested_filename == "segmentation.zip"
+    return zipfile.ZipFile(io.BytesIO(waiting.value.path().read_bytes()))
+
+
+def test_a_zip_of_slices_is_examined_and_taken_away(page, zipped, volume):
+    examine(page, zipped)
+    expect_result(page, 9, "slices.zip")
+    expect(page.locator("#series-facts")).to_contain_text("no ml")
+    taken = download(page)
+    masks = [np.asarray(Image.open(taken.open(f"masks/slice_00{n}.png"))) for n in range(1, 10)]
+    assert {mask.shape for mask in masks} == {volume.shape[1:3]}
+    words = page.locator("#series-said .verdict").inner_text()
+    assert f"Outlined in {sum(mask.any() for mask in masks)} of 9" in words or "Outlined" not in words
+
+
+def test_the_slider_the_plot_and_the_keyboard_lead_to_slices(page, zipped):
+    examine(page, zipped)
+    expect_result(page, 9)
+    page.locator("#series-chart [data-slice='2']").click()
+    expect_slice(page, 2)
+    page.keyboard.press("ArrowRight")
+    expect_slice(page, 3)
+    page.keyboard.press("End")
+    expect_slice(page, 9)
+    page.locator("#series-slice input[type=range]").focus()
+    page.keyboard.press("ArrowLeft")
+    expect_slice(page, 8)
+
+
+def test_both_thresholds_decide_all_slices_anew(page, zipped):
+    examine(page, zipped)
+    expect_result(page, 9)
+    before = page.locator("#series-facts").inner_text()
+    slide(page, "series-threshold", 0.01)
+    expect(page.locator("#series-facts")).not_to_have_text(before)
+    slide(page, "series-gate", 0)
+    expect(page.locator("#series-facts")).to_contain_text("the gate passed 9")
+    slide(page, "series-gate", 1)
+    expect(page.locator("#series-said h2")).to_have_text("No glioma found")
+
+
+def test_each_layer_is_drawn_with_its_legend(page, zipped):
+    examine(page, zipped)
+    expect_result(page, 9)
+    for layer, words in (
+        ("Heat map", "probability as a heat map"),
+        ("Why (gate)", "the gate saw"),
+        ("How unsure", "how unsure"),
+    ):
+        legend = page.locator("#series-legend").inner_text()
+        page.locator("#series-layer label", has_text=layer).click()
+        expect(page.locator("#series-picture img")).to_have_attribute("alt", re.compile(re.escape(words)))
+        expect(page.locator("#series-legend")).not_to_have_text(legend)
+
+
+def test_the_picture_shows_the_mask_where_it_is(page, zipped, volume):
+    examine(page, zipped)
+    expect_result(page, 9)
+    page.locator("#series-chart [data-slice='5']").click()
+    expect_slice(page, 5)
+    picture = page.locator("#series-picture img")
+    drawn = Image.open(io.BytesIO(page.request.get(picture.evaluate("one => one.src")).body()))
+    assert drawn.format == "PNG"
+    pixels = np.asarray(drawn.convert("RGB"))
+    times = pixels.shape[0] // volume.shape[1]
+    contour = (pixels == PREDICTED).all(2)
+    mask = np.asarray(Image.open(download(page).open("masks/slice_005.png"))) > 0
+    large = mask.repeat(times, 0).repeat(times, 1)
+    assert contour.any() == mask.any()
+    assert (large | ~contour).all(), "the outline lies on the mask's own pixels"
+
+
+def test_a_ground_truth_is_compared_slice_by_slice(page, zipped, lesion, tmp_path):
+    examine(page, zipped)
+    expect_result(page, 9)
+    masks = {f"{number}_mask.png": mask for number, mask in enumerate(lesion)}
+    for name, mask in masks.items():
+        Image.fromarray(mask).save(tmp_path / name)
+    open_truth(page, "series-").set_input_files([tmp_path / name for name in masks])
+    expect(page.locator("#series-scores dl")).to_contain_text("of the volume")
+    dice = float(page.locator("#series-scores dd").first.inner_text().split()[0])
+    assert dice > 0.6
+    page.locator("#series-layer label", has_text="Errors").click()
+    expect(page.locator("#series-legend")).to_contain_text("Green: agreed")
+
+
+def test_pages_of_a_tiff_are_a_series(page, volume, tmp_path):
+    tifffile.imwrite(tmp_path / "pages.tif", volume[2:6], photometric="rgb")
+    examine(page, tmp_path / "pages.tif")
+    expect_result(page, 4, "pages.tif")
+
+
+def test_a_nifti_volume_has_millilitres_and_its_mask_comes_back(page, volume, tmp_path):
+    voxels = np.ascontiguousarray(volume[..., 1].transpose(2, 1, 0)).astype("int16")
+    place = affine(np.diag([-1.0, -1.0, 1.0]), (0.9, 0.8, 5.0))
+    (tmp_path / "flair.nii.gz").write_bytes(nifti(voxels, place))
+    examine(page, tmp_path / "flair.nii.gz")
+    expect_result(page, 9)
+    expect(page.locator("#series-facts")).to_contain_text("ml")
+    expect(page.locator("#series-facts")).to_contain_text("0.9 × 0.8")
+    assert "mask.nii.gz" in download(page).namelist()
+
+
+def test_volumes_that_nobody_knows_are_asked_for(page, volume, tmp_path):
+    place = affine(np.diag([-1.0, -1.0, 1.0]), (0.9, 0.9, 5.0))
+    for name, channel in zip("abc", range(3), strict=True):
+        voxels = np.ascontiguousarray(volume[..., channel].transpose(2, 1, 0)).astype("int16")
+        (tmp_path / f"{name}.nii.gz").write_bytes(nifti(voxels, place))
+    examine(page, *sorted(tmp_path.iterdir()))
+    expect(page.locator("#series-said")).to_contain_text("Which volume is which?")
+    for role, name in (("pre", "a"), ("flair", "b"), ("post", "c")):
+        page.locator(f"#series-{role} input").click()
+        page.locator(f"#series-{role}").get_by_role("option", name=f"{name}.nii").click()
+    page.locator("#series-start").click()
+    expect_result(page, 9, "3 files")
+    expect(page.locator("#series-facts")).to_contain_text("post-contrast T1")
+
+
+def test_a_dicom_series_is_sorted_by_position(page, volume, tmp_path):
+    planes = volume[..., 1].astype(np.uint16)
+    files, _ = dicom_stack(planes, (1, 0, 0), (0, 1, 0), step=5.0)
+    for number, data in enumerate(files):
+        (tmp_path / f"{(5 * number) % 9}.dcm").write_bytes(data)
+    examine(page, *tmp_path.iterdir())
+    expect_result(page, 9, "9 files")
+    expect(page.locator("#series-facts")).to_contain_text("slices 5")
+    assert "segmentation.dcm" in download(page).namelist()
+
+
+@pytest.fixture(scope="module")
+def lesion():
+    """Where the lesion of `volume` is: (9, H, W) bool."""
+    mask = np.asarray(Image.open(SHIPPED / "large-lesion_mask.png")) > 0
+    return np.stack([mask & False] * 3 + [mask] * 4 + [mask & False] * 2)[:, :, :247]
+
+
+def expect_outline_on(page, mask):
+    """The picture's outline lies about the lesion, where an axial picture has it: (H, W) bool."""
+    picture = page.locator("#series-picture img")
+    drawn = Image.open(io.BytesIO(page.request.get(picture.evaluate("one => one.src")).body()))
+    contour = np.argwhere((np.asarray(drawn.convert("RGB")) == PREDICTED).all(2))
+    times = drawn.height // mask.shape[0]
+    middle = (contour.min(0) + contour.max(0)) / 2 / times
+    rows, columns = np.nonzero(mask)
+    assert middle == pytest.approx(
+        ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2), abs=6
+    )
+
+
+def test_a_rotated_nifti_is_outlined_upright_and_its_mask_lies_in_its_own_array(
+    page, volume, lesion, tmp_path
+):
+    def stored(axial):  # from behind to the front, upwards, to the patient's right: as a coronal scan lies
+        return np.ascontiguousarray(axial[:, ::-1].transpose(1, 0, 2))
+
+    directions = np.array([[0, 0, -1], [1, 0, 0], [0, 1, 0]])
+    place = affine(directions, (0.8, 5.0, 0.9), (90, -80, 20))
+    (tmp_path / "flair.nii.gz").write_bytes(nifti(stored(volume[..., 1]).astype("int16"), place))
+    examine(page, tmp_path / "flair.nii.gz")
+    expect_result(page, 9)
+    expect(page.locator("#series-legend")).to_contain_text("right is on the left")
+    expect_outline_on(page, lesion[4])
+    (tmp_path / "mask.nii.gz").write_bytes(download(page).read("mask.nii.gz"))
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_allclose(mask.affine, place, atol=1e-4)
+    assert metrics.dice(np.asarray(mask.dataobj) > 0, stored(lesion)) > 0.6
+
+
+def test_a_rotated_dicom_series_is_outlined_upright_and_its_segmentation_lies_on_its_own_planes(
+    page, volume, lesion, tmp_path
+):
+    def stored(axial):  # downwards, each slice lying on its side
+        return np.ascontiguousarray(axial[::-1].transpose(0, 2, 1))
+
+    files, _ = dicom_stack(stored(volume[..., 1]).astype(np.uint16), (0, 1, 0), (1, 0, 0), step=5.0)
+    heights = [float(pydicom.dcmread(io.BytesIO(data)).ImagePositionPatient[2]) for data in files]
+    for number, data in enumerate(files):
+        (tmp_path / f"{(5 * number) % 9}.dcm").write_bytes(data)
+    examine(page, *tmp_path.iterdir())
+    expect_result(page, 9)
+    expect_outline_on(page, lesion[4])
+    found = pydicom.dcmread(io.BytesIO(download(page).read("segmentation.dcm")))
+    mask = np.zeros_like(stored(lesion))
+    for frame, groups in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence, strict=True):
+        height = float(groups.PlanePositionSequence[0].ImagePositionPatient[2])
+        mask[np.abs(np.subtract(heights, height)).argmin()] = frame > 0
+    assert metrics.dice(mask, stored(lesion)) > 0.6
+
+
+def test_the_tumour_can_be_turned(page, zipped):
+    examine(page, zipped)
+    expect_result(page, 9)
+    if page.locator("#series-turn").is_hidden():
+        pytest.skip("these weights outline nothing")
+    page.locator("#series-turn").click()
+    expect(page.locator("#series-surface canvas")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_an_examination_can_be_cancelled(page, volume, tmp_path):
+    (tmp_path / "long.zip").write_bytes(archive(slice_files(np.concatenate([volume] * 12))))
+    examine(page, tmp_path / "long.zip")
+    expect(page.locator("#series-said progress")).to_be_visible(timeout=PATIENCE_MS)
+    page.locator("#series-stop").click()
+    expect(page.locator("#series-said")).to_contain_text("Cancelled")
+    page.wait_for_timeout(2000)
+    expect(page.locator("#series-said")).to_contain_text("Cancelled")
+    expect(page.locator("#series-view")).to_be_hidden()
+    expect(page.locator("#series-start")).to_be_enabled()
+
+
+def test_junk_clears_the_result_and_the_next_series_works(page, zipped, tmp_path):
+    examine(page, zipped)
+    expect_result(page, 9)
+    junk = tmp_path / "<b>holiday.tif"
+    junk.write_bytes(b"not a picture at all " * 20)
+    page.locator("#series-upload button[aria-label*=lear]").first.click()
+    examine(page, junk)
+    expect(page.locator("#series-said .error")).to_contain_text("not an image that can be read")
+    assert str(tmp_path) not in page.locator("#series-said").inner_text()
+    expect(page.locator("#series-view")).to_be_hidden()
+    page.locator("#series-upload button[aria-label*=lear]").first.click()
+    examine(page, zipped)
+    expect_result(page, 9)

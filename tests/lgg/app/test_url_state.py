@@ -1,0 +1,55 @@
+"""Links that restore the page: what is written is read back, and what is strange is left out."""
+
+import pytest
+
+from lgg.app.url_state import Wish, read_link, write_link
+
+EXAMPLES = ("large-lesion", "small-lesion", "two-lesions")
+
+
+def read(text):
+    from urllib.parse import parse_qsl
+
+    return read_link(dict(parse_qsl(text.removeprefix("?"))), EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Wish(),
+        Wish("two-lesions", "unet-lite0", 0.4, 0.19, 0.5, "heat", 2, slider=True),
+        Wish(threshold=0.0, gate=1.0, opacity=0.0, channel=0),
+    ],
+)
+def test_what_is_written_is_read_back(wish):
+    assert read(write_link(wish)) == wish
+
+
+def test_a_link_that_wishes_nothing_is_empty():
+    assert write_link(Wish()) == ""
+
+
+def test_the_issues_own_example():
+    wish = read("?example=2&arch=unet&threshold=0.4")
+    assert (wish.example, wish.architecture, wish.threshold) == ("small-lesion", "unet", 0.4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "?example=0",
+        "?example=4",
+        "?example=-1",
+        "?example=../../etc/passwd",
+        "?example=%C2%B2",  # a superscript two, which is a digit to some
+        "?example=" + "9" * 500,
+        "?arch=gate",
+        "?arch=<script>",
+        "?threshold=nan&gate=inf&opacity=2",
+        "?threshold=-0.1&gate=half",
+        "?show=everything&sequence=t2",
+        "?slider=yes&unknown=1",
+    ],
+)
+def test_what_is_strange_is_left_out(text):
+    assert read(text) == Wish()

@@ -1,0 +1,264 @@
+"""The take-away: complete, on the source's own grid, and without a trace of the patient."""
+
+import csv
+import gzip
+import io
+import subprocess
+import sys
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import tifffile
+from PIL import Image
+
+from lgg.export import NOTICE, Method, pack, write_pack
+from lgg.io import read_series, read_slice, series_of
+from lgg.types import FLAIR, Prediction, Thresholds
+from lgg.visualize import enlarge
+from tests.dicom_files import PATIENT, dicom, scan
+from tests.reading_files import noise, tiff
+from tests.series_files import DIRECTIONS, affine, blob, dicom_stack, nifti, rotated, slice_files, slices
+
+METHOD = Method("unet-lite0", "a" * 64, "b" * 64, Thresholds(gate=0.375, mask=0.625))
+
+
+def predict(series, masks=None):
+    """A made-up prediction of each slice: its bright pixels are tumour."""
+    if masks is None:
+        masks = series.pixels[..., FLAIR] > np.percentile(series.pixels[..., FLAIR], 80)
+    probability = np.random.default_rng(0).uniform(size=masks.shape).astype("float32")
+    return [
+        Prediction(
+            gate_probability=0.25 + number / 100,
+            passed=number % 2 == 0,
+            probability=one,
+            mask=mask,
+            head=np.ones_like(mask),
+            thresholds=METHOD.thresholds,
+            milliseconds={},
+            spacing=series.spacing,
+        )
+        for number, (one, mask) in enumerate(zip(probability, masks, strict=True))
+    ]
+
+
+def unpacked(series, predictions, method=METHOD):
+    with zipfile.ZipFile(io.BytesIO(pack(series, predictions, method))) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+PICTURES = read_series(list(slice_files(slices(5)).values()))
+SPACED = {"resolution": (20, 10), "resolutionunit": "CENTIMETER"}
+
+
+def test_a_series_of_pictures_gives_these_files():
+    names = sorted(unpacked(PICTURES, predict(PICTURES)))
+    masks, overlays = ([f"{folder}/slice_00{n}.png" for n in range(1, 6)] for folder in ("masks", "overlays"))
+    assert names == ["README.txt", *masks, *overlays, "probability.tif", "slices.csv"]
+
+
+def test_masks_are_the_predictions():
+    files, predictions = unpacked(PICTURES, predict(PICTURES)), predict(PICTURES)
+    for number, one in enumerate(predictions, start=1):
+        stored = np.asarray(Image.open(io.BytesIO(files[f"masks/slice_00{number}.png"])))
+        np.testing.assert_array_equal(stored, one.mask * 255)
+
+
+def test_overlays_show_the_mask_on_the_slice():
+    files, predictions = unpacked(PICTURES, predict(PICTURES)), predict(PICTURES)
+    stored = np.asarray(Image.open(io.BytesIO(files["overlays/slice_002.png"])))
+    grey = (stored == stored[..., :1]).all(2)
+    np.testing.assert_array_equal(~grey, enlarge(predictions[1].mask))
+
+
+def test_probabilities_have_sixteen_bits():
+    stored = tifffile.imread(io.BytesIO(unpacked(PICTURES, predict(PICTURES))["probability.tif"]))
+    assert stored.dtype == np.uint16
+    expected = np.stack([one.probability for one in predict(PICTURES)])
+    np.testing.assert_allclose(stored / 65535, expected, atol=0.51 / 65535)
+
+
+def test_the_table_has_a_row_a_slice():
+    series = read_series([tiff(one, **SPACED) for one in slices(3)])
+    rows = list(csv.DictReader(io.StringIO(unpacked(series, predict(series))["slices.csv"].decode())))
+    for number, (row, one) in enumerate(zip(rows, predict(series), strict=True), start=1):
+        assert int(row["slice"]) == number
+        assert float(row["gate_probability"]) == pytest.approx(one.gate_probability)
+        assert bool(int(row["gate_passed"])) == one.passed
+        assert int(row["area_px"]) == one.area
+        assert float(row["area_mm2"]) == pytest.approx(one.area * 0.5)
+        assert float(row["head_percent"]) == pytest.approx(one.head_percent, abs=1e-3)
+
+
+def test_without_spacing_the_area_in_mm2_stays_empty():
+    rows = csv.DictReader(io.StringIO(unpacked(PICTURES, predict(PICTURES))["slices.csv"].decode()))
+    assert [row["area_mm2"] for row in rows] == [""] * 5
+
+
+def test_the_readme_says_what_it_is_and_how_it_was_made():
+    text = unpacked(PICTURES, predict(PICTURES))["README.txt"].decode()
+    for words in (NOTICE, "Not a medical device", "0.375", "0.625", "a" * 64, "b" * 64, "unet-lite0"):
+        assert words in text
+
+
+def test_the_readme_explains_every_file_and_no_other():
+    files = unpacked(PICTURES, predict(PICTURES))
+    text = files["README.txt"].decode()
+    explained = {
+        name for name in ("slices.csv", "masks", "overlays", "probability.tif") if f"  {name}: " in text
+    }
+    assert explained == {name.split("/")[0] for name in files} - {"README.txt"}
+    assert "mask.nii.gz" not in text
+
+
+@pytest.mark.parametrize("gating", ["hard", "soft", "none"])
+def test_the_readme_names_the_gating(gating):
+    method = Method("unet-mini", "", "", Thresholds(), gating)
+    assert f"gating: {gating}" in unpacked(PICTURES, predict(PICTURES), method)["README.txt"].decode()
+
+
+def test_notes_on_the_upload_are_passed_on():
+    files, _ = dicom_stack(noise(6, 48, 40, dtype="uint16"), (1, 0, 0), (0, 1, 0))
+    series = read_series(files[:3] + files[4:])
+    assert "1 slice seems to be missing" in unpacked(series, predict(series))["README.txt"].decode()
+
+
+def test_a_lone_slice_can_be_taken_away():
+    series = series_of(read_slice(tiff(noise(48, 40, 3)), "slice.tif"))
+    assert "masks/slice_001.png" in unpacked(series, predict(series))
+
+
+def test_no_prediction_may_be_missing():
+    with pytest.raises(ValueError, match="each slice"):
+        pack(PICTURES, predict(PICTURES)[1:], METHOD)
+
+
+def test_the_same_result_gives_the_same_bytes():
+    assert pack(PICTURES, predict(PICTURES), METHOD) == pack(PICTURES, predict(PICTURES), METHOD)
+
+
+def test_the_archive_is_written_whole(tmp_path):
+    write_pack(tmp_path / "result.zip", PICTURES, predict(PICTURES), METHOD)
+    assert [path.name for path in tmp_path.iterdir()] == ["result.zip"]
+    assert zipfile.ZipFile(tmp_path / "result.zip").testzip() is None
+
+
+def test_what_few_uploads_need_is_not_imported_for_all():
+    code = "import sys, lgg.export; print({'pydicom', 'nibabel', 'highdicom'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS[::5], ids=range(0, 48, 5))
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_a_nifti_mask_lies_where_the_tumour_does(directions, kind):
+    matrix = affine(rotated(8, 1) @ directions, (0.9, 1.1, 2.5), (12, -30, 7))
+    voxels = blob((33, 47, 40), matrix, (matrix @ (14, 30, 22, 1))[:3], 9)
+    data = nifti(voxels.astype("int16") * 900, matrix, codes=(1, 2), packed=False, kind=kind)
+    series = read_series([data])
+    stored = unpacked(series, predict(series, series.pixels[..., FLAIR] > 500))["mask.nii.gz"]
+    source = kind.from_bytes(data)
+    mask = kind.from_bytes(gzip.decompress(stored))
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), voxels)
+    np.testing.assert_array_equal(mask.affine, source.affine)
+    for name in ("qform_code", "sform_code", "pixdim", "xyzt_units", "dim"):
+        np.testing.assert_array_equal(mask.header[name], source.header[name])
+    assert mask.get_data_dtype() == np.uint8
+
+
+def test_a_nifti_mask_keeps_no_text():
+    series = read_series([nifti(noise(33, 47, 40), affine(np.eye(3)))])
+    stored = unpacked(series, predict(series))["mask.nii.gz"]
+    header = nib.Nifti1Image.from_bytes(gzip.decompress(stored)).header
+    assert header["descrip"].item().decode() == NOTICE
+
+
+PLANES = {
+    "axial": ((1, 0, 0), (0, 1, 0)),
+    "coronal": ((1, 0, 0), (0, 0, -1)),
+    "sagittal": ((0, 1, 0), (0, 0, -1)),
+}
+OBLIQUE = tuple(map(tuple, (rotated(20, 0) @ rotated(10, 2)).T[:2]))
+
+
+def segmentation(series, masks):
+    return pydicom.dcmread(io.BytesIO(unpacked(series, predict(series, masks))["segmentation.dcm"]))
+
+
+@pytest.mark.parametrize("plane", [*PLANES.values(), OBLIQUE], ids=[*PLANES, "oblique"])
+def test_a_segmentation_lies_on_the_images_that_it_refers_to(plane):
+    shape = (34, 50, 41)
+    _, matrix = dicom_stack(scan(50, 41)[None], *plane, step=2.0)
+    voxels = blob(shape, matrix, (matrix @ (20, 30, 12, 1))[:3], 9)
+    files, _ = dicom_stack(voxels.astype("uint16") * 1000, *plane, step=2.0)
+    series = read_series(files[::-1])
+    found = segmentation(series, series.pixels[..., FLAIR] > 500)
+    planes = {
+        pydicom.dcmread(io.BytesIO(data)).SOPInstanceUID: one for data, one in zip(files, voxels, strict=True)
+    }
+    frames = found.pixel_array.reshape(-1, 50, 41)
+    referred = [
+        group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        for group in found.PerFrameFunctionalGroupsSequence
+    ]
+    assert len(referred) == voxels.any((1, 2)).sum()
+    for uid, frame in zip(referred, frames, strict=True):
+        np.testing.assert_array_equal(frame, planes[uid])
+
+
+STACK, _ = dicom_stack(noise(5, 48, 40, dtype="uint16"), (1, 0, 0), (0, 1, 0), SliceThickness="4")
+
+
+def test_a_segmentation_says_what_it_is():
+    series = read_series(STACK)
+    found = segmentation(series, series.pixels[..., FLAIR] > 30000)
+    (segment,) = found.SegmentSequence
+    assert found.ContentDescription == NOTICE
+    assert "clinical" in found.SeriesDescription
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Neoplasm"
+    assert segment.SegmentAlgorithmType == "AUTOMATIC"
+    assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "lgg unet-lite0"
+    assert found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 4
+
+
+def test_directions_that_differ_by_rounding_are_one_direction():
+    turned = dicom(
+        noise(48, 40, dtype="uint16"),
+        number=9,
+        ImagePositionPatient=[-100.0, -120.0, 60.0],
+        ImageOrientationPatient=[1, 0.004, 0, -0.004, 1, 0],
+    )
+    series = read_series([*STACK, turned])
+    assert segmentation(series, np.ones((6, 48, 40), bool)).NumberOfFrames == 6
+
+
+def test_a_segmentation_without_tumour_is_empty():
+    series = read_series(STACK)
+    assert not segmentation(series, np.zeros((5, 48, 40), bool)).pixel_array.any()
+
+
+def test_nothing_that_is_taken_away_names_the_patient():
+    series = read_series(STACK, ["Doe_Jane_1.dcm"] * 5)
+    files = unpacked(series, predict(series))
+    assert "segmentation.dcm" in files
+    for name, data in files.items():
+        assert b"Doe" not in data + name.encode(), name
+        assert PATIENT.encode() not in data
+    found = segmentation(series, None)
+    assert (found.PatientName, found.PatientID, found.PatientBirthDate) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"FrameOfReferenceUID": None}, {"PixelSpacing": None}, {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}],
+    ids=str,
+)
+def test_images_that_cannot_be_referred_to_give_no_segmentation(changes):
+    series = read_series([dicom(scan(), number=number, **changes) for number in range(3)])
+    files = unpacked(series, predict(series))
+    assert "segmentation.dcm" not in files
+    assert "No DICOM Segmentation was made" in files["README.txt"].decode()

@@ -1,0 +1,221 @@
+"""Reading DICOM: every packing gives the scanner's own values, and no patient is ever shown."""
+
+import struct
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom.data
+import pytest
+from pydicom.encaps import encapsulate
+
+from lgg.errors import SliceError
+from lgg.io import MAX_SIDE, read_slice
+from lgg.io.dicom import MAX_HEADER, read_dicom
+from tests.dicom_files import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, JPEG, PATIENT, RLE, dicom, scan
+from tests.reading_files import mutate, noise, pillow, read_or_refuse
+
+LOSSLESS = {
+    "implicit": IMPLICIT,
+    "explicit": EXPLICIT,
+    "big endian": BIG_ENDIAN,
+    "RLE": RLE,
+    "JPEG lossless": JPEG + "70",
+    "JPEG-LS": JPEG + "80",
+    "JPEG 2000": JPEG + "90",
+}
+
+
+def flair(data):
+    return read_slice(data).pixels[..., 1]
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)
+@pytest.mark.parametrize("shape", [(48, 40), (33, 47)], ids=str)
+def test_lossless_packings_keep_every_value(syntax, shape):
+    pixels = scan(*shape)
+    np.testing.assert_array_equal(flair(dicom(pixels, syntax)), pixels)
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)
+def test_signed_values_keep_their_sign(syntax):
+    pixels = (scan() - 2048.0).astype("int16")
+    data = dicom(pixels, syntax, PixelRepresentation=1, BitsStored=16, HighBit=15)
+    np.testing.assert_array_equal(flair(data), pixels)
+
+
+def test_a_jpeg_is_read_as_closely_as_it_was_written():
+    ramp = np.add.outer(np.arange(48), np.arange(40)).astype("uint8") * 2
+    data = dicom(ramp, JPEG + "50", BitsAllocated=8, BitsStored=8, HighBit=7)
+    np.testing.assert_allclose(flair(data), ramp, atol=4)
+    assert read_dicom(data)[0].lossy
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, RLE, JPEG + "70", JPEG + "80"])
+def test_eight_bits_are_read(syntax):
+    pixels = noise(48, 40)
+    data = dicom(pixels, syntax, BitsAllocated=8, BitsStored=8, HighBit=7)
+    np.testing.assert_array_equal(flair(data), pixels)
+
+
+@pytest.mark.parametrize("name", ["MR_small", "CT_small", "MR_small_bigendian", "MR_small_RLE", "693_J2KI"])
+def test_files_of_other_writers_give_what_pydicom_gives(name):
+    path = Path(pydicom.data.__file__).parent / "test_files" / f"{name}.dcm"
+    expected = pydicom.dcmread(path)
+    values = expected.pixel_array * float(expected.get("RescaleSlope", 1))
+    np.testing.assert_array_equal(flair(path), values + float(expected.get("RescaleIntercept", 0)))
+
+
+def test_a_tiff_in_front_of_the_mark_is_not_read_instead():
+    data = dicom(scan())
+    np.testing.assert_array_equal(flair(b"II*\0" + data[4:]), scan())
+
+
+def test_slope_and_intercept_are_applied():
+    data = dicom(scan(), RescaleSlope="0.5", RescaleIntercept="-100")
+    np.testing.assert_array_equal(flair(data), scan() * 0.5 - 100)
+
+
+def test_the_window_is_not_applied():
+    data = dicom(scan(), WindowCenter="40", WindowWidth="80")
+    np.testing.assert_array_equal(flair(data), scan())
+
+
+def test_monochrome1_is_inverted():
+    data = dicom(scan(), PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(flair(data), 4095.0 - scan())
+
+
+def test_bits_above_the_stored_ones_are_cut_off():
+    np.testing.assert_array_equal(flair(dicom(scan() | np.uint16(0xF000))), scan())
+
+
+def test_a_slice_is_flair_only_and_has_the_stated_spacing():
+    one = read_slice(dicom(scan()), "scan.dcm")
+    assert one.flair_only
+    assert one.spacing == (0.75, 0.5)
+    assert one.source == "scan.dcm"
+
+
+@pytest.mark.parametrize("changes", [{}, {"ImagerPixelSpacing": [0.3, 0.3]}], ids=["none", "imager"])
+def test_without_pixel_spacing_there_is_none(changes):
+    assert read_slice(dicom(scan(), PixelSpacing=None, **changes)).spacing is None
+
+
+@pytest.mark.parametrize("spacing", [[0, 0], [-1, -1], [500, 500]], ids=str)
+def test_a_spacing_that_cannot_be_is_not_believed(spacing):
+    assert read_slice(dicom(scan(), PixelSpacing=spacing)).spacing is None
+
+
+def test_no_field_of_the_patient_leaves_the_file():
+    picture, header = read_dicom(dicom(scan()))
+    assert PATIENT in dicom(scan()).decode("latin-1")
+    assert "Doe" not in repr(header) + repr(picture)
+    assert "1970" not in repr(header)
+
+
+def test_reading_warns_of_nothing(capfd):
+    data = dicom(scan()).replace(b"19700101", PATIENT.encode())  # dates that are none, which pydicom quotes
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_slice(data)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (dicom(scan(), NumberOfFrames=20), "several frames.*classic"),
+        (dicom(scan(), PhotometricInterpretation="RGB", SamplesPerPixel=3), "colour picture.*grey"),
+        (dicom(scan(), PhotometricInterpretation="PALETTE COLOR"), "colour picture"),
+        (dicom(scan(), Rows=None, PhotometricInterpretation=None), "not state Rows, Photometric.*Export"),
+        (dicom(scan(), BitsAllocated=None, data=bytes(3840)), "not state BitsAllocated.*Export"),
+        (dicom(scan(), data=b""), "no picture.*Upload the MR images"),
+        (dicom(scan(), BitsAllocated=1, BitsStored=1, HighBit=0), "1 of 1 bits.*16 bits"),
+        (dicom(scan(), BitsStored=17), "17 of 16 bits"),
+        (dicom(scan(), DEFLATED), "deflated.*uncompressed"),
+        (dicom(scan(), JPEG + "100", data=encapsulate([b"mpeg" * 20])), "compression is not read"),
+        (dicom(scan(), data=bytes(100)), "cut short"),
+        (dicom(scan(), Rows=64), "cut short"),
+        (dicom(scan(16, 16)), "at least 32 a side"),
+        (dicom(scan() * 0), "same value"),
+        (bytes(128) + b"DICM", "no picture"),
+        (bytes(128) + b"DICM" + bytes(500), "no picture"),
+    ],
+)
+def test_what_is_no_grey_slice_is_refused_with_what_to_do(data, message):
+    with pytest.raises(SliceError, match=rf"scan\.dcm: .*{message}"):
+        read_slice(data, "scan.dcm")
+
+
+def test_a_colour_jpeg_behind_a_grey_header_is_refused():
+    stream = pillow(noise(48, 40, 3), "JPEG")
+    with pytest.raises(SliceError, match="colour"):
+        read_slice(dicom(noise(48, 40), JPEG + "50", data=encapsulate([stream])))
+
+
+def test_a_declared_size_is_refused_before_memory_is_reserved():
+    data = dicom(scan(), Rows=MAX_SIDE + 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(SliceError, match=f"at most {MAX_SIDE} a side"):
+            read_slice(data)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("syntax", [JPEG + "70", JPEG + "80", JPEG + "90"])
+def test_a_stream_of_another_size_than_the_header_is_not_decoded(syntax):
+    large = dicom(scan(64, 64), syntax, Rows=48, Columns=40)
+    with pytest.raises(SliceError, match="cut short or damaged"):
+        read_slice(large)
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)
+def test_a_file_cut_anywhere_is_refused(syntax):
+    data = dicom(scan(), syntax)
+    for cut in range(0, len(data) - 16, 97):
+        with pytest.raises(SliceError):
+            read_slice(data[:cut])
+
+
+def test_runs_that_unpack_to_more_than_the_picture_are_refused():
+    bomb = struct.pack("<16I", 2, 64, 2**16, *[0] * 13) + b"\x81\x07" * 2**16
+    tracemalloc.start()
+    try:
+        with pytest.raises(SliceError):
+            read_slice(dicom(scan(), RLE, data=encapsulate([bomb])))
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_header_is_refused():
+    data = dicom(scan(), PatientComments="x" * 1000, TextValue="x" * MAX_HEADER)
+    with pytest.raises(SliceError, match="over 1 MiB"):
+        read_slice(data)
+
+
+def test_a_header_of_empty_items_costs_little():
+    items = struct.pack("<HHLHHL", 0xFFFE, 0xE000, 0xFFFFFFFF, 0xFFFE, 0xE00D, 0) * 2**13
+    sequence = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + items
+    data = dicom(scan())
+    first = data.index(struct.pack("<HH2s", 0x0008, 0x0016, b"UI"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(SliceError):
+            read_slice(data[:first] + sequence + data[first:])
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)
+def test_mutated_files_are_read_or_refused(syntax):
+    random, data = np.random.default_rng(0), dicom(scan(), syntax)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(60):
+            read_or_refuse(mutate(data, random))

@@ -1,0 +1,219 @@
+"""DICOM series: sorted by place, sequences by description or by choice, gaps noticed, no patient shown."""
+
+import numpy as np
+import pytest
+
+from lgg.errors import SeriesError, SliceError
+from lgg.io import AmbiguousSeriesError, read_series
+from lgg.types import FLAIR, POST, PRE
+from tests.dicom_files import PATIENT, dicom, scan
+from tests.reading_files import noise
+from tests.series_files import archive, blob, dicom_stack, rotated
+
+#: Directions of a row and of a column in LPS: axial, the same turned by half, coronal, sagittal, and tilted.
+PLANES = {
+    "axial": ((1, 0, 0), (0, 1, 0)),
+    "axial upside down": ((-1, 0, 0), (0, -1, 0)),
+    "axial mirrored": ((-1, 0, 0), (0, 1, 0)),
+    "axial lying": ((0, 1, 0), (1, 0, 0)),
+    "coronal": ((1, 0, 0), (0, 0, -1)),
+    "sagittal": ((0, 1, 0), (0, 0, -1)),
+    "tilted": tuple(map(tuple, rotated(15, 0).T[:2])),
+    "oblique": tuple(map(tuple, (rotated(20, 0) @ rotated(10, 2)).T[:2])),
+}
+SHAPE = (34, 50, 41)
+AXIAL = PLANES["axial"]
+
+
+def volume(seed=0):
+    return noise(*SHAPE, dtype="uint16", seed=seed) & 0xFFF
+
+
+def shuffled(files, seed=0):
+    return [files[index] for index in np.random.default_rng(seed).permutation(len(files))]
+
+
+@pytest.mark.parametrize("plane", PLANES.values(), ids=PLANES)
+def test_a_mask_goes_back_to_the_same_place(plane):
+    _, matrix = dicom_stack(volume()[:1], *plane, step=2.0)
+    centre = (matrix @ (20, 30, 12, 1))[:3]
+    voxels = blob(SHAPE, matrix, centre, 9)
+    files, _ = dicom_stack(voxels.astype("uint16") * 1000, *plane, step=2.0)
+    series = read_series(shuffled(files))
+    np.testing.assert_allclose(series.grid.affine, matrix, atol=1e-4)
+    np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR] > 500), voxels)
+    assert [header.number for header in series.dicom] == [1000 - number for number in range(34)]
+
+
+@pytest.mark.parametrize("plane", PLANES.values(), ids=PLANES)
+def test_the_patients_left_front_is_up_right_in_the_upper_slices(plane):
+    _, matrix = dicom_stack(volume()[:1], *plane, step=2.0)
+    middle = (matrix @ (*np.divide(np.subtract(SHAPE, 1), 2), 1))[:3]
+    voxels = blob(SHAPE, matrix, np.add(middle, (-4, 5, 8)), 5)  # RAS: left, front, up
+    files, _ = dicom_stack(voxels.astype("uint16") * 1000, *plane, step=2.0)
+    pixels = read_series(files).pixels[..., FLAIR]
+    slices, rows, columns = np.argwhere(pixels > 500).mean(0) - np.divide(pixels.shape, 2)
+    assert slices > 0
+    assert rows < 0
+    assert columns > 0
+
+
+def test_neither_names_nor_numbers_tell_the_order():
+    files, _ = dicom_stack(volume(), *AXIAL)
+    names = [f"{name:03}.dcm" for name in np.random.default_rng(1).permutation(len(files))]
+    series = read_series(files, names)
+    np.testing.assert_array_equal(series.pixels[..., FLAIR], volume())
+    assert series.names == tuple(names)
+
+
+def test_a_stack_that_goes_down_is_turned():
+    files, _ = dicom_stack(volume(), *AXIAL, step=-5.0)
+    names = [f"{number}.dcm" for number in range(34)]
+    series = read_series(files, names)
+    np.testing.assert_array_equal(series.pixels[..., FLAIR], volume()[::-1])
+    assert series.names == tuple(reversed(names))
+
+
+def test_distances_are_those_of_the_positions():
+    files, _ = dicom_stack(volume(), *AXIAL, step=6.5, SliceThickness="5")
+    series = read_series(files)
+    assert series.spacing == pytest.approx((0.75, 0.5))
+    assert series.slice_distance == pytest.approx(6.5)
+    assert series.flair_only
+    assert series.notes == ()
+
+
+def test_without_pixel_spacing_no_distance_is_told():
+    files, _ = dicom_stack(volume(), *AXIAL, spacing=(1, 1))
+    series = read_series([dicom(scan(50, 41), number=n, PixelSpacing=None) for n in range(4)])
+    assert series.spacing is None
+    assert series.slice_distance is None
+    assert len(files) == 34
+
+
+def test_an_archive_of_a_disc_is_read():
+    files, _ = dicom_stack(volume(), *AXIAL)
+    report = dicom(scan(), data=b"")
+    disc = {f"DICOM/IM{number}": data for number, data in enumerate(files)}
+    series = read_series([archive(disc | {"DICOMDIR": report, "VIEWER.EXE": b"MZ"})], ["disc.zip"])
+    np.testing.assert_array_equal(series.pixels[..., FLAIR], volume())
+    assert series.notes == (
+        "Files in the archive that are no images were left out: 1.",
+        "DICOM files without a picture were left out: 1.",
+    )
+
+
+DESCRIPTIONS = {PRE: "Ax T1 pre", FLAIR: "Ax T2 FLAIR", POST: "Ax T1 +C"}
+
+
+def study(descriptions=DESCRIPTIONS, **changes):
+    files = []
+    for channel, description in descriptions.items():
+        options = {"series": f"1.2.3.{channel}", "description": description, "SeriesNumber": channel + 1}
+        files += dicom_stack(volume(channel), *AXIAL, **(options | changes.get(f"only_{channel}", {})))[0]
+    return files
+
+
+def test_sequences_are_known_by_their_descriptions():
+    series = read_series(shuffled(study()))
+    for channel in range(3):
+        np.testing.assert_array_equal(series.pixels[..., channel], volume(channel))
+    assert series.chosen == {channel: f"1.2.3.{channel}" for channel in range(3)}
+    assert not series.flair_only
+
+
+def test_descriptions_that_tell_nothing_ask_for_a_choice():
+    with pytest.raises(AmbiguousSeriesError, match="Say which is pre-contrast T1") as caught:
+        read_series(study(dict.fromkeys(DESCRIPTIONS, "axial")))
+    labels = [one.label for one in caught.value.candidates]
+    assert labels == [f"axial (series {number}, 34 slices)" for number in (1, 2, 3)]
+
+
+def test_a_choice_goes_before_the_descriptions():
+    choice = {"1.2.3.0": "flair", "1.2.3.1": "post"}
+    series = read_series(study(), assignment=choice)
+    np.testing.assert_array_equal(series.pixels[..., FLAIR], volume(0))
+    np.testing.assert_array_equal(series.pixels[..., PRE], volume(0))
+    np.testing.assert_array_equal(series.pixels[..., POST], volume(1))
+    assert series.notes == ("Further series in the upload were left out: 1.",)
+
+
+@pytest.mark.parametrize(
+    "change", [{"step": 6.0}, {"spacing": (0.75, 0.75)}, {"origin": (0.0, 0.0, 0.0)}], ids=str
+)
+def test_sequences_on_other_grids_are_refused(change):
+    with pytest.raises(SeriesError, match=r"post-contrast T1 series does not lie on the grid.*FLAIR alone"):
+        read_series(study(only_2=change))
+
+
+def test_two_lone_slices_without_a_place_are_not_one_grid():
+    lone = [
+        dicom(scan(), series=f"1.2.{number}", description=name, ImagePositionPatient=None)
+        for number, name in enumerate(DESCRIPTIONS.values())
+    ]
+    with pytest.raises(SeriesError, match="does not lie on the grid"):
+        read_series(lone)
+
+
+def test_missing_slices_are_noticed():
+    files, _ = dicom_stack(volume(), *AXIAL)
+    series = read_series(files[:10] + files[12:])
+    assert series.notes == ("2 slices seem to be missing: most lie 5.00 mm apart, some up to 15.00 mm.",)
+    np.testing.assert_array_equal(series.pixels[:10, ..., FLAIR], volume()[:10])
+
+
+def test_uneven_distances_are_noticed():
+    files, _ = dicom_stack(volume(), *AXIAL)
+    moved, _ = dicom_stack(volume(), *AXIAL, origin=(-100.0, -120.0, 31.0))
+    series = read_series(files[:10] + moved[10:])
+    assert series.notes == ("The slices are not evenly spaced: 5.00 to 6.00 mm apart.",)
+
+
+def test_another_modality_is_noticed():
+    files, _ = dicom_stack(volume(), *AXIAL, Modality="CT")
+    assert "The files say CT, not MR" in read_series(files).notes[0]
+
+
+def test_two_slices_in_one_place_are_refused():
+    files, _ = dicom_stack(volume(), *AXIAL)
+    with pytest.raises(SeriesError, match=r"a\.dcm and b\.dcm lie in the same place"):
+        read_series([*files, files[7]], ["x"] * 7 + ["a.dcm"] + ["x"] * 26 + ["b.dcm"])
+
+
+def test_slices_that_are_not_parallel_are_refused():
+    files = dicom_stack(volume()[:3], *AXIAL)[0] + dicom_stack(volume()[:1], *PLANES["coronal"])[0]
+    with pytest.raises(SeriesError, match=r"4\.dcm and 1\.dcm are not parallel"):
+        read_series(files, ["1.dcm", "2.dcm", "3.dcm", "4.dcm"])
+
+
+def test_slices_of_two_sizes_are_refused():
+    files = dicom_stack(volume()[:2], *AXIAL)[0] + dicom_stack(volume()[:2, :40], *AXIAL, step=50.0)[0][1:]
+    with pytest.raises(SeriesError, match=r"c\.dcm is 41 × 40 pixels, a\.dcm is 41 × 50"):
+        read_series(files, ["a.dcm", "b.dcm", "c.dcm"])
+
+
+@pytest.mark.parametrize("tag", ["ImagePositionPatient", "ImageOrientationPatient"])
+def test_slices_without_a_place_are_refused(tag):
+    files = [dicom(scan(), number=number, **{tag: None}) for number in range(3)]
+    with pytest.raises(SeriesError, match=r"does not say where in the patient.*numbered TIFF"):
+        read_series(files)
+
+
+def test_a_lone_slice_needs_no_place():
+    series = read_series([dicom(scan(), ImagePositionPatient=None, ImageOrientationPatient=None)])
+    np.testing.assert_array_equal(series.pixels[0, ..., FLAIR], scan())
+
+
+def test_multi_frame_files_are_refused_by_name():
+    with pytest.raises(SliceError, match=r"^film\.dcm: this DICOM file holds several frames.*NIfTI"):
+        read_series([dicom(scan(), NumberOfFrames=9)], ["film.dcm"])
+
+
+def test_a_damaged_file_is_named():
+    files, _ = dicom_stack(volume()[:3], *AXIAL)
+    with pytest.raises(SliceError, match=r"^2\.dcm: the file is cut short"):
+        read_series([files[0], files[1][:-50], files[2]], ["1.dcm", "2.dcm", "3.dcm"])
+
+
+def test_no_field_of_the_patient_is_kept():
+    assert PATIENT.split("^")[0] not in repr(read_series(study()))

@@ -1,0 +1,224 @@
+"""Reading: what comes back from every format, and what is refused."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lgg.errors import SliceError
+from lgg.io import MAX_BYTES, MAX_SIDE, MIN_SIDE, read_slice
+from lgg.types import Slice
+from tests.reading_files import VALID, noise, pillow, tiff
+
+
+@pytest.mark.parametrize("data", VALID.values(), ids=VALID)
+def test_a_slice_is_finite_float32_with_three_channels(data):
+    slice_ = read_slice(data)
+    assert isinstance(slice_, Slice)
+    assert slice_.pixels.dtype == np.float32
+    assert slice_.pixels.shape == (48, 40, 3)
+    assert slice_.size == (48, 40)
+    assert np.isfinite(slice_.pixels).all()
+    assert slice_.pixels.flags.c_contiguous
+
+
+@pytest.mark.parametrize("data", VALID.values(), ids=VALID)
+def test_a_path_a_string_bytes_and_a_stream_give_the_same(data, tmp_path):
+    path = tmp_path / "one.dat"
+    path.write_bytes(data)
+    expected = read_slice(data).pixels
+    with path.open("rb") as stream:
+        for source in (path, str(path), io.BytesIO(data), stream):
+            np.testing.assert_array_equal(read_slice(source).pixels, expected)
+        assert not stream.closed
+
+
+def test_the_suffix_decides_nothing(tmp_path):
+    path = tmp_path / "slice.png"
+    path.write_bytes(VALID["JPEG"])
+    np.testing.assert_array_equal(read_slice(path).pixels, np.asarray(Image.open(path), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [
+        ("a/b/scan.tif", "scan.tif"),
+        ("C:\\users\\me\\scan.tif", "scan.tif"),
+        ("../../scan.tif", "scan.tif"),
+        ("scan\n\x1b.tif", "scan.tif"),
+        ("a" * 70_000 + ".tif", "a" * 251 + ".tif"),
+        ("", "slice"),
+        ("/", "slice"),
+        (None, "slice"),
+    ],
+)
+def test_the_source_is_a_bare_name(name, bare):
+    assert read_slice(VALID["PNG"], name).source == bare
+
+
+def test_the_source_of_a_file_is_its_name(tmp_path):
+    path = tmp_path / "scan.tif"
+    path.write_bytes(VALID["TIFF"])
+    assert read_slice(path).source == "scan.tif"
+    with path.open("rb") as stream:
+        assert read_slice(stream).source == "scan.tif"
+
+
+def test_one_channel_stands_in_all_three():
+    pixels = noise(48, 40)
+    slice_ = read_slice(tiff(pixels))
+    assert slice_.flair_only
+    for channel in range(3):
+        np.testing.assert_array_equal(slice_.pixels[..., channel], pixels)
+
+
+@pytest.mark.parametrize("write", [tiff, lambda rgb: pillow(rgb, "PNG"), lambda rgb: pillow(rgb, "JPEG")])
+def test_a_grey_picture_saved_as_rgb_is_flair_only(write):
+    grey = np.repeat(noise(48, 40, 1), 3, axis=2)
+    assert read_slice(write(grey)).flair_only
+
+
+@pytest.mark.parametrize("name", ["TIFF in LZW", "RGB PNG", "JPEG"])
+def test_three_different_channels_are_not_flair_only(name):
+    assert not read_slice(VALID[name]).flair_only
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG", "PNG"])
+def test_the_orientation_tag_is_applied(orientation, kind):
+    pixels = np.kron(np.arange(30).reshape(5, 6) * 8, np.ones((8, 8))).astype("uint8")
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[274] = orientation
+    data = (
+        pillow(image, kind, tiffinfo={274: orientation}) if kind == "TIFF" else pillow(image, kind, exif=exif)
+    )
+    turned = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.T,
+        6: np.rot90(pixels, -1),
+        7: pixels[::-1, ::-1].T,
+        8: np.rot90(pixels),
+    }[orientation]
+    np.testing.assert_allclose(read_slice(data).pixels[..., 0], turned, atol=12 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"GIF89a" + bytes(500), "a GIF"),
+        (b"BM" + bytes(500), "a BMP"),
+        (b"RIFF\0\0\0\0WEBP" + bytes(500), "a WebP"),
+        (b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100), "a NIfTI volume"),
+        (b"\x1c\x02\0\0n+2\0" + bytes(600), "a NIfTI volume"),
+        (b"\x5c\x01\0\0" + bytes(400), "an Analyze volume"),
+        (b"\x1f\x8b\x08" + bytes(100), "a gzip archive"),
+        (b"PK\x03\x04" + bytes(100), "a ZIP archive"),
+        (b"%PDF-1.7" + bytes(100), "a PDF"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "a HEIC photo"),
+        (b"\0\0\0\x18ftypavif" + bytes(100), "an AVIF image"),
+        (b"\0\0\0\x18ftypisom" + bytes(100), "a video"),
+        (b"<html>", "text"),
+        (b"\x93NUMPY" + bytes(100), "a NumPy array"),
+        (b"NRRD0004", "an NRRD volume"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    ],
+)
+def test_other_formats_are_named_with_what_to_upload_instead(data, what):
+    with pytest.raises(SliceError, match=rf"this is {what}.*not read here\. \w+.*(TIFF|slice)"):
+        read_slice(data)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"junk" * 1000, b"II*\0", b"MM", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]
+)
+def test_empty_files_and_junk_are_refused(data):
+    with pytest.raises(SliceError):
+        read_slice(data)
+
+
+def test_an_empty_file_is_called_empty():
+    with pytest.raises(SliceError, match=r"scan\.tif: the file is empty"):
+        read_slice(b"", "scan.tif")
+
+
+def test_a_file_over_the_limit_is_refused_after_reading_no_more_than_the_limit():
+    class Endless(io.RawIOBase):
+        asked = 0
+
+        def read(self, size=-1):
+            self.asked = size
+            return bytes(max(size, 0))
+
+    stream = Endless()
+    with pytest.raises(SliceError, match="over 256 MiB"):
+        read_slice(stream)
+    assert stream.asked == MAX_BYTES + 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_no_number_is_refused(value):
+    pixels = noise(48, 40, dtype="float32")
+    pixels[3, 5] = value
+    with pytest.raises(SliceError, match="NaN, infinite"):
+        read_slice(tiff(pixels))
+
+
+def test_a_value_beyond_float32_is_refused():
+    pixels = noise(48, 40, dtype="float64")
+    pixels[3, 5] = 1e300
+    with pytest.raises(SliceError, match="beyond what 32-bit floats hold"):
+        read_slice(tiff(pixels))
+
+
+@pytest.mark.parametrize("pixels", [np.full((48, 40), 7, "u1"), np.full((48, 40, 3), (9, 0, 0), "u1")])
+@pytest.mark.parametrize("write", [tiff, lambda pixels: pillow(pixels, "PNG")])
+def test_a_constant_image_is_refused(pixels, write):
+    with pytest.raises(SliceError, match="same value"):
+        read_slice(write(pixels))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG"])
+@pytest.mark.parametrize("shape", [(MIN_SIDE - 1, 64), (64, MIN_SIDE - 1), (1, 1)])
+def test_a_thumbnail_is_refused(kind, shape):
+    with pytest.raises(SliceError, match="at least 32 a side"):
+        read_slice(pillow(noise(*shape), kind))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG"])
+def test_the_smallest_and_a_large_slice_are_read(kind):
+    for shape in ((MIN_SIDE, MIN_SIDE), (MIN_SIDE, MAX_SIDE), (MAX_SIDE, MIN_SIDE)):
+        assert read_slice(pillow(noise(*shape), kind)).size == shape
+
+
+def test_a_missing_file_is_refused_without_its_folder(tmp_path):
+    for path in (tmp_path / "none.tif", tmp_path):
+        with pytest.raises(SliceError, match="cannot be opened") as caught:
+            read_slice(path)
+        assert str(tmp_path) not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_a_text_stream_is_a_programming_error():
+    with pytest.raises(TypeError, match="binary"):
+        read_slice(io.StringIO("text"))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError, RecursionError, struct.error, zlib.error, KeyError, ValueError]
+)
+def test_whatever_a_decoder_raises_becomes_a_slice_error(monkeypatch, error):
+    def broken(data):
+        raise error("/secret/folder")
+
+    monkeypatch.setitem(__import__("lgg.io", fromlist=["DECODERS"]).DECODERS, "PNG", broken)
+    with pytest.raises(SliceError) as caught:
+        read_slice(VALID["PNG"], "scan.png")
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).startswith("scan.png: ")

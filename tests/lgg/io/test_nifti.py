@@ -1,0 +1,234 @@
+"""NIfTI series: axial slices from any grid, sequences by name or by choice, damaged files refused."""
+
+import gzip
+import struct
+import tracemalloc
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lgg.errors import LggError, SeriesError, SliceError
+from lgg.io import AmbiguousSeriesError, limits, read_series
+from lgg.io import archive as archive_limits
+from lgg.types import FLAIR, POST, PRE
+from tests.reading_files import mutate, noise
+from tests.series_files import DIRECTIONS, affine, archive, blob, nifti, rotated
+
+SHAPE = (40, 48, 33)
+SPACING = np.array([1.0, 1.25, 3.0])
+#: A place to the patient's left, in front, and high up, in RAS millimetres, and the volume's first corner.
+CENTRE, CORNER = np.array([-14.0, 18.0, 30.0]), np.array([-20.0, -30.0, -40.0])
+RAS = affine(np.eye(3), SPACING, CORNER)
+
+
+def along(directions):
+    """Shape, affine and voxels of one patient's blob in an array whose axes run in these directions."""
+    sides = np.abs(directions.T) @ (40, 48, 36)  # voxels along the patient's x, y and z
+    spacing = np.abs(directions.T) @ SPACING
+    shape = tuple(int(side) for side in sides)
+    # A corner such that all arrays cover the same box of the patient.
+    origin = CORNER + np.where(directions.sum(1) < 0, (np.array((40, 48, 36)) - 1) * SPACING, 0)
+    matrix = affine(directions, spacing, origin)
+    return shape, matrix, blob(shape, matrix, CENTRE, 9)
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
+def test_the_patients_left_front_is_up_right_in_the_upper_slices(directions):
+    _, matrix, voxels = along(directions)
+    series = read_series([nifti(voxels.astype("uint8") * 200 + noise(*voxels.shape) // 10, matrix)])
+    assert series.pixels.shape == (36, 48, 40, 3)
+    slices, rows, columns = np.argwhere(series.pixels[..., FLAIR] > 100).mean(0)
+    # 70 mm of 105 up; 11 mm of 58.75 from the front; 6 mm of 39 from the left, which is on the right.
+    assert (slices, rows, columns) == pytest.approx((70 / 3, 10.75 / 1.25, 33), abs=0.5)
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
+def test_a_mask_goes_back_to_the_same_voxels(directions):
+    _, matrix, voxels = along(directions)
+    series = read_series([nifti(voxels.astype("float32"), matrix)])
+    np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR] > 0.5), voxels)
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("degrees", [-30, 12])
+def test_a_mask_of_an_oblique_volume_goes_back_to_the_same_voxels(degrees, axis):
+    matrix = affine(rotated(degrees, axis) @ DIRECTIONS[29], (0.8, 1.1, 2.5), (10, -20, 30))
+    voxels = blob((33, 47, 40), matrix, matrix @ (20, 20, 20, 1) @ np.eye(4)[:, :3], 8)
+    assert voxels.any()
+    series = read_series([nifti(voxels.astype("int16"), matrix)])
+    np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR] > 0.5), voxels)
+
+
+def test_spacing_is_the_files():
+    series = read_series([nifti(noise(*SHAPE), RAS)])
+    assert series.spacing == pytest.approx((1.25, 1.0))
+    assert series.slice_distance == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["nii", "nii.gz"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64", ">i2"])
+def test_values_are_the_files(dtype, kind, packed):
+    voxels = noise(*SHAPE).astype(dtype)
+    series = read_series([nifti(voxels, RAS, kind=kind, packed=packed)])
+    np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR]), voxels)
+
+
+def test_scaled_values_are_what_nibabel_gives():
+    image = nib.Nifti1Image(noise(*SHAPE, dtype="int16"), RAS)
+    image.header.set_slope_inter(0.5, -3)
+    data = image.to_bytes()
+    series = read_series([data])
+    expected = nib.Nifti1Image.from_bytes(data).get_fdata()
+    np.testing.assert_allclose(series.to_source(series.pixels[..., FLAIR]), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("codes", [(1, 0), (0, 2), (1, 2), (0, 0)], ids=str)
+def test_the_place_is_taken_as_nibabel_takes_it(codes):
+    data = nifti(noise(*SHAPE), affine(rotated(10, 0), SPACING, CORNER), codes=codes, packed=False)
+    series = read_series([data])
+    np.testing.assert_allclose(series.grid.affine, nib.Nifti1Image.from_bytes(data).affine, atol=1e-6)
+    assert any("does not say how it lies" in note for note in series.notes) == (codes == (0, 0))
+
+
+def test_one_volume_is_flair():
+    series = read_series([nifti(noise(*SHAPE), RAS)], ["whatever.nii.gz"])
+    assert series.flair_only
+    assert series.source == "whatever.nii.gz"
+    assert series.names[0] == "whatever.nii, slice 1"
+
+
+NAMES = {PRE: "pat_t1.nii", FLAIR: "pat_flair.nii", POST: "pat_t1ce.nii"}
+VOLUMES = {channel: noise(*SHAPE, seed=channel) for channel in NAMES}
+THREE = {name: nifti(VOLUMES[channel], RAS, packed=False) for channel, name in NAMES.items()}
+
+
+@pytest.mark.parametrize("upload", ["files", "zip"])
+def test_three_volumes_are_known_by_their_names(upload):
+    if upload == "files":
+        series = read_series(list(THREE.values()), list(THREE))
+    else:
+        series = read_series([archive({f"pat/{name}": gzip.compress(data) for name, data in THREE.items()})])
+    assert not series.flair_only
+    assert series.chosen == NAMES
+    for channel, voxels in VOLUMES.items():
+        np.testing.assert_array_equal(series.to_source(series.pixels[..., channel]), voxels)
+
+
+def test_a_missing_sequence_is_replaced_by_flair():
+    names = [NAMES[FLAIR], NAMES[POST]]
+    series = read_series([THREE[name] for name in names], names)
+    np.testing.assert_array_equal(series.pixels[..., PRE], series.pixels[..., FLAIR])
+    assert (series.pixels[..., POST] != series.pixels[..., FLAIR]).any()
+
+
+def test_a_choice_goes_before_the_names():
+    choice = {NAMES[PRE]: "post", NAMES[FLAIR]: "pre", NAMES[POST]: "flair"}
+    series = read_series(list(THREE.values()), list(THREE), choice)
+    np.testing.assert_array_equal(series.to_source(series.pixels[..., POST]), VOLUMES[PRE])
+
+
+def test_names_that_tell_nothing_ask_for_a_choice():
+    with pytest.raises(AmbiguousSeriesError, match=r"known to be FLAIR.*upload FLAIR alone") as caught:
+        read_series([THREE[name] for name in NAMES.values()], ["a.nii", "b.nii", "c.nii"])
+    assert [one.key for one in caught.value.candidates] == ["a.nii", "b.nii", "c.nii"]
+
+
+@pytest.mark.parametrize("choice", [{"other.nii": "flair"}, {NAMES[FLAIR]: "t2"}])
+def test_a_choice_of_what_is_not_there_is_refused(choice):
+    with pytest.raises(SeriesError, match="Choose them again"):
+        read_series(list(THREE.values()), list(THREE), choice)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [nifti(noise(40, 48, 34), RAS), nifti(noise(*SHAPE), affine(np.eye(3), SPACING, CORNER + 2))],
+    ids=["shape", "place"],
+)
+def test_sequences_on_other_grids_are_refused(other):
+    with pytest.raises(SeriesError, match=r"post-contrast T1 volume does not lie on the grid.*resample"):
+        read_series([THREE[NAMES[FLAIR]], other], [NAMES[FLAIR], NAMES[POST]])
+
+
+def test_a_code_that_means_nothing_is_none():
+    data = bytearray(nifti(noise(*SHAPE), RAS, packed=False))
+    struct.pack_into("<h", data, 254, 999)  # sform_code
+    series = read_series([bytes(data)])
+    assert (series.nifti["sform_code"], series.nifti["qform_code"]) == (0, 1)
+
+
+def test_free_texts_are_not_kept():
+    series = read_series([nifti(noise(*SHAPE), RAS)])
+    assert b"Doe" not in series.nifti.binaryblock
+
+
+def test_extensions_are_never_parsed(monkeypatch):
+    image = nib.Nifti1Image(noise(*SHAPE), RAS)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(2, b"Doe^Jane is no DICOM"))
+    data = image.to_bytes()
+    series = read_series([data])
+    np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR]), image.get_fdata())
+
+
+@pytest.mark.parametrize(
+    ("voxels", "message"),
+    [
+        (noise(40, 48, 33, 2), "40 × 48 × 33 × 2, and one volume of three axes"),
+        (noise(40, 48), "40 × 48, and one volume"),
+        (np.zeros((40, 48, 33), "complex64"), "no plain numbers"),
+        (np.zeros((40, 48, 33), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "no plain numbers"),
+        (np.zeros((40, 48, 33), "uint8"), "nothing to see"),
+        (np.full((40, 48, 33), np.nan, "float32"), "NaN"),
+        (noise(31, 48, 33), "at least 32 a side"),
+    ],
+)
+def test_what_is_no_grey_volume_is_refused(voxels, message):
+    with pytest.raises(SliceError, match=message):
+        read_series([nifti(voxels, RAS)])
+
+
+def test_a_fourth_axis_of_one_is_dropped():
+    assert len(read_series([nifti(noise(*SHAPE, 1), RAS)])) == 33
+
+
+def test_a_declared_size_is_refused_before_memory_is_reserved():
+    data = bytearray(nifti(noise(*SHAPE), RAS, packed=False))
+    struct.pack_into("<8h", data, 40, 3, 4000, 4000, 500, 1, 1, 1, 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(SeriesError, match="500 slices of 4000 × 4000 pixels"):
+            read_series([bytes(data)])
+        assert tracemalloc.get_traced_memory()[1] < 2**21
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_gzip_bomb_is_stopped(monkeypatch):
+    monkeypatch.setattr(archive_limits, "MAX_UNPACKED", 2**20)
+    with pytest.raises(SeriesError, match="takes over 1 MiB"):
+        read_series([nifti(np.zeros((256, 256, 64), "uint8"), RAS)])
+
+
+def test_too_many_slices_are_refused(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_SLICES", 32)
+    with pytest.raises(SeriesError, match="33 slices, and at most 32"):
+        read_series([nifti(noise(*SHAPE), RAS)])
+
+
+def test_a_file_cut_short_is_refused_by_name():
+    for size in (100, 347, 400, 60_000):
+        with pytest.raises(SliceError, match=r"^brain\.nii: "):
+            read_series([nifti(noise(*SHAPE), RAS, packed=False)[:size]], ["brain.nii"])
+
+
+def test_damaged_files_are_refused_or_read_in_silence(capfd):
+    random, data = np.random.default_rng(0), nifti(noise(*SHAPE), RAS, packed=False)
+    read = 0
+    for _ in range(100):
+        try:
+            read += len(read_series([mutate(data, random)])) > 0
+        except LggError:
+            continue
+    assert 0 < read < 100
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,204 @@
+"""Reading TIFF: its layouts, and those that are refused by name."""
+
+import io
+import json
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from lgg.errors import SliceError
+from lgg.io import read_slice
+from tests.reading_files import forged_tiff, noise, pillow, tiff, tiff_of_strip
+from train.data.kaggle_3m import index_folder
+
+DATA = Path(__file__).resolve().parents[3] / "data"
+INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
+FLOATS = ("float16", "float32", "float64")
+COMPRESSIONS = (None, "lzw", "zlib", "packbits", "zstd")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+@pytest.mark.parametrize("shape", [(48, 40), (48, 40, 3)])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_tiff_values_are_the_files_own(dtype, shape, byteorder):
+    pixels = noise(*shape, dtype=dtype)
+    got = read_slice(tiff(pixels, byteorder=byteorder)).pixels
+    np.testing.assert_array_equal(got, np.broadcast_to(pixels.reshape(48, 40, -1), (48, 40, 3)).astype("f4"))
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize(
+    "cut", [{}, {"rowsperstrip": 5}, {"tile": (16, 32)}], ids=["whole", "strips", "tiles"]
+)
+@pytest.mark.parametrize("planar", [False, True])
+def test_tiff_compression_strips_tiles_and_planes(compression, dtype, cut, planar):
+    pixels = noise(50, 41, 3, dtype=dtype)
+    stored = pixels.transpose(2, 0, 1) if planar else pixels
+    data = tiff(stored, compression=compression, planarconfig="separate" if planar else "contig", **cut)
+    np.testing.assert_array_equal(read_slice(data).pixels, pixels.astype("f4"))
+
+
+@pytest.mark.parametrize("dtype", INTEGERS + FLOATS)
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "rgb"])
+def test_tiff_predictors_are_undone(dtype, byteorder, channels):
+    pixels = noise(48, 40, *channels, dtype=dtype)
+    expected = np.broadcast_to(pixels.reshape(48, 40, -1), (48, 40, 3)).astype("f4")
+    predictor = 3 if dtype in FLOATS else 2
+    data = tiff(pixels, compression="zlib", predictor=predictor, byteorder=byteorder, rowsperstrip=9)
+    np.testing.assert_array_equal(read_slice(data).pixels, expected)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 10, 12, 14])
+@pytest.mark.parametrize("width", [40, 41])
+def test_tiff_of_odd_bit_depths(bits, width):
+    pixels = (noise(48, width, dtype="uint16") >> (16 - bits)).astype("u1" if bits < 8 else "u2")
+    rows = b"".join(imagecodecs.packints_encode(row, bits) for row in pixels)
+    data = tiff_of_strip(rows, 1, 48, t258=bits, t256=width)
+    np.testing.assert_array_equal(read_slice(data).pixels[..., 0], pixels)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_bilevel_tiff(compression):
+    image = Image.fromarray(noise(48, 41)).convert("1")
+    got = read_slice(pillow(image, "TIFF", compression=compression)).pixels[..., 0]
+    np.testing.assert_array_equal(got, np.asarray(image))
+
+
+def test_tiff_with_reversed_bit_order():
+    pixels = noise(64, 64)
+    strip = imagecodecs.bitorder_encode(pixels.tobytes())
+    np.testing.assert_array_equal(read_slice(tiff_of_strip(strip, 1, t266=2)).pixels[..., 0], pixels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_white_is_zero_is_inverted(dtype):
+    pixels = noise(48, 40, dtype=dtype)
+    got = read_slice(tiff(pixels, photometric="miniswhite")).pixels[..., 0]
+    np.testing.assert_array_equal(got, np.iinfo(dtype).max - pixels)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_white_is_zero_of_signed_values_is_refused(dtype):
+    with pytest.raises(SliceError, match="signed"):
+        read_slice(tiff(noise(48, 40, dtype=dtype), photometric="miniswhite"))
+
+
+def test_palette_tiff_is_looked_up():
+    indices, colours = noise(48, 40), noise(3, 256, dtype="uint16", seed=1)
+    slice_ = read_slice(tiff(indices, photometric="palette", colormap=colours))
+    assert not slice_.flair_only
+    np.testing.assert_array_equal(slice_.pixels, colours.T[indices])
+
+
+def test_grey_palette_tiff_is_flair_only():
+    indices, ramp = noise(48, 40), np.tile(np.arange(255, -1, -1, dtype="uint16") * 257, (3, 1))
+    slice_ = read_slice(tiff(indices, photometric="palette", colormap=ramp))
+    assert slice_.flair_only
+    np.testing.assert_array_equal(slice_.pixels[..., 0], (255 - indices.astype("f4")) * 257)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_tiff_transparency_is_ignored(planar, channels):
+    pixels = noise(48, 40, channels)
+    stored = pixels if planar == "contig" else pixels.transpose(2, 0, 1)
+    photometric = "rgb" if channels == 4 else "minisblack"
+    data = tiff(stored, photometric=photometric, planarconfig=planar, extrasamples=["unassalpha"])
+    got = read_slice(data).pixels
+    np.testing.assert_array_equal(got, np.broadcast_to(pixels[..., : channels - 1], (48, 40, 3)))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_tiff_channels_that_are_not_transparency_are_refused(channels):
+    data = tiff(noise(48, 40, channels), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(SliceError, match=f"{channels} channels.*one .FLAIR. or three"):
+        read_slice(data)
+
+
+def test_three_unnamed_samples_are_the_three_channels():
+    pixels = noise(48, 40, 3, dtype="int16")
+    data = tiff(pixels, photometric="minisblack", planarconfig="contig")
+    np.testing.assert_array_equal(read_slice(data).pixels, pixels)
+
+
+def test_a_thumbnail_beside_the_page_is_no_second_page():
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        writer.write(noise(64, 64), photometric="minisblack")
+        writer.write(noise(32, 32), photometric="minisblack", subfiletype=1)
+    np.testing.assert_array_equal(read_slice(stream.getvalue()).pixels[..., 0], noise(64, 64))
+
+
+@pytest.mark.parametrize("options", [{}, {"truncate": True}, {"imagej": True}], ids=str)
+def test_a_stack_is_refused_with_what_to_do(options):
+    data = tiff(noise(5, 48, 40), photometric="minisblack", **options)
+    with pytest.raises(SliceError, match=r"several images.*Save one slice"):
+        read_slice(data)
+
+
+def test_an_imagej_stack_behind_one_page_is_refused():
+    data = tiff(noise(48, 40), description="ImageJ=1.53\nimages=20\nslices=20\n", metadata=None)
+    with pytest.raises(SliceError, match="several images"):
+        read_slice(data)
+
+
+def test_a_text_that_only_looks_like_a_shape_is_ignored():
+    data = tiff(noise(48, 40), description='{"shape":' + "[" * 20000, metadata=None)
+    assert read_slice(data).size == (48, 40)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "webp", "jpegxl"])
+def test_other_tiff_compressions_are_named_as_the_reason(compression):
+    with pytest.raises(SliceError, match=r"compression is not read here.*LZW"):
+        read_slice(tiff(noise(48, 48, 3), compression=compression))
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_pixels_are_refused(dtype):
+    with pytest.raises(SliceError, match="complex numbers"):
+        read_slice(tiff(noise(48, 40, dtype="float32").astype(dtype)))
+
+
+def test_cmyk_tiff_is_refused():
+    with pytest.raises(SliceError, match="CMYK"):
+        read_slice(tiff(noise(48, 40, 4), photometric="separated"))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data set is not here")
+def test_a_slice_of_the_data_set_has_exactly_pillows_pixels():
+    paths = [one.image for slices in index_folder(DATA).values() for one in slices][::500]
+    assert paths
+    for path in paths:
+        np.testing.assert_array_equal(read_slice(path).pixels, np.asarray(Image.open(path), np.float32))
+
+
+def test_tifffiles_shape_note_of_planar_channels_is_no_stack():
+    data = tiff(noise(3, 48, 40), planarconfig="separate")
+    assert json.dumps([3, 48, 40]) in data.decode("latin-1")
+    assert read_slice(data).size == (48, 40)
+
+
+def test_a_predictor_without_a_compression_that_has_one_is_refused():
+    """Readers disagree: libtiff ignores it there, others undo it."""
+    packed = imagecodecs.packbits_encode(noise(64, 64).tobytes())
+    for data in (forged_tiff(t317=2), tiff_of_strip(packed, 32773, t317=2)):
+        with pytest.raises(SliceError, match="predictor is not read here"):
+            read_slice(data)
+
+
+@pytest.mark.parametrize("code", [33628, 34412, 65420])
+def test_a_microscopes_tiff_is_refused(code):
+    with pytest.raises(SliceError, match="microscope"):
+        read_slice(tiff(noise(48, 40), extratags=[(code, 4, 1, 8, True)]))
+
+
+def test_an_imagej_slice_with_labels_is_read():
+    pixels = noise(48, 40)
+    data = tiff(pixels, imagej=True, metadata={"Labels": ["one"], "Info": "text", "unit": "mm"})
+    np.testing.assert_array_equal(read_slice(data).pixels[..., 0], pixels)

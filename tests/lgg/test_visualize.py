@@ -1,0 +1,177 @@
+"""Pictures for people: readable, true to the mask, and told apart by more than one hue."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from lgg.types import FLAIR, Slice
+from lgg.visualize import (
+    AGREED,
+    DISPLAY_SIDE,
+    INVENTED,
+    MISSED,
+    PREDICTED,
+    enlarge,
+    error_overlay,
+    flair_picture,
+    overlay,
+    to_png,
+    window,
+)
+
+HEAD = np.zeros((64, 64), bool)
+HEAD[8:56, 8:56] = True
+
+
+def dark(top=12.0, shape=(64, 64)):
+    """Background near zero, tissue that rises to `top`, one vessel a hundred times as bright."""
+    random = np.random.default_rng(0)
+    values = random.uniform(0, 0.02 * top, shape)
+    values[8:56, 8:56] = np.linspace(0.2 * top, top, 48)
+    values[30, 30] = 100 * top
+    return values.astype(np.float32)
+
+
+def grey(height=64, width=64, value=100):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def square(rows, columns, shape=(64, 64)):
+    mask = np.zeros(shape, bool)
+    mask[rows, columns] = True
+    return mask
+
+
+class TestWindow:
+    @pytest.mark.parametrize("top", [0.003, 12.0, 40000.0])
+    def test_makes_a_dark_slice_readable(self, top):
+        picture = window(dark(top), HEAD)
+        tissue = picture[8:56, 8:56, 0]
+        assert picture[:4].max() < 20
+        assert tissue.min() > 40
+        # The last columns are nearly white although one vessel is a hundred times brighter.
+        assert np.median(tissue[:, -1]) > 240
+
+    def test_uses_grey_uint8(self):
+        picture = window(dark(), HEAD)
+        assert picture.shape == (64, 64, 3)
+        assert picture.dtype == np.uint8
+        assert (picture == picture[..., :1]).all()
+
+    def test_keeps_the_order_of_intensities(self):
+        tissue = window(dark(), HEAD)[10, 8:56, 0].astype(int)
+        assert (np.diff(tissue) >= 0).all()
+        assert tissue[-1] > tissue[0] + 100
+
+    def test_does_not_depend_on_the_units(self):
+        change = window(dark() * 16 + 500, HEAD).astype(int) - window(dark(), HEAD)
+        assert np.abs(change).max() <= 1
+
+    @pytest.mark.parametrize("head", [None, np.zeros((64, 64), bool)], ids=["none", "empty"])
+    def test_without_a_head_uses_the_whole_picture(self, head):
+        values = dark()
+        assert np.array_equal(window(values, head), window(values, np.ones((64, 64), bool)))
+
+    def test_of_a_few_bright_pixels_still_shows_them(self):
+        values = np.zeros((64, 64), np.float32)
+        values[5, 5] = 3
+        assert window(values)[5, 5, 0] == 255
+
+    @pytest.mark.parametrize("value", [0.0, 1000.0, -3.0, 1e6])
+    @pytest.mark.filterwarnings("error")
+    def test_of_one_flat_colour_is_black(self, value):
+        # A series may hold one: the air above the head.
+        assert not window(np.full((64, 64), value, np.float32)).any()
+
+    def test_flair_picture_shows_the_flair(self):
+        pixels = np.random.default_rng(0).uniform(0, 9, (64, 48, 3)).astype(np.float32)
+        one = Slice(pixels, "slice")
+        assert np.array_equal(flair_picture(one), window(pixels[..., FLAIR]))
+        assert not np.array_equal(flair_picture(one), window(pixels[..., 0]))
+
+
+class TestEnlarge:
+    @pytest.mark.parametrize(
+        ("shape", "times"),
+        [((64, 64), 8), ((256, 256), 2), ((100, 300), 1), ((199, 257), 1), ((120, 70), 4), ((700, 600), 1)],
+    )
+    def test_repeats_pixels_a_whole_number_of_times(self, shape, times):
+        picture = np.arange(shape[0] * shape[1]).reshape(shape)
+        large = enlarge(picture)
+        assert large.shape == (shape[0] * times, shape[1] * times)
+        assert max(large.shape) <= max(DISPLAY_SIDE, *shape)
+        assert np.array_equal(large[::times, ::times], picture)
+        assert np.array_equal(large[times - 1 :: times, times - 1 :: times], picture)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (60, 100), (257, 199)])
+class TestOverlay:
+    def test_changes_the_masks_pixels_and_no_others(self, shape):
+        picture, mask = grey(*shape), square(slice(10, 30), slice(20, 45), shape)
+        changed = (overlay(picture, mask) != enlarge(picture)).any(2)
+        assert np.array_equal(changed, enlarge(mask))
+
+    def test_draws_the_contour_solid_and_the_inside_translucent(self, shape):
+        picture, mask = grey(*shape), square(slice(10, 30), slice(20, 45), shape)
+        result, region = overlay(picture, mask, opacity=0.35), enlarge(mask)
+        edge = find_boundaries(region, mode="inner")
+        assert edge.any()
+        assert (result[edge] == PREDICTED).all()
+        blend = np.round(0.65 * 100 + 0.35 * np.array(PREDICTED))
+        assert (result[region & ~edge] == blend).all()
+
+    def test_with_no_opacity_is_the_contour_alone(self, shape):
+        picture, mask = grey(*shape), square(slice(10, 30), slice(20, 45), shape)
+        changed = (overlay(picture, mask, opacity=0) != enlarge(picture)).any(2)
+        assert np.array_equal(changed, find_boundaries(enlarge(mask), mode="inner"))
+
+    def test_of_an_empty_mask_is_the_picture(self, shape):
+        assert np.array_equal(overlay(grey(*shape), np.zeros(shape, bool)), enlarge(grey(*shape)))
+
+    def test_leaves_its_input_alone(self, shape):
+        picture = grey(*shape)
+        overlay(picture, np.ones(shape, bool))
+        error_overlay(picture, np.ones(shape, bool), square(slice(5, 9), slice(5, 9), shape))
+        assert (picture == 100).all()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (60, 100), (257, 199)])
+class TestErrorOverlay:
+    def drawn(self, shape):
+        mask, truth = square(slice(10, 30), slice(10, 30), shape), square(slice(10, 30), slice(20, 40), shape)
+        return mask, truth, error_overlay(grey(*shape), mask, truth, opacity=0.5)
+
+    def test_has_the_size_of_the_other_pictures(self, shape):
+        mask, _, result = self.drawn(shape)
+        assert result.shape == overlay(grey(*shape), mask).shape == enlarge(grey(*shape)).shape
+        assert result.dtype == np.uint8
+
+    def test_tells_found_missed_and_invented_by_colour(self, shape):
+        mask, truth, result = self.drawn(shape)
+        contour = find_boundaries(enlarge(truth), mode="inner")
+        for region, colour in ((mask & truth, AGREED), (truth & ~mask, MISSED), (mask & ~truth, INVENTED)):
+            expected = np.round(0.5 * 100 + 0.5 * np.array(colour))
+            # Halves may be rounded either way.
+            assert np.abs(result[enlarge(region) & ~contour] - expected).max() <= 0.5
+        assert len({AGREED, MISSED, INVENTED}) == 3
+
+    def test_draws_the_truths_contour_in_white(self, shape):
+        _, truth, result = self.drawn(shape)
+        assert (result[find_boundaries(enlarge(truth), mode="inner")] == 255).all()
+
+    def test_leaves_the_rest_as_it_was(self, shape):
+        mask, truth, result = self.drawn(shape)
+        assert (result[~enlarge(mask | truth)] == 100).all()
+
+    def test_of_two_empty_masks_is_the_picture(self, shape):
+        empty = np.zeros(shape, bool)
+        assert np.array_equal(error_overlay(grey(*shape), empty, empty), enlarge(grey(*shape)))
+
+
+def test_png_keeps_every_pixel(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    to_png(str(tmp_path / "picture.png"), picture)
+    with Image.open(tmp_path / "picture.png") as stored:
+        assert stored.format == "PNG"
+        assert np.array_equal(np.asarray(stored), picture)

@@ -1,0 +1,106 @@
+"""Networks that are read when they are first run: not before, once, and only what was checked."""
+
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+import lgg.weights
+from lgg.app.gallery import load_examples
+from lgg.app.models import load_cascades
+from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
+from lgg.errors import WeightsError
+from lgg.io import read_slice
+from lgg.models import GATE
+from lgg.weights import REPOSITORY_WEIGHTS, DeferredModel, defer_model, load_model
+
+INPUTS = torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(REPOSITORY_WEIGHTS / "unet-mini", tmp_path / "unet-mini")
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Names of the folders that were read, in order."""
+    names = []
+
+    def load(folder, device):
+        names.append(folder.name)
+        return load_model(folder, device)
+
+    monkeypatch.setattr(lgg.weights, "load_model", load)
+    return names
+
+
+@torch.inference_mode()
+def test_it_is_read_once_when_it_is_first_run_and_says_what_the_network_says(folder, read):
+    deferred, config = defer_model(folder)
+    assert read == []
+    network, same = load_model(folder)
+    assert config == same
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(deferred, [INPUTS] * 4))
+    assert read == ["unet-mini"]
+    wanted = network(INPUTS)
+    assert all(torch.equal(answer, wanted) for answer in answers)
+
+
+def test_reading_does_not_count_as_the_networks_time(folder, monkeypatch):
+    def slowly(folder, device):
+        time.sleep(1)
+        return load_model(folder, device)
+
+    monkeypatch.setattr(lgg.weights, "load_model", slowly)
+    gate = load_model(REPOSITORY_WEIGHTS / GATE)
+    prediction = Cascade(gate, defer_model(folder), "cpu").predict(
+        read_slice(load_examples()[0].image), always_segment=True
+    )
+    assert prediction.mask.any()
+    direct = Cascade(gate, load_model(folder), "cpu").predict(read_slice(load_examples()[0].image))
+    assert np.array_equal(prediction.mask, direct.mask)
+    assert prediction.milliseconds["segment"] < 1000
+
+
+def test_weights_that_were_replaced_meanwhile_are_not_run_with_the_old_thresholds(folder):
+    deferred, _ = defer_model(folder)
+    shutil.copytree(REPOSITORY_WEIGHTS / DEFAULT_ARCHITECTURE, folder, dirs_exist_ok=True)
+    with pytest.raises(WeightsError, match="replaced"):
+        deferred(INPUTS)
+
+
+def test_what_was_damaged_meanwhile_is_refused_and_runs_once_it_is_whole(folder):
+    deferred, _ = defer_model(folder)
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(WeightsError, match="truncated"):
+        deferred(INPUTS)
+    path.write_bytes(whole)
+    assert deferred(INPUTS).shape == (2, 1, 64, 64)
+
+
+def test_on_a_cpu_the_page_reads_the_default_at_once_and_checks_the_others(tmp_path):
+    for name in (GATE, DEFAULT_ARCHITECTURE, "unet-mini"):
+        shutil.copytree(REPOSITORY_WEIGHTS / name, tmp_path / name)
+    cascades, _ = load_cascades(tmp_path)
+    assert isinstance(cascades["unet-mini"]._segmenter, DeferredModel)
+    assert not isinstance(cascades[DEFAULT_ARCHITECTURE]._segmenter, DeferredModel)
+    path = tmp_path / "unet-mini" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    cascades, reasons = load_cascades(tmp_path)
+    assert list(cascades) == [DEFAULT_ARCHITECTURE]
+    assert "truncated" in reasons["unet-mini"]
+
+
+def test_on_a_gpu_everything_is_read_before_the_first_request(tmp_path, monkeypatch):
+    for name in (GATE, "unet-mini"):
+        shutil.copytree(REPOSITORY_WEIGHTS / name, tmp_path / name)
+    monkeypatch.setattr("lgg.app.models.best_device", lambda: torch.device("meta"))
+    cascades, _ = load_cascades(tmp_path)
+    assert not isinstance(cascades["unet-mini"]._segmenter, DeferredModel)

@@ -1,0 +1,196 @@
+"""Weights from the Hub, over HTTP: what is fetched, what the cache answers, and every way to fail."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from huggingface_hub import constants
+
+from lgg.cascade import Cascade
+from lgg.errors import WeightsError
+from lgg.models import GATE
+from lgg.weights import FORMAT, load_model, save_model
+from lgg.weights import hub as hub_module
+from lgg.weights.hub import download
+from tests.hub_server import TOKEN, Fault
+from tests.tiny_weights import files_of, use_tiny_networks, write_weights
+
+REPO = "user/lgg"
+BOTH = (GATE, "unet-mini")
+
+
+@pytest.fixture(autouse=True)
+def _tiny_networks(monkeypatch):
+    use_tiny_networks(monkeypatch)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return write_weights(tmp_path / "weights")
+
+
+@pytest.fixture
+def commit(hub, weights):
+    """The commit under which all three models are published."""
+    return hub.store.publish(REPO, files_of(weights))
+
+
+def refuse(words, revision, repo=REPO, models=BOTH):
+    """The download is refused in these words, which tell no secret and no path."""
+    with pytest.raises(WeightsError, match=words) as caught:
+        download(repo, models, revision)
+    for secret in (TOKEN, "secret", "http://", constants.HF_HUB_CACHE):
+        assert secret not in str(caught.value)
+
+
+class TestDownload:
+    def test_the_same_weights_come_out_of_the_hub(self, commit, weights):
+        folder, revision = download(REPO, BOTH, commit)
+        assert revision == commit
+        for name in BOTH:
+            (there, config), (here, expected) = load_model(folder / name), load_model(weights / name)
+            assert config == expected
+            pictures = torch.randn(2, 3, 32, 32)
+            assert torch.equal(there(pictures), here(pictures))
+
+    def test_only_what_is_needed_is_fetched(self, hub, commit):
+        folder, _ = download(REPO, BOTH, commit)
+        wanted = {f"{name}/{file}" for name in BOTH for file in ("config.json", "model.safetensors")}
+        assert files_of(folder).keys() == wanted
+        assert not [request for request in hub.seen if "/unet/" in request]
+
+    @pytest.mark.parametrize("revision", ["main", "v1"])
+    def test_branch_and_tag_become_a_commit(self, hub, commit, revision):
+        hub.store.repositories["models", REPO].tags["v1"] = commit
+        assert download(REPO, BOTH, revision)[1] == commit
+
+    def test_a_cached_commit_needs_no_request(self, hub, commit):
+        download(REPO, BOTH, commit)
+        hub.seen.clear()
+        download(REPO, BOTH, commit)
+        assert hub.seen == []
+
+    @pytest.mark.parametrize("status", [429, 500, 503])
+    def test_a_cached_branch_serves_while_the_hub_is_down(self, hub, commit, status):
+        download(REPO, BOTH, "main")
+        hub.faults.append(Fault(".*", status=status))
+        assert download(REPO, BOTH, "main")[1] == commit
+
+    def test_a_branch_that_moved_is_followed(self, hub, commit, weights):
+        download(REPO, BOTH, "main")
+        moved = hub.store.publish(REPO, files_of(weights) | {"news.md": b"news"})
+        assert download(REPO, BOTH, "main")[1] == moved != commit
+
+    def test_a_private_repository_opens_to_a_token(self, hub, weights, monkeypatch):
+        commit = hub.store.publish(REPO, files_of(weights), private=True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        assert download(REPO, BOTH, "main")[1] == commit
+
+
+class TestFailure:
+    def test_no_network(self, hub, commit):
+        hub.server_close()
+        hub.shutdown()
+        refuse("cannot be reached", commit)
+
+    def test_offline_mode(self, commit, monkeypatch):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        refuse("cannot be reached", commit)
+
+    def test_a_missing_repository(self, hub):
+        refuse("no repository 'user/none', or it is private", "main", "user/none")
+
+    def test_a_private_repository(self, hub, weights):
+        hub.store.publish(REPO, files_of(weights), private=True)
+        refuse("private", "main")
+
+    def test_a_name_that_is_none(self, hub):
+        refuse("not the name of a repository", "main", "user/--lgg..")
+
+    @pytest.mark.parametrize("revision", ["v9", "0" * 40])
+    def test_a_revision_that_is_gone(self, commit, revision):
+        refuse("has no revision", revision)
+
+    def test_a_model_that_was_never_published(self, commit):
+        refuse("does not hold these weights", commit, models=(GATE, "unet-resnext50"))
+
+    @pytest.mark.parametrize(
+        ("status", "words"),
+        [
+            (401, "log|private"),
+            (403, "does not let you"),
+            (404, "error 404"),
+            (429, "too many"),
+            (500, "error 500"),
+        ],
+    )
+    def test_an_error_of_the_hub(self, hub, commit, status, words):
+        hub.faults.append(Fault("HEAD", status=status))
+        refuse(words, commit)
+
+    @pytest.mark.parametrize("status", [429, 500])
+    def test_an_error_in_the_middle(self, hub, commit, status):
+        hub.faults.append(Fault("GET /large", status=status))
+        refuse(f"too many|error {status}", commit)
+
+    def test_a_hub_that_takes_too_long(self, hub, commit, monkeypatch):
+        monkeypatch.setattr(hub_module, "PATIENCE", 0.2)
+        hub.faults.append(Fault("HEAD", delay=1))
+        refuse("cannot be reached", commit)
+
+    def test_a_slow_hub_is_waited_for(self, hub, commit):
+        hub.faults.append(Fault(".*", delay=0.2))
+        assert download(REPO, BOTH, commit)[1] == commit
+
+    def test_a_connection_that_breaks_once_is_resumed(self, hub, commit):
+        hub.faults.append(Fault("GET /large", cut=100, times=1))
+        folder, _ = download(REPO, BOTH, commit)
+        assert load_model(folder / "unet-mini")
+
+    def test_a_connection_that_always_breaks(self, hub, commit):
+        hub.faults.append(Fault("GET /large", cut=0))
+        refuse("connection broke", commit)
+        hub.faults.clear()
+        assert download(REPO, BOTH, commit)[1] == commit, "nothing broken was kept"
+
+
+class TestDamage:
+    def test_a_damaged_file_in_the_cache_is_fetched_again(self, commit):
+        folder, _ = download(REPO, BOTH, commit)
+        path = folder / "unet-mini" / "model.safetensors"
+        path.resolve().write_bytes(path.read_bytes()[:-7])
+        download(REPO, BOTH, commit)
+        assert load_model(folder / "unet-mini")
+
+    def test_a_damaged_config_in_the_cache_is_fetched_again(self, commit):
+        folder, _ = download(REPO, BOTH, commit)
+        (folder / "gate" / "config.json").resolve().write_text("{")
+        assert load_model(download(REPO, BOTH, commit)[0] / "gate")
+
+    def test_a_damaged_file_without_a_network_is_refused(self, hub, commit):
+        folder, _ = download(REPO, BOTH, commit)
+        (folder / "gate" / "model.safetensors").resolve().write_bytes(b"junk")
+        hub.faults.append(Fault(".*", status=500))
+        with pytest.raises(WeightsError, match="altered"):
+            Cascade.from_pretrained(REPO, "unet-mini", "cpu", revision=commit)
+
+    def test_a_file_that_was_published_altered_is_refused(self, hub, weights):
+        published = files_of(weights)
+        published["gate/model.safetensors"] += b"\0"
+        hub.store.publish(REPO, published)
+        with pytest.raises(WeightsError, match="altered"):
+            Cascade.from_pretrained(REPO, "unet-mini", "cpu")
+
+    def test_a_newer_config_is_refused(self, hub, weights):
+        published = files_of(weights)
+        newer = json.loads(published["gate/config.json"]) | {"format": FORMAT + 1}
+        hub.store.publish(REPO, published | {"gate/config.json": json.dumps(newer).encode()})
+        refuse("newer code", "main")
+
+    def test_other_shapes_are_refused(self, hub, weights):
+        config = replace(load_model(weights / "unet")[1], architecture="unet-mini")
+        save_model(weights / "unet-mini", load_model(weights / "unet")[0], config)
+        hub.store.publish(REPO, files_of(weights))
+        with pytest.raises(WeightsError, match="do not fit"):
+            Cascade.from_pretrained(REPO, "unet-mini", "cpu")

@@ -1,0 +1,82 @@
+"""What ships: the weights against the phantoms and, where the data is present, against their own figures."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
+
+from lgg.app.gallery import load_examples
+from lgg.cascade import Cascade
+from lgg.io import read_mask, read_slice
+from lgg.metrics import dice, hd95, iou
+from lgg.models import GATE
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_config, load_model
+from train.data.kaggle_3m import index_folder, load_volume
+from train.data.splits import fixed
+from train.evaluation.evaluate import headline_volumes
+from train.report.model_card import card_text
+
+DATA = Path(__file__).resolve().parents[3] / "data"
+SEGMENTERS = [name for name in available() if name != GATE]
+
+
+def test_a_gate_and_two_segmenters_ship():
+    assert {GATE, "unet-mini", "unet-lite0"} <= set(available())
+
+
+@pytest.mark.parametrize("name", available())
+def test_shipped_weights_load_and_their_card_says_what_the_config_says(name):
+    model, config = load_model(REPOSITORY_WEIGHTS / name)
+    assert not model.training
+    assert config.architecture == name
+    assert (REPOSITORY_WEIGHTS / name / "README.md").read_text() == card_text(config)
+
+
+@pytest.mark.parametrize("name", available())
+def test_shipped_weights_were_measured_on_patients_they_never_saw(name):
+    config = load_config(REPOSITORY_WEIGHTS / name)
+    assert config.split["protocol"] == "patient"
+    seen = set(config.split["train"]) | set(config.split["validation"])
+    assert config.metrics["patients"]
+    assert not seen & set(config.metrics["patients"])
+
+
+@pytest.mark.parametrize("example", load_examples(), ids=lambda one: one.name)
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_segmenter_outlines_each_phantom_lesion_and_leaves_the_healthy_ones_empty(name, example):
+    prediction = Cascade.from_pretrained(architecture=name, device="cpu").predict(read_slice(example.image))
+    truth = read_mask(example.mask)
+    if truth.any():
+        assert prediction.passed
+        assert dice(prediction.mask, truth) >= 0.6
+    else:
+        assert prediction.area == 0
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data set is not here")
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_on_real_predictions_dice_iou_and_hd95_are_those_of_monai(name):
+    patients = index_folder(DATA)
+    volume = load_volume(patients[fixed()["regression"][0]])
+    cascade = Cascade.from_pretrained(architecture=name, device="cpu")
+    masks = cascade.maps(volume.pixels, "volume").probability >= cascade.thresholds.mask
+    pairs = [(a, b) for a, b in zip(masks, volume.masks, strict=True) if a.any() and b.any()]
+    assert len(pairs) >= 3
+    for mask, truth in pairs:
+        one, other = (torch.from_numpy(array)[None, None] for array in (mask, truth))
+        assert dice(mask, truth) == pytest.approx(compute_dice(one, other).item(), abs=1e-5)
+        assert iou(mask, truth) == pytest.approx(compute_iou(one, other).item(), abs=1e-5)
+        distance = compute_hausdorff_distance(one, other, include_background=True, percentile=95)
+        assert hd95(mask, truth) == pytest.approx(distance.item(), abs=1e-4)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data set is not here")
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_regression_patients_score_what_the_config_says(name):
+    patients = index_folder(DATA)
+    volumes = [load_volume(patients[one]) for one in fixed()["regression"]]
+    recorded = load_config(REPOSITORY_WEIGHTS / name).metrics["patients"]
+    found = headline_volumes(Cascade.from_pretrained(architecture=name, device="cpu"), volumes)
+    for patient, value in found.items():
+        assert value == pytest.approx(recorded[patient], abs=0.005), patient

@@ -1,0 +1,212 @@
+"""Which weights run: the argument, the environment, the repository; and what the page does when they fail."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lgg.app import build_page
+from lgg.app import models as provenance
+from lgg.app.models import open_shelf
+from lgg.app.render import as_json
+from lgg.cascade import Cascade
+from lgg.errors import WeightsError
+from lgg.models import GATE
+from lgg.types import Slice
+from lgg.weights import hub as source
+from lgg.weights.hub import Address, find_address, load_pin
+from tests.hub_server import Fault
+from tests.tiny_weights import files_of, use_tiny_networks, write_weights
+
+REPO = "user/lgg"
+SLICE = Slice(np.random.default_rng(0).random((40, 40, 3), np.float32), "slice.tif")
+
+
+@pytest.fixture(autouse=True)
+def own_weights(tmp_path, monkeypatch):
+    """Tiny weights where the repository's own would be; nothing in the environment, nothing pinned."""
+    use_tiny_networks(monkeypatch)
+    folder = write_weights(tmp_path / "own" / "weights", (GATE, "unet-mini"), date="2026-01-01")
+    for module in ("source", "shelf"):
+        monkeypatch.setattr(f"lgg.{module}.REPOSITORY_WEIGHTS", folder)
+    monkeypatch.delenv("LGG_WEIGHTS", raising=False)
+    monkeypatch.setattr(source, "PINNED", tmp_path / "pinned.json")
+    (tmp_path / "pinned.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def commit(hub, tmp_path):
+    """The commit under which a gate and two segmenters are published."""
+    return hub.store.publish(REPO, files_of(write_weights(tmp_path / "published")))
+
+
+def pin(revision, models=(GATE, "unet-mini", "unet")):
+    stored = {"repo": REPO, "revision": revision, "version": "v1", "models": models}
+    source.PINNED.write_text(json.dumps(stored))
+
+
+class TestAddress:
+    def test_nothing_means_the_repositorys_weights(self, own_weights):
+        assert find_address() == Address(folder=own_weights)
+
+    def test_the_environment_outweighs_the_repository(self, monkeypatch):
+        monkeypatch.setenv("LGG_WEIGHTS", "user/other@v2")
+        assert find_address() == Address(repo="user/other", revision="v2")
+
+    def test_the_argument_outweighs_the_environment(self, monkeypatch):
+        monkeypatch.setenv("LGG_WEIGHTS", "user/other")
+        assert find_address(REPO).repo == REPO
+
+    def test_a_folder_that_looks_like_a_repository_is_a_folder(self, tmp_path, monkeypatch):
+        (tmp_path / REPO).mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        assert find_address(REPO).folder is not None
+
+    @pytest.mark.parametrize("path", ["./weights", "../weights", "a/b/c", "weights"])
+    def test_a_path_is_never_taken_for_a_repository(self, path):
+        assert find_address(path).folder is not None
+
+    def test_the_published_repository_comes_at_its_pin_and_others_at_main(self):
+        pin("a" * 40)
+        assert find_address(REPO).revision == "a" * 40
+        assert find_address("user/other").revision == "main"
+
+    def test_a_revision_outweighs_the_pin(self):
+        pin("a" * 40)
+        assert find_address(REPO + "@v1").revision == "v1"
+        assert find_address(REPO + "@v1", revision="v2").revision == "v2"
+
+    def test_a_revision_of_a_folder_is_refused(self, tmp_path):
+        with pytest.raises(WeightsError, match="revision belongs to a repository"):
+            find_address(tmp_path, revision="v1")
+
+
+class TestPin:
+    def test_what_is_in_the_repository_is_a_commit_or_nothing(self, monkeypatch):
+        monkeypatch.undo()
+        assert load_pin() is None or len(load_pin().revision) == 40
+
+    @pytest.mark.parametrize("revision", ["main", "v1", "abc123", "A" * 40])
+    def test_only_a_commit_can_be_pinned(self, revision):
+        pin(revision)
+        with pytest.raises(WeightsError, match="pins no published"):
+            load_pin()
+
+    @pytest.mark.parametrize("text", ["", "[1]", "null?", '{"repo": "user/lgg"}', '{"models": 3}'])
+    def test_junk_is_refused(self, text):
+        source.PINNED.write_text(text)
+        with pytest.raises(WeightsError, match="pins no published"):
+            load_pin()
+
+
+class TestFromPretrained:
+    def test_hub_and_folder_give_the_same_probabilities(self, commit, tmp_path):
+        here = Cascade.from_pretrained(tmp_path / "published", "unet", "cpu").predict(SLICE)
+        there = Cascade.from_pretrained(REPO, architecture="unet", device="cpu", revision=commit).predict(
+            SLICE
+        )
+        assert here.passed
+        assert there.gate_probability == here.gate_probability
+        np.testing.assert_array_equal(there.probability, here.probability)
+
+    def test_it_remembers_where_the_weights_came_from(self, commit, own_weights):
+        hub, own = (Cascade.from_pretrained(one, "unet-mini", "cpu") for one in (REPO, None))
+        assert (hub.source.name, hub.source.revision) == (REPO, commit)
+        assert (own.source.name, own.source.revision) == ("the weights of this project", "")
+
+    def test_the_api_says_which_weights_answered(self, commit):
+        cascade = Cascade.from_pretrained(REPO, "unet-mini", "cpu")
+        said = as_json(SLICE, cascade.predict(SLICE), cascade)
+        assert (said["weights"], said["weights_revision"], said["weights_date"]) == (
+            REPO,
+            commit,
+            "2026-11-22",
+        )
+
+
+class TestShelf:
+    def test_all_that_is_published_is_offered(self, commit):
+        shelf = open_shelf(REPO)
+        assert list(shelf.cascades) == ["unet", "unet-mini"]
+        assert not shelf.warning
+        assert provenance.banner_html(shelf) == ""
+        said = provenance.origin_html(shelf)
+        assert REPO in said
+        assert commit[:7] in said
+        assert "2026-11-22" in said
+
+    def test_a_pinned_and_cached_shelf_opens_without_a_request(self, hub, commit):
+        pin(commit)
+        open_shelf(REPO)
+        hub.seen.clear()
+        assert list(open_shelf(REPO).cascades) == ["unet", "unet-mini"]
+        assert hub.seen == []
+
+    @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+    def test_an_error_of_the_hub_falls_back_to_the_own_weights(self, hub, commit, status):
+        hub.faults.append(Fault(".*", status=status))
+        shelf = open_shelf(REPO)
+        assert list(shelf.cascades) == ["unet-mini"]
+        banner = provenance.banner_html(shelf)
+        assert "The Hub" in banner
+        assert "the page runs the weights of this project" in banner
+        assert "2026-01-01" in provenance.origin_html(shelf)
+
+    def test_damaged_weights_fall_back_too(self, hub, tmp_path):
+        files = files_of(write_weights(tmp_path / "published"))
+        hub.store.publish(REPO, {**files, "gate/model.safetensors": b"junk"})
+        shelf = open_shelf(REPO)
+        assert list(shelf.cascades) == ["unet-mini"]
+        assert "altered" in shelf.warning
+
+    def test_one_damaged_segmenter_costs_only_itself(self, hub, tmp_path):
+        files = files_of(write_weights(tmp_path / "published"))
+        hub.store.publish(REPO, {**files, "unet/model.safetensors": b"junk"})
+        shelf = open_shelf(REPO)
+        assert list(shelf.cascades) == ["unet-mini"]
+        assert not shelf.warning
+        assert "altered" in shelf.reasons["unet"]
+
+    def test_a_pinned_segmenter_that_does_not_come_is_missed_in_the_banner(self, hub, commit):
+        pin(commit)
+        hub.faults.append(Fault("/unet/", status=500))
+        shelf = open_shelf(REPO)
+        assert list(shelf.cascades) == ["unet-mini"]
+        banner = provenance.banner_html(shelf)
+        assert "U-Net: The Hub answered with error 500" in banner
+        assert f"the page runs {REPO} at revision {commit[:7]}" in banner
+
+    def test_without_any_of_the_pinned_segmenters_the_own_weights_run(self, hub, commit):
+        pin(commit, (GATE, "unet-mini"))
+        hub.faults.append(Fault("/unet-mini/", status=500))
+        shelf = open_shelf(REPO)
+        assert shelf.source.name == "the weights of this project"
+        assert "error 500" in shelf.warning
+
+    def test_a_segmenter_that_was_never_pinned_is_not_missed(self, commit):
+        pin(commit, (GATE, "unet-mini"))
+        assert not open_shelf(REPO).warning
+
+    def test_a_folder_without_weights_falls_back(self, tmp_path):
+        shelf = open_shelf(tmp_path / "nowhere")
+        assert list(shelf.cascades) == ["unet-mini"]
+        assert "gate is missing" in shelf.warning
+
+    def test_without_any_weights_the_shelf_is_empty_and_says_why(self, own_weights):
+        (own_weights / GATE / "config.json").unlink()
+        shelf = open_shelf()
+        assert not shelf.cascades
+        assert "gate is missing" in shelf.reasons["unet-mini"]
+        assert provenance.origin_html(shelf) == ""
+
+
+def test_the_page_shows_banner_and_origin(commit, hub):
+    hub.faults.append(Fault(".*", status=500))
+    shelf = open_shelf(REPO)
+    page = build_page(
+        shelf.cascades, shelf.reasons, provenance.banner_html(shelf), provenance.origin_html(shelf)
+    )
+    texts = str(page.config["components"])
+    assert "Other weights than intended" in texts
+    assert "Weights: the weights of this project, trained until 2026-01-01" in texts

@@ -1,0 +1,294 @@
+"""Weights on disk: what is written, what is refused, and that a message never tells a path."""
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lgg.errors import DiskError, WeightsError
+from lgg.files import write_atomically
+from lgg.models import BUILDERS, parameters
+from lgg.models.unet import UNet
+from lgg.types import Thresholds
+from lgg.weights import (
+    FORMAT,
+    ModelConfig,
+    available,
+    check_model,
+    load_config,
+    load_model,
+    save_config,
+    save_model,
+)
+
+THRESHOLDS = Thresholds(gate=0.31, mask=0.42, low=0.05, high=0.8, keep=0.6)
+CONFIG = ModelConfig(
+    "unet-mini", 64, THRESHOLDS, split={"protocol": "patient", "test": ["TCGA_X"]}, metrics={"dice": 0.9}
+)
+
+
+def tiny():
+    return UNet(widths=(4, 8))
+
+
+@pytest.fixture(autouse=True)
+def _tiny_networks(monkeypatch):
+    monkeypatch.setitem(BUILDERS, "unet-mini", tiny)
+    monkeypatch.setitem(BUILDERS, "unet", lambda: UNet(widths=(4, 8, 16)))
+
+
+@pytest.fixture
+def model():
+    """A network with running statistics that fp16 could hold neither exactly nor at all."""
+    torch.manual_seed(0)
+    model = tiny()
+    model.train()(torch.randn(2, 3, 32, 32))
+    model.stem[1].running_var[0] = 1e6
+    model.stem[1].running_var[1] = 1e-9
+    return model.eval()
+
+
+@pytest.fixture
+def folder(tmp_path, model):
+    save_model(tmp_path / "unet-mini", model, CONFIG)
+    return tmp_path / "unet-mini"
+
+
+def edit(folder, **changes):
+    """Change entries of config.json; a value of ... removes the entry."""
+    path = folder / "config.json"
+    stored = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in stored.items() if value is not ...}))
+
+
+def put(folder, data):
+    """Other bytes as the weights, with a config that vouches for them."""
+    (folder / "model.safetensors").write_bytes(data)
+    edit(folder, sha256=hashlib.sha256(data).hexdigest())
+
+
+def put_tensors(folder, tensors):
+    save_file(tensors, folder / "other.safetensors", {"format": "pt"})
+    put(folder, (folder / "other.safetensors").read_bytes())
+
+
+def refuse(folder, word, ways=(load_model, check_model)):
+    """Loading and checking fail with a message that holds `word` and no path."""
+    for way in ways:
+        with pytest.raises(WeightsError, match=word) as caught:
+            way(folder)
+        message = str(caught.value)
+        assert str(folder.parent) not in message
+        assert os.sep not in message
+        assert "\\" not in message
+
+
+class TestRoundTrip:
+    def test_config_comes_back_with_sum_and_parameter_count(self, folder, model):
+        loaded, config = load_model(folder)
+        digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        assert config == replace(CONFIG, sha256=digest, parameters=parameters(model))
+        assert load_config(folder) == config
+        assert config.thresholds == THRESHOLDS
+        assert parameters(loaded) == parameters(model)
+
+    def test_floats_are_fp16_in_the_file_and_running_statistics_fp32(self, folder):
+        for name, value in load_file(folder / "model.safetensors").items():
+            running = name.endswith(("running_mean", "running_var"))
+            expected = torch.float32 if running else torch.float16
+            assert value.dtype == (torch.int64 if name.endswith("num_batches_tracked") else expected), name
+
+    def test_running_statistics_beyond_fp16_survive(self, folder, model):
+        assert torch.equal(load_model(folder)[0].stem[1].running_var, model.stem[1].running_var)
+
+    def test_loaded_networks_are_fp32_in_evaluation_mode(self, folder):
+        loaded, _ = load_model(folder)
+        assert not any(one.training for one in loaded.modules())
+        assert {one.dtype for one in loaded.parameters()} == {torch.float32}
+
+    def test_saving_twice_gives_the_same_bytes(self, folder, model, tmp_path):
+        save_model(tmp_path / "again", model, CONFIG)
+        for name in ("model.safetensors", "config.json"):
+            assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+    def test_saving_a_loaded_network_changes_nothing(self, folder, tmp_path):
+        save_model(tmp_path / "again", *load_model(folder))
+        for name in ("model.safetensors", "config.json"):
+            assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+    def test_saving_keeps_the_card_and_leaves_no_other_file(self, folder, model):
+        (folder / "README.md").write_text("card")
+        save_model(folder, model, CONFIG)
+        assert (folder / "README.md").read_text() == "card"
+        assert sorted(os.listdir(folder)) == ["README.md", "config.json", "model.safetensors"]  # noqa: PTH208
+
+    def test_new_thresholds_do_not_touch_the_weights(self, folder):
+        save_config(folder, replace(load_config(folder), thresholds=Thresholds(mask=0.7)))
+        assert load_model(folder)[1].thresholds.mask == 0.7
+
+    def test_a_series_may_have_thresholds_of_its_own(self, folder):
+        assert load_config(folder).series_thresholds is None
+        save_config(folder, replace(load_config(folder), series_thresholds=Thresholds(gate=0.125)))
+        assert load_config(folder).series_thresholds == Thresholds(gate=0.125)
+
+    def test_weights_from_before_a_series_had_its_own_are_read(self, folder):
+        edit(folder, series_thresholds=...)
+        assert load_model(folder)[1].series_thresholds is None
+
+    def test_available_lists_what_has_weights_in_the_registrys_order(self, folder, model):
+        save_model(folder.parent / "gate", model, CONFIG)
+        (folder.parent / "unet").mkdir()
+        assert available(folder.parent) == ["gate", "unet-mini"]
+
+
+class TestDamagedWeights:
+    def test_missing_folder(self, folder):
+        refuse(folder.parent / "unet-lite0", "missing")
+
+    def test_missing_config(self, folder):
+        (folder / "config.json").unlink()
+        refuse(folder, "missing")
+
+    def test_missing_weights(self, folder):
+        (folder / "model.safetensors").unlink()
+        refuse(folder, "missing")
+
+    def test_truncated(self, folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-10])
+        refuse(folder, "truncated")
+
+    @pytest.mark.parametrize("place", [9, 700, -1])
+    def test_one_flipped_bit(self, folder, place):
+        path = folder / "model.safetensors"
+        data = bytearray(path.read_bytes())
+        data[place] ^= 1
+        path.write_bytes(data)
+        refuse(folder, "altered")
+
+    @pytest.mark.parametrize("data", [b"", b"junk", b"\xff" * 64], ids=["empty", "junk", "huge header"])
+    def test_no_safetensors_though_the_sum_fits(self, folder, data):
+        put(folder, data)
+        refuse(folder, "not a safetensors file")
+
+    def test_a_pickle_is_never_opened(self, folder, model):
+        class Bomb:
+            def __reduce__(self):
+                return (pytest.fail, ("unpickled",))
+
+        torch.save({"state": model.state_dict(), "bomb": Bomb()}, folder / "model.pt")
+        put(folder, (folder / "model.pt").read_bytes())
+        refuse(folder, "not a safetensors file")
+
+    def test_tensors_of_another_architecture(self, folder):
+        put_tensors(folder, UNet(widths=(4, 8, 16)).state_dict())
+        refuse(folder, "do not fit")
+
+    def test_tensors_of_another_width(self, folder):
+        put_tensors(folder, UNet(widths=(4, 12)).state_dict())
+        refuse(folder, "do not fit")
+
+    def test_one_tensor_too_many(self, folder, model):
+        put_tensors(folder, model.state_dict() | {"extra": torch.zeros(1)})
+        refuse(folder, "do not fit")
+
+    def test_one_tensor_too_few(self, folder, model):
+        tensors = model.state_dict()
+        del tensors["head.bias"]
+        put_tensors(folder, tensors)
+        refuse(folder, "do not fit")
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_values_that_are_not_finite(self, folder, model, value):
+        tensors = model.state_dict()
+        tensors["head.weight"][0, 0] = value
+        put_tensors(folder, tensors)
+        refuse(folder, "not finite", [load_model])
+        assert check_model(folder) == load_config(folder), "which leaves the values to whoever runs them"
+
+
+class TestDamagedConfig:
+    def test_newer_format(self, folder):
+        edit(folder, format=FORMAT + 1)
+        refuse(folder, "newer")
+
+    @pytest.mark.parametrize("text", ["", "{", "not json", "\x00", "[1]", "3", "null", "{}"])
+    def test_junk(self, folder, text):
+        (folder / "config.json").write_text(text)
+        refuse(folder, "config.json")
+
+    def test_bytes_that_are_no_text(self, folder):
+        (folder / "config.json").write_bytes(b"\xff\xfe\x80")
+        refuse(folder, "config.json")
+
+    @pytest.mark.parametrize("key", ["architecture", "input_size", "thresholds", "sha256", "channels"])
+    def test_a_missing_entry(self, folder, key):
+        edit(folder, **{key: ...})
+        refuse(folder, "entry")
+
+    @pytest.mark.parametrize(
+        "thresholds", [[], {"mask": "high"}, {"mask": None}, {"other": 0.5}, {"mask": [0.5]}, "0.5"]
+    )
+    @pytest.mark.parametrize("name", ["thresholds", "series_thresholds"])
+    def test_thresholds_that_are_none(self, folder, thresholds, name):
+        edit(folder, **{name: thresholds})
+        refuse(folder, "entry")
+
+    def test_unknown_architecture(self, folder):
+        edit(folder, architecture="unet-huge")
+        refuse(folder, "another network")
+
+    @pytest.mark.parametrize("size", [0, 31, -256, 10**9, 256.5, "256", None])
+    def test_senseless_input_size(self, folder, size):
+        edit(folder, input_size=size)
+        refuse(folder, "input size")
+
+    def test_architecture_that_is_no_text(self, folder):
+        edit(folder, architecture=["unet-mini"])
+        refuse(folder, "config.json|another network")
+
+
+class TestAtomicWriting:
+    def test_writes_the_file_and_its_folder(self, tmp_path):
+        write_atomically(tmp_path / "new" / "file", lambda path: path.write_text("text"))
+        assert (tmp_path / "new" / "file").read_text() == "text"
+
+    @pytest.mark.parametrize(
+        ("error", "told"),
+        [(OSError(28, "No space left"), DiskError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    )
+    def test_a_failure_in_the_middle_keeps_the_old_file_and_leaves_nothing(self, tmp_path, error, told):
+        path = tmp_path / "file"
+        path.write_text("old")
+
+        def half(partial):
+            partial.write_text("half")
+            raise error
+
+        with pytest.raises(told):
+            write_atomically(path, half)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_the_old_file_stands_until_the_new_one_is_whole(self, tmp_path):
+        path = tmp_path / "file"
+        path.write_text("old")
+
+        def write(partial):
+            partial.write_text("new")
+            assert path.read_text() == "old"
+
+        write_atomically(path, write)
+        assert path.read_text() == "new"
+
+    def test_others_may_read_what_the_umask_lets_them(self, tmp_path):
+        umask = os.umask(0o022)
+        try:
+            write_atomically(tmp_path / "file", lambda path: path.write_text("text"))
+        finally:
+            os.umask(umask)
+        assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644

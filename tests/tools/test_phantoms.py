@@ -1,0 +1,174 @@
+"""The shipped example slices and the command that makes them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from lgg.app.gallery import SHIPPED, Example, load_examples
+from lgg.errors import DataError
+from lgg.types import FLAIR
+
+LESIONS = {
+    # name: (components, smallest and largest plausible area in pixels of about 1 mm²)
+    "large-lesion": (1, 2000, 5000),
+    "small-lesion": (1, 200, 700),
+    "two-lesions": (2, 700, 2500),
+    "flair-only": (1, 700, 2500),
+    "healthy": (0, 0, 0),
+    "healthy-higher": (0, 0, 0),
+}
+EXAMPLES = load_examples()
+
+
+def image_of(example: Example) -> np.ndarray:
+    return np.asarray(Image.open(example.image))
+
+
+def flair_of(example: Example) -> np.ndarray:
+    image = image_of(example)
+    return (image if image.ndim == 2 else image[..., FLAIR]).astype(float)
+
+
+def mask_of(example: Example) -> np.ndarray:
+    assert example.mask is not None
+    return np.asarray(Image.open(example.mask))
+
+
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+
+
+def test_six_examples_ship_in_display_order() -> None:
+    assert [example.name for example in EXAMPLES] == list(LESIONS)
+
+
+def test_the_folder_is_small_enough_for_a_repository() -> None:
+    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 2_000_000
+
+
+def test_the_copyright_notice_of_the_template_ships() -> None:
+    notice = " ".join((SHIPPED / "NOTICE.md").read_text(encoding="utf-8").replace(">", " ").split())
+    assert "Copyright (C) 1993–2004 Louis Collins, McConnell Brain Imaging Centre" in notice
+    assert "provided that the above copyright notice appear in all copies" in notice
+
+
+@each_example
+def test_a_caption_is_one_sentence_that_says_synthetic(example: Example) -> None:
+    assert example.title
+    assert "synthetic phantom" in example.caption.lower()
+    assert example.caption.endswith(".")
+    assert example.caption.count(".") == 1
+
+
+@each_example
+def test_an_image_has_the_size_and_type_of_the_data(example: Example) -> None:
+    image = image_of(example)
+    assert image.dtype == np.uint8
+    assert image.shape == ((256, 256) if example.name == "flair-only" else (256, 256, 3))
+
+
+@each_example
+def test_a_mask_shows_the_lesions_that_the_title_promises(example: Example) -> None:
+    mask = mask_of(example)
+    components, smallest, largest = LESIONS[example.name]
+    assert mask.shape == (256, 256)
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) <= {0, 255}
+    assert ndimage.label(mask)[1] == components
+    assert smallest <= np.count_nonzero(mask) <= largest
+
+
+@each_example
+def test_a_lesion_is_brighter_than_the_brain_around_it_in_flair(example: Example) -> None:
+    flair, labels = flair_of(example), ndimage.label(mask_of(example))[0]
+    for number in range(1, labels.max() + 1):
+        lesion = labels == number
+        around = ndimage.binary_dilation(lesion, iterations=8) & ~ndimage.binary_dilation(
+            labels > 0, iterations=3
+        )
+        assert np.median(flair[lesion]) > 1.3 * np.median(flair[around])
+
+
+@each_example
+def test_the_head_fills_the_picture_as_in_the_data_and_stands_in_black(example: Example) -> None:
+    flair = ndimage.gaussian_filter(flair_of(example), 1)
+    rows, columns = np.nonzero(flair > 20)
+    assert 180 <= np.ptp(rows) <= 240  # 5th to 95th percentile in the data: 173 to 244
+    assert 143 <= np.ptp(columns) <= 203
+    assert flair[:8].max() < 15
+
+
+def folder_with(tmp_path: Path, entries: object) -> Path:
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "examples.json").write_text(json.dumps(entries))
+    return tmp_path
+
+
+ENTRY = {"name": "a", "title": "A", "caption": "A slice.", "image": "a.png", "mask": "a.png"}
+
+
+def test_a_folder_of_ones_own_may_have_no_mask(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, [{**ENTRY, "mask": None}])
+    assert load_examples(folder) == [Example("a", "A", "A slice.", tmp_path / "a.png", None)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"a": 1}, "must hold a list"),
+        (["a"], "not an object"),
+        ([{**ENTRY, "title": 3}], 'needs a text for "title"'),
+        ([{**ENTRY, "image": "b.png"}], "not there"),
+        ([{**ENTRY, "image": "../a.png"}], "without a folder"),
+        ([{**ENTRY, "mask": 7}], "without a folder"),
+        ([ENTRY, ENTRY], "name twice"),
+    ],
+)
+def test_a_broken_list_is_explained_without_a_path(tmp_path: Path, entries: object, message: str) -> None:
+    with pytest.raises(DataError, match=message) as error:
+        load_examples(folder_with(tmp_path, entries))
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_a_folder_without_a_readable_list_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no examples\.json"):
+        load_examples(tmp_path)
+    (tmp_path / "examples.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_examples(tmp_path)
+
+
+def test_importing_the_phantoms_reads_no_template() -> None:
+    code = "import sys, tools.phantoms, lgg.app.gallery; assert not {'nilearn', 'nibabel'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_command_writes_the_shipped_examples(tmp_path: Path) -> None:
+    pytest.importorskip("nilearn")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tools.phantoms", "--out", str(tmp_path)]
+    subprocess.run(command, check=True, env=environment)
+    assert {file.name for file in tmp_path.iterdir()} == {file.name for file in SHIPPED.iterdir()}
+    for shipped, made in zip(EXAMPLES, load_examples(tmp_path), strict=True):
+        assert (shipped.title, shipped.caption) == (made.title, made.caption)
+        # Another machine's arithmetic may round a grey level the other way, now and then.
+        assert np.abs(flair_of(shipped) - flair_of(made)).max() <= 1
+        assert np.mean(image_of(shipped) != image_of(made)) < 0.001
+        assert np.count_nonzero(mask_of(shipped) != mask_of(made)) <= 3
+
+
+def test_the_same_case_gives_the_same_bytes(tmp_path: Path) -> None:
+    pytest.importorskip("nilearn")
+    from tools.phantoms.__main__ import write_examples
+    from tools.phantoms.cases import CASES
+
+    for run in ("first", "second"):
+        write_examples(tmp_path / run, CASES[1:2])
+    for file in (tmp_path / "first").iterdir():
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()

@@ -1,0 +1,104 @@
+"""The benchmark of training steps, and tracking."""
+
+import platform
+import sqlite3
+import sys
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import nn
+
+from lgg.errors import DataError
+from lgg.models import BUILDERS
+from lgg.models.unet import UNet
+from train import pipeline as folds
+from train.evaluation.benchmark import measure, step_table
+from train.fit.distillation import Learner
+from train.fit.trainer import tracking
+from train.hardware import hardware
+from train.pipeline import Job
+from train.recipes import Changes
+
+
+@pytest.mark.parametrize("name", ["gate", "unet-mini"])
+def test_a_step_is_timed_beside_the_matrix_product(name, monkeypatch):
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
+    monkeypatch.setattr("train.evaluation.benchmark.MATRIX", {"cpu": 256})
+    (found,) = measure([name], size=32, batch_size=2, steps=2)
+    assert found.slices_per_second == pytest.approx(2000 / found.ms_per_step, rel=0.05)
+    assert found.share == pytest.approx(found.teraflops / found.matmul_teraflops, abs=0.02)
+    text = step_table([found])
+    assert f"| {name} | {found.ms_per_step:.0f} | {found.slices_per_second:.1f} |" in text
+    assert f"| {100 * found.share:.0f} % |" in text
+    assert f"{found.matmul_teraflops:.2f} TFLOP/s" in text
+    assert f"{platform.machine()} CPU, {torch.get_num_threads()} threads" in text, "which device it was"
+
+
+def test_what_is_compiled_is_the_whole_step(monkeypatch):
+    """A gate with a mask head, or whatever has a teacher, is never called as a network alone."""
+    compiled = []
+    monkeypatch.setattr("train.evaluation.benchmark.MATRIX", {"cpu": 64})
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(type(module)))
+    measure(["gate"], size=32, batch_size=2, steps=1, compiled=True)
+    assert compiled == [Learner]
+
+
+def test_the_device_is_the_gpus_own_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    assert hardware() == "NVIDIA H100"
+
+
+def test_the_count_of_operations_is_that_of_the_convolutions(monkeypatch):
+    """A 1×1 convolution of 3 to 5 channels: 2·3·5 a pixel forward, twice that backward less the input's."""
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: nn.Conv2d(3, 1, 1, bias=False))
+    monkeypatch.setattr("train.evaluation.benchmark.MATRIX", {"cpu": 64})
+    monkeypatch.setattr("train.evaluation.benchmark._median_seconds", lambda *rest: 1e-6)
+    (found,) = measure(["unet-mini"], size=16, batch_size=2, steps=1)
+    forward = 2 * 3 * 1 * 16 * 16 * 2
+    assert found.teraflops * 1e12 * 1e-6 == pytest.approx(2 * forward, rel=0.2)
+
+
+def test_tracking_keeps_each_epochs_figures_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    trackio = pytest.importorskip("trackio")
+    monkeypatch.setattr(trackio.utils, "TRACKIO_DIR", tmp_path, raising=False)
+    with tracking("a-run", {"lr": 0.1}, wanted=True) as watch:
+        watch({"epoch": 1, "val_dice": 0.25})
+        watch({"epoch": 2, "val_dice": 0.5})
+    databases = list(tmp_path.rglob("*.db"))
+    assert databases
+    with sqlite3.connect(databases[0]) as database:
+        rows = database.execute("select metrics from metrics").fetchall()
+    assert any("0.5" in str(one) for one in rows)
+
+
+def test_tracking_that_is_not_wanted_watches_nothing():
+    with tracking("a-run", {}, wanted=False) as watch:
+        assert watch is None
+
+
+def test_tracking_without_trackio_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(DataError, match="pip install trackio"), tracking("a-run", {}, wanted=True):
+        pass
+
+
+def test_folds_are_tracked_as_a_run_for_each_network(monkeypatch, tmp_path):
+    names, watched = [], []
+
+    @contextmanager
+    def tracking(name, config, wanted):
+        names.append((name, config["architecture"], wanted))
+        yield watched.append
+
+    def run_job(job, resume, watch):
+        watch({"epoch": 1})
+
+    monkeypatch.setattr(folds, "tracking", tracking)
+    monkeypatch.setattr(folds, "run_job", run_job)
+    job = Job("gate", "cpu", Changes(), {}, {}, "patient", tmp_path / "cross")
+    folds.train_fold(job, ("unet-mini",), [[name] for name in "ABCDE"], 3, track=True)
+    assert names == [("cross-fold3-gate", "gate", True), ("cross-fold3-unet-mini", "unet-mini", True)]
+    assert watched == [{"epoch": 1}] * 2

@@ -1,0 +1,137 @@
+"""Thresholds and temperature: found on volumes, and worth what they promise."""
+
+import shutil
+from dataclasses import asdict
+from itertools import product
+
+import numpy as np
+import pytest
+
+from lgg.metrics import calibration_error
+from lgg.models import BUILDERS, GATE, build
+from lgg.models.unet import UNet
+from lgg.types import Maps, Thresholds
+from lgg.weights import ModelConfig, load_config, save_model
+from tests.tiny_data import write_folder
+from tests.train.evaluation.test_evaluate import BrightPart, bright_cascade, volume_of
+from train.data.kaggle_3m import index_folder, load_volume
+from train.evaluation.patient_metrics import examine, score
+from train.evaluation.thresholds import (
+    best,
+    gate_logits,
+    gate_temperature,
+    gate_threshold,
+    segmenter_thresholds,
+    series_thresholds,
+    slice_thresholds,
+)
+from train.pipeline import choose_on, choose_thresholds
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory):
+    folder = write_folder(tmp_path_factory.mktemp("volumes"), 2)
+    return [load_volume(slices) for slices in index_folder(folder).values()]
+
+
+def test_of_equally_good_thresholds_the_middle_one_is_taken():
+    assert best([1, 2, 3, 4, 5], [0, 1, 1, 1, 0]) == 3
+
+
+def test_the_gates_threshold_stands_in_the_middle_of_where_it_tells_slices_apart():
+    probability, tumour = np.array([0.1, 0.2, 0.7, 0.9]), np.array([False, False, True, True])
+    assert gate_threshold(probability, tumour) == pytest.approx(0.46, abs=0.011)
+
+
+def test_the_gate_is_heard_by_both_kinds_of_statistics(volumes):
+    logits, tumour = gate_logits(BrightPart(gate=True), ModelConfig("gate", 48), volumes)
+    assert len(logits) == len(tumour) == 2 * sum(len(one.numbers) for one in volumes)
+    assert len(np.unique(logits)) > len(logits) / 2
+
+
+def test_the_segmenters_thresholds_separate_volumes(volumes):
+    cascade = bright_cascade()
+    alone, series = segmenter_thresholds(cascade, volumes)
+    for volume, chosen in product(volumes, (alone, series)):
+        maps = examine(cascade, volume, "volume")
+        for gating in ("hard", "soft"):
+            result = score(volume, maps, chosen, gating, 0.5, series=chosen is series)
+            assert result.kept_empty[~volume.tumour].all()
+            assert result.dice[volume.tumour].min() > 0.9
+
+
+def test_specks_that_only_empty_slices_have_are_dropped_by_the_smallest_component(volumes):
+    class Specks(BrightPart):
+        def forward(self, x):
+            logits = super().forward(x)
+            logits[..., 2:4, 2:4] = 9
+            return logits
+
+    cascade = bright_cascade()
+    cascade._segmenter = Specks()
+    cascade._gate = type("AlwaysYes", (BrightPart,), {"forward": lambda self, x: 9 + 0 * x[:, :1, 0, 0]})()
+    chosen, _ = segmenter_thresholds(cascade, volumes)
+    assert 4 < chosen.smallest * 48**2 < 60
+
+
+def test_where_neighbours_clear_false_alarms_away_the_gate_lets_more_pass():
+    """A tumour in four slices, one of which the gate doubts, and three false alarms that it doubts less."""
+    tumour, alarms = slice(2, 6), [7, 9, 11]
+    truth = np.zeros((12, 16, 16), bool)
+    truth[tumour, 4:8, 4:8] = True
+    outlined = truth.copy()
+    outlined[alarms, 10:14, 10:14] = True
+    gate = np.full(12, 0.02, np.float32)
+    gate[tumour], gate[alarms] = (0.9, 0.2, 0.9, 0.9), 0.4
+    maps = Maps(gate, outlined * np.float32(0.9), np.ones(12, bool), truth, {})
+    alone = slice_thresholds([maps], [truth], Thresholds())
+    series = series_thresholds([maps], [truth], alone)
+    assert 0.4 < alone.gate <= 0.9
+    assert 0.02 < series.gate <= 0.2
+    for gating in ("hard", "soft"):
+        found = score(volume_of(truth), maps, series, gating, 0.5, series=True)
+        assert found.volume == pytest.approx(1)
+        assert found.kept_empty[~found.tumour].all()
+        assert score(volume_of(truth), maps, alone, gating, 0.5).volume < 1
+
+
+@pytest.mark.parametrize("keys", ["patients", "slices"])
+def test_thresholds_are_chosen_on_the_validation_side_alone(tmp_path, keys, monkeypatch):
+    """Nothing of another patient is even read: their files are gone."""
+    patients = index_folder(write_folder(tmp_path / "data", 4))
+    validation = ["CASE_01", "CASE_02"]
+    for name in ("CASE_00", "CASE_03"):
+        shutil.rmtree(tmp_path / "data" / name)
+    heard = []
+    monkeypatch.setattr(
+        "train.pipeline.choose_thresholds",
+        lambda folder, name, gates, volumes: heard.extend(volumes) or Thresholds(),
+    )
+    wanted = validation if keys == "patients" else ["CASE_01_2", "CASE_01_5", "CASE_02_3"]
+    choose_on("unet-mini", patients, wanted, tmp_path, tmp_path)
+    assert [one.patient for one in heard] == validation
+    assert [one.numbers for one in heard] == (
+        [(1, 2, 3, 4, 5, 6)] * 2 if keys == "patients" else [(2, 5), (3,)]
+    )
+
+
+def test_what_is_chosen_stands_in_the_configs(tmp_path, volumes, monkeypatch):
+    """The gate's threshold and temperature, then the segmenter's six, which follow from its gate."""
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
+    for name in (GATE, "unet-mini"):
+        save_model(tmp_path / name, build(name), ModelConfig(name, 32))
+        chosen = choose_thresholds(tmp_path, name, tmp_path, volumes)
+        assert load_config(tmp_path / name).thresholds == chosen
+    assert load_config(tmp_path / GATE).temperature != ModelConfig(GATE, 32).temperature
+    assert set(asdict(chosen)) == {"gate", "mask", "low", "high", "keep", "smallest"}
+
+
+def test_temperature_calibrates_an_overconfident_gate():
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 1.5, 4000)
+    tumour = rng.random(4000) < 1 / (1 + np.exp(-honest))
+    temperature = gate_temperature(4 * honest, tumour)
+    assert temperature == pytest.approx(4, rel=0.1)
+    says = [1 / (1 + np.exp(-4 * honest / by)) for by in (1, temperature)]
+    before, after = (calibration_error(one, tumour) for one in says)
+    assert after < 0.03 < before

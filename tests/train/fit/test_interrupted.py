@@ -1,0 +1,248 @@
+"""Nothing is lost: signals, kill -9 at any moment, a full disk, and checkpoints of something else."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lgg.errors import DataError
+from lgg.files import write_atomically
+from tests.tiny_data import write_folder
+from train.fit.checkpoint import load_checkpoint, save_checkpoint
+
+ROOT = Path(__file__).resolve().parents[3]
+QUICK = [
+    "--epochs",
+    "6",
+    "--slices-per-epoch",
+    "64",
+    "--batch-size",
+    "8",
+    "--size",
+    "32",
+    "--stages",
+    "1",
+    "--recipe",
+    "cpu",
+]
+#: Moments, in seconds from the first checkpoint on, are drawn anew in each run of the tests.
+KILLS = 10
+
+
+def command(data: Path, run: str, *more: str) -> list[str]:
+    whole = [sys.executable, "-m", "train", "gate", "--data", str(data), "--name", run, *QUICK, *more]
+    return [*whole, "--mask-head", "0.5"]
+
+
+def environment(root: Path) -> dict[str, str]:
+    return os.environ | {"LGG_RUNS": str(root / "runs"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def finish(root: Path, run: str, *more: str, **options: object) -> subprocess.CompletedProcess[str]:
+    arguments = command(root / "data", run, *more)
+    return subprocess.run(
+        arguments, env=environment(root), cwd=ROOT, capture_output=True, text=True, timeout=300, **options
+    )
+
+
+def start(root: Path, run: str, *more: str) -> subprocess.Popen[bytes]:
+    arguments = command(root / "data", run, *more)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(arguments, env=environment(root), cwd=ROOT, **quiet)
+
+
+def checkpoint(root: Path, run: str) -> Path:
+    return root / "runs" / run / "stage1" / "checkpoint.pt"
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "it ended before its first checkpoint"
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def learned(root: Path, run: str) -> dict[str, torch.Tensor]:
+    state = torch.load(checkpoint(root, run), weights_only=True)
+    assert (state["epoch"], state["step"]) == (6, 0)
+    return state["learner"] | {f"best.{name}": value for name, value in state["best"].items()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A folder with data, and a run that nothing disturbed."""
+    root = tmp_path_factory.mktemp("interrupted")
+    write_folder(root / "data", 12)
+    done = finish(root, "whole")
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_killed_at_ten_random_moments_it_ends_bit_for_bit_as_if_undisturbed(whole):
+    seed = random.randrange(10**6)
+    moments = random.Random(seed)
+    process = start(whole, "killed")
+    wait_for(checkpoint(whole, "killed"), process)
+    for _ in range(KILLS):
+        # A step takes some 30 ms and an epoch half a second: this hits steps, validation and writing alike.
+        time.sleep(moments.uniform(0, 0.6))
+        process.kill()
+        process.wait()
+        before = checkpoint(whole, "killed").stat().st_mtime_ns
+        process = start(whole, "killed", "--resume")
+        while process.poll() is None and checkpoint(whole, "killed").stat().st_mtime_ns == before:
+            time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = finish(whole, "killed", "--resume")
+    assert done.returncode == 0, f"seed {seed}: {done.stderr}"
+    same(learned(whole, "killed"), learned(whole, "whole"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_asked_to_stop_it_finishes_the_step_saves_and_goes_on_from_there(whole, number):
+    run = f"asked{number}"
+    process = start(whole, run)
+    wait_for(checkpoint(whole, run), process)
+    time.sleep(0.3)
+    process.send_signal(number)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    state = torch.load(checkpoint(whole, run), weights_only=True)
+    assert 0 < state["epoch"] < 6
+    done = finish(whole, run, "--resume")
+    assert done.returncode == 0, done.stderr
+    same(learned(whole, run), learned(whole, "whole"))
+
+
+def test_a_stop_within_an_epoch_keeps_its_steps(whole, monkeypatch, tmp_path):
+    """The same in one process, where the step that is asked to stop is known."""
+    import train.fit.trainer
+    from tests.test_train_loop import RECIPE, SIDES
+    from train.fit.trainer import Stopped, StopRequest
+
+    monkeypatch.setattr(train.fit.trainer, "draw_curves", lambda folder: None)
+    asked = []
+
+    class AtTheFifth(StopRequest):
+        @property
+        def asked(self):
+            asked.append(1)
+            return len(asked) == 5
+
+        @asked.setter
+        def asked(self, value):
+            pass
+
+    monkeypatch.setattr(train.fit.trainer, "StopRequest", AtTheFifth)
+    with pytest.raises(Stopped, match="epoch 2 of 2 after step 1"):
+        train.fit.trainer.train("unet-mini", RECIPE, SIDES, tmp_path / "run")
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("name", "share"), [("checkpoint.pt", 0.5), ("log.jsonl", 0)])
+def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(whole, name, share):
+    limit = int(checkpoint(whole, "whole").stat().st_size * share)
+
+    def small_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    run = f"full-{name}"
+    stopped = start(whole, run)
+    wait_for(checkpoint(whole, run), stopped)
+    stopped.kill()
+    stopped.wait()
+    before = checkpoint(whole, run).read_bytes()
+    done = finish(whole, run, "--resume", preexec_fn=small_disk)
+    assert done.returncode == 1
+    assert f"{run}/stage1: {name} cannot be written" in done.stderr
+    assert "--resume" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert checkpoint(whole, run).read_bytes() == before
+    assert [path.name for path in checkpoint(whole, run).parent.glob(".*")] == [], "no half file is left"
+
+
+def test_a_second_run_of_the_same_name_overwrites_nothing(whole):
+    before = checkpoint(whole, "whole").read_bytes()
+    done = finish(whole, "whole")
+    assert done.returncode == 1
+    assert all(word in done.stderr for word in ("--resume", "--name", "--restart"))
+    assert checkpoint(whole, "whole").read_bytes() == before
+
+
+def test_restart_throws_the_old_run_away(whole):
+    assert finish(whole, "again", "--epochs", "1").returncode == 0
+    done = finish(whole, "again", "--epochs", "2", "--restart")
+    assert done.returncode == 0, done.stderr
+    log = (whole / "runs" / "again" / "stage1" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in log] == [1, 2]
+
+
+def test_resuming_on_other_data_is_refused(whole, tmp_path):
+    other = write_folder(tmp_path / "data", 13)
+    done = subprocess.run(
+        command(other, "whole", "--resume"), env=environment(whole), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "whole/stage1/checkpoint.pt was begun with another data set" in done.stderr
+
+
+class TestCheckpoint:
+    def test_that_is_damaged_says_so(self, tmp_path):
+        save_checkpoint(tmp_path, {"epoch": 1, "weights": torch.ones(100)})
+        path = tmp_path / "checkpoint.pt"
+        path.write_bytes(path.read_bytes()[:-200])
+        with pytest.raises(DataError, match="damaged"):
+            load_checkpoint(tmp_path, {})
+
+    def test_that_would_run_code_is_refused(self, tmp_path):
+        torch.save({"epoch": 1, "code": Path("x")}, tmp_path / "checkpoint.pt")
+        with pytest.raises(DataError, match="cannot be read"):
+            load_checkpoint(tmp_path, {})
+
+    def test_of_another_model_is_named_and_refused(self, tmp_path):
+        run = tmp_path / "mine" / "stage2"
+        save_checkpoint(run, {"architecture": "unet"})
+        with pytest.raises(DataError) as caught:
+            load_checkpoint(run, {"architecture": "gate"})
+        words = "mine/stage2/checkpoint.pt was begun with another architecture: was unet, is gate."
+        assert str(caught.value).startswith(words)
+
+    def test_of_another_recipe_says_what_is_another(self, tmp_path):
+        save_checkpoint(tmp_path, {"recipe": {"lr": 0.1, "ema": 0, "augmentation": {"flip": 0.5, "drop": 0}}})
+        with pytest.raises(DataError, match=r"recipe: lr was 0\.1, is 0\.2, flip was 0\.5, is 0\. Resume"):
+            load_checkpoint(
+                tmp_path, {"recipe": {"lr": 0.2, "ema": 0, "augmentation": {"flip": 0, "drop": 0}}}
+            )
+
+    def test_names_what_the_disk_said(self, tmp_path, monkeypatch):
+        def full(state: object, path: Path) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("train.fit.checkpoint._save", full)
+        with pytest.raises(DataError, match=r"checkpoint\.pt cannot be written \(No space left") as caught:
+            save_checkpoint(tmp_path, {})
+        assert str(tmp_path) not in str(caught.value)
+
+
+def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        write_atomically(tmp_path / "file", lambda path: path.write_text(str(1 / 0)))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"

@@ -1,0 +1,139 @@
+"""What a run takes over from other weights: a teacher, a start, a validation side; never what would leak."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from lgg.errors import DataError
+from lgg.models import build
+from lgg.weights import ModelConfig, load_config, load_model, save_model
+from tests.tiny_data import write_folder
+from train import pipeline as jobs
+from train.data.kaggle_3m import index_folder
+from train.fit.leakage import digest, earlier_epochs, load_start, load_teacher
+from train.pipeline import LOG_FILE, Job, run_job, sides_of, validated_on
+from train.recipes import RECIPES, Changes
+from train.report.model_card import training_text
+
+SIDES = {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """Save weights that were trained by a split."""
+
+    def save(**split):
+        torch.manual_seed(0)
+        stage = {"epochs": 5, "slices_per_epoch": 80, "size": 64, "loss": "bce"}
+        training = {"minutes": 7.0, "initialised": "scratch"}
+        config = ModelConfig("unet-mini", 32, split=split, training=training, recipe=[stage])
+        save_model(tmp_path / "begun", build("unet-mini"), config)
+        return tmp_path / "begun"
+
+    return save
+
+
+def train_at_once(monkeypatch):
+    """What stages begin with is all they learn; gives a list of that."""
+    starts = []
+
+    def train(architecture, recipe, slices, folder, *, start=None, **_):
+        starts.append(start)
+        weights = start or build(architecture).state_dict()
+        state = {"architecture": architecture, "recipe": asdict(recipe), "best": weights, "best_epoch": 1}
+        return state | {"best_score": 1.0, "initialised": "weights" if start else "scratch", "seconds": 60.0}
+
+    for name in ("choose", "load_keys"):
+        monkeypatch.setattr(jobs, name, lambda *_: "")
+    monkeypatch.setattr(jobs, "train", train)
+    return starts
+
+
+def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, monkeypatch):
+    starts = train_at_once(monkeypatch)
+    folder = begun(**{**SIDES, "protocol": "patient"})
+    (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n{"epoch": 1, "stage": 2}\n')
+    monkeypatch.setattr(jobs, "read_log", lambda run: [{"epoch": 1}])
+    all_but_one = len(RECIPES["cpu"]["unet-mini"]) - 1
+    job = Job("unet-mini", "cpu", Changes(), {}, SIDES, "patient", tmp_path / "run", start=folder)
+    run_job(replace(job, skip=all_but_one))
+    model, config = load_model(folder)
+    assert len(starts) == 1, "the other stages are behind these weights"
+    assert all(torch.equal(starts[0][name], value) for name, value in model.state_dict().items())
+    made = load_config(job.target / "unet-mini")
+    start = {"minutes": 7.0, "initialised": "scratch", "stages": config.recipe, "sha256": config.sha256}
+    assert made.training["start"] == start
+    words = f"weights {config.sha256[:12]} (5 epochs of 80 slices at 64×64, bce; 7.0 minutes from scratch)"
+    assert f"Began from {words}; best epoch 1" in training_text(made)
+    again = replace(made, training=made.training | {"start": {**made.training["start"], "start": start}})
+    assert f"7.0 minutes from {words})" in training_text(again), "what those began from is told too"
+    log = (job.target / "unet-mini" / LOG_FILE).read_text()
+    assert [json.loads(row)["stage"] for row in log.splitlines()] == [1, 2, 3], "its curve is the whole curve"
+    with pytest.raises(DataError, match="Nothing is left"):
+        run_job(replace(job, skip=all_but_one + 1), restart=True)
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"train": ["a", "d"], "validation": ["b"]}, "trained or chosen on d"),
+        ({"train": ["e"], "validation": ["b"]}, "trained or chosen on e"),
+        ({"train": ["a"], "validation": ["e"]}, "trained or chosen on e"),
+        ({"train": 3, "validation": 1}, "do not say"),
+    ],
+)
+def test_weights_that_know_what_is_to_judge_the_run_are_no_start(split, words, begun):
+    with pytest.raises(DataError, match=words):
+        load_start(begun(**split), "unet-mini", SIDES)
+
+
+def test_epochs_judged_on_others_are_no_part_of_the_curve(begun):
+    folder = begun(**SIDES)
+    (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n')
+    assert earlier_epochs(folder, SIDES) == [{"epoch": 1, "stage": 1}]
+    assert earlier_epochs(folder, {**SIDES, "validation": ["b"]}) == []
+
+
+def test_weights_of_other_patients_are_a_start_and_those_of_another_network_are_not(begun):
+    folder = begun(train=["x", "y"], validation=["z"])
+    assert load_start(folder, "unet-mini", SIDES) is not None
+    with pytest.raises(DataError, match="unet cannot take them"):
+        load_start(folder, "unet", SIDES)
+
+
+def test_a_slice_belongs_to_its_patient(begun):
+    slices = {"train": ["a_1", "b_1"], "validation": ["a_2"], "test": ["b_2"]}
+    with pytest.raises(DataError, match="trained or chosen on a"):
+        load_start(begun(train=["a"], validation=["c"]), "unet-mini", slices)
+    known = begun(train=2, validation=1, learned_from=digest(["b_1", "a_1"]))
+    assert load_start(known, "unet-mini", slices) is not None
+
+
+def test_a_teacher_of_the_slice_split_teaches_the_same_slices_only(tmp_path, monkeypatch):
+    keys = [f"TCGA_CS_1_{number}" for number in range(30)]
+    sides = {"train": keys[:24], "validation": keys[24:27], "test": keys[27:]}
+    train_at_once(monkeypatch)
+    job = Job("unet-mini", "cpu", Changes(), {}, sides, "slice", tmp_path, stage_limit=1)
+    run_job(job)
+    folder = job.target / "unet-mini"
+    assert load_config(folder).split["train"] == 24, "a number, not two thousand names"
+    assert load_teacher(folder, keys[23::-1]) is not None
+    for others in (keys[1:25], ["TCGA_CS_1"]):
+        with pytest.raises(DataError, match="would leak"):
+            load_teacher(folder, others)
+
+
+def test_thresholds_are_chosen_again_on_what_the_model_was_validated_on(tmp_path):
+    patients = index_folder(write_folder(tmp_path / "data", 4))
+    name, *_ = patients
+    by_fold = ModelConfig("unet-mini", 32, split={"protocol": "fold", "validation": [name, "somebody else"]})
+    assert validated_on(by_fold, patients) == [name]
+    by_slice = validated_on(
+        ModelConfig("unet-mini", 32, split={"protocol": "slice", "validation": 3}), patients
+    )
+    assert by_slice == sides_of(patients, "slice")["validation"]
+    assert all(key.rpartition("_")[0] in patients for key in by_slice)
+    with pytest.raises(DataError, match="trained from"):
+        validated_on(ModelConfig("unet-mini", 32, split={"validation": ["somebody else"]}), patients)

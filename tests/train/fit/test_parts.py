@@ -1,0 +1,320 @@
+"""Parts of the training: recipes, what the loop steps through, and how slices reach the device."""
+
+import time
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from torch import nn
+
+from lgg.models import BUILDERS, GATE, build
+from train.data.augment import PLAIN, Augmentation
+from train.data.dataset import Feed, Slices, draw_epoch
+from train.fit.distillation import HintHead, Learner, encode, tap
+from train.fit.losses import bce, dice_loss, loss_of
+from train.hardware import depthwise_in_fp32, make_accelerator
+from train.recipes import RECIPES, Changes, Recipe
+
+ONE = torch.ones(())
+
+
+def some_slices(count: int = 10) -> Slices:
+    values = torch.arange(count, dtype=torch.float32)
+    picture = values[:, None, None, None].expand(count, 3, 8, 8).contiguous()
+    masks = (picture[:, :1] > 4).float()
+    zeros, ones = torch.zeros(count, 2, 3), torch.ones(count, 2, 3)
+    return Slices(picture, masks, masks.flatten(1).any(1), zeros, ones, torch.zeros(count, dtype=torch.long))
+
+
+class TestDepthwise:
+    """bf16 depthwise convolutions are slow to train on CPUs, so they compute in fp32."""
+
+    @staticmethod
+    def gradients(fixed: bool, precision: torch.dtype) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 5, groups=8), nn.Conv2d(8, 1, 1)
+        )
+        if fixed:
+            depthwise_in_fp32(network)
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            network(torch.rand(2, 3, 16, 16)).float().square().mean().backward()
+        return torch.cat([value.grad.flatten() for value in network.parameters()])
+
+    def test_gradients_agree_with_fp32_and_with_plain_bf16(self):
+        fixed, whole = self.gradients(True, torch.bfloat16), self.gradients(False, torch.float32)
+        slow = self.gradients(False, torch.bfloat16)
+        assert not torch.equal(fixed, slow)
+        assert (fixed - whole).norm() <= 1.1 * (slow - whole).norm() < 0.03 * whole.norm()
+
+    def test_only_depthwise_layers_answer_in_fp32(self):
+        depthwise, full = nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 3)
+        depthwise_in_fp32(nn.Sequential(depthwise, full))
+        with torch.autocast("cpu", torch.bfloat16):
+            kinds = [layer(torch.rand(1, 4, 8, 8)).dtype for layer in (depthwise, full)]
+        assert kinds == [torch.float32, torch.bfloat16]
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_there_is_one_for_every_network(self, name):
+        assert list(RECIPES[name]) == list(BUILDERS)
+
+    def test_the_reference_is_weighted_cross_entropy_for_32_epochs_best_by_validation_loss(self):
+        for stages in RECIPES["reference"].values():
+            (stage,) = stages
+            assert (stage.loss, stage.epochs, stage.best_by) == ("bce", 32, "loss")
+            assert (stage.augmentation, stage.ema, stage.tumour_weight) == (PLAIN, 0, 1)
+            assert stage.size == 256
+
+    def test_an_epoch_of_the_reference_shows_no_slice_twice(self):
+        """The patient split's training side holds 2852 slices, the slice split's 2858."""
+        (stage,) = RECIPES["reference"]["unet"]
+        count = stage.steps * stage.batch_size
+        drawn = draw_epoch(torch.arange(2852) % 3 == 0, count, stage.tumour_weight, torch.Generator())
+        assert len(drawn.unique()) == count > 0.99 * 2852
+
+    def test_gpu_trains_at_full_resolution_and_cpu_ends_there(self):
+        for stages in RECIPES["gpu"].values():
+            assert {stage.size for stage in stages} == {256}
+        for name, stages in RECIPES["cpu"].items():
+            assert stages[0].size < stages[-1].size == 256, name
+
+    @pytest.mark.parametrize("name", ["cpu", "gpu"])
+    def test_ours_hold_what_raised_dice_elsewhere(self, name):
+        for architecture, stages in RECIPES[name].items():
+            for stage in stages:
+                assert stage.tumour_weight > 1
+                assert stage.ema > 0
+                assert all(value > 0 for value in asdict(stage.augmentation).values())
+                assert stage.loss == ("bce" if architecture == GATE else "dice_bce")
+
+    @pytest.mark.parametrize("name", ["cpu", "gpu"])
+    def test_an_epoch_of_ours_shows_more_tumour_than_the_data_holds(self, name):
+        """Where every slice is drawn once, the weight chooses nothing: a third of the 2852 have tumour."""
+        tumour = torch.arange(2852) % 3 == 0
+        for stages in RECIPES[name].values():
+            for stage in stages:
+                count = stage.steps * stage.batch_size
+                drawn = draw_epoch(tumour, count, stage.tumour_weight, torch.Generator().manual_seed(0))
+                assert tumour[drawn].float().mean() > 0.37
+
+    def test_changes_touch_what_was_given_and_nothing_else(self):
+        recipe = Recipe(lr=0.5)
+        assert Changes().apply(recipe) == recipe
+        assert Changes(epochs=3, ema=0).apply(recipe) == replace(recipe, epochs=3, ema=0)
+        assert Changes(augment=False).apply(recipe) == replace(recipe, augmentation=PLAIN)
+        assert Changes(augment=True).apply(recipe).augmentation == Augmentation()
+
+    def test_changes_say_what_they_change(self):
+        assert str(Changes()) == ""
+        assert str(Changes(epochs=3, batch_size=8, ema=0)) == "epochs 3, batch size 8, ema 0"
+
+    def test_an_epoch_has_whole_batches_and_at_least_one(self):
+        assert Recipe(slices_per_epoch=30, batch_size=8).steps == 3
+        assert Recipe(slices_per_epoch=4, batch_size=8).steps == 1
+
+
+BATCH = torch.randn(4, 3, 32, 32), torch.ones(4, 1, 32, 32), torch.tensor([True, False, True, True])
+
+
+class TestLearner:
+    def learner(self, architecture="unet-mini", teacher=None, **recipe):
+        torch.manual_seed(0)
+        return Learner(architecture, build(architecture), Recipe(**recipe), ONE, teacher)
+
+    def test_a_segmenters_loss_is_that_of_its_masks(self):
+        learner, (inputs, masks, tumour) = self.learner(), BATCH
+        learner.eval()
+        expected = loss_of("dice_bce", learner.network(inputs), masks, ONE)
+        assert torch.equal(learner(inputs, masks, tumour), expected)
+
+    def test_a_gates_loss_is_that_of_its_slices(self):
+        learner, (inputs, masks, tumour) = self.learner(GATE, loss="bce"), BATCH
+        learner.eval()
+        expected = bce(learner.network(inputs), tumour.float()[:, None], ONE)
+        torch.testing.assert_close(learner(inputs, masks, tumour), expected)
+
+    def test_the_mask_head_teaches_the_gates_inner_layers_where_the_tumour_is(self):
+        learner, (inputs, masks, tumour) = self.learner(GATE, loss="bce", mask_head=0.5), BATCH
+        learner(inputs, masks, tumour).backward()
+        with_head = learner.network.layer2[0].conv1.weight.grad.clone()
+        learner.zero_grad()
+        learner(inputs, 1 - masks, tumour).backward()
+        assert not torch.allclose(with_head, learner.network.layer2[0].conv1.weight.grad)
+        assert all(one.grad is not None for one in learner.mask_head.parameters())
+
+    def test_the_mask_head_is_no_part_of_the_network(self):
+        learner = self.learner(GATE, mask_head=0.5)
+        assert learner.network.state_dict().keys() == build(GATE).state_dict().keys()
+
+    def test_a_teachers_encoder_gives_the_gate_hints_and_is_neither_trained_nor_kept(self):
+        teacher, (inputs, masks, tumour) = build("unet-lite0").eval(), BATCH
+        plain, taught = (self.learner(GATE, one, loss="bce", hints=2) for one in (None, teacher))
+        assert taught.network.state_dict().keys() == plain.network.state_dict().keys()
+        loss = taught.eval()(inputs, masks, tumour)
+        hints = taught.hint_head(tap(taught.network, inputs)[1], tap(teacher, inputs)[1])
+        torch.testing.assert_close(loss, plain.eval()(inputs, masks, tumour) + 2 * hints)
+        loss.backward()
+        assert all(one.grad is not None for one in taught.hint_head.parameters())
+        assert all(one.grad is None for one in teacher.parameters())
+
+    def test_frozen_batchnorm_keeps_its_statistics_and_still_learns(self):
+        learner = self.learner(freeze_batchnorm=True).train()
+        before = {name: value.clone() for name, value in learner.named_buffers()}
+        learner(*BATCH).backward()
+        assert all(torch.equal(value, before[name]) for name, value in learner.named_buffers())
+        assert learner.training
+        assert all(one.grad is not None for one in learner.parameters())
+
+    def test_a_teacher_shares_the_loss_and_is_neither_trained_nor_kept(self):
+        class Teacher(nn.Module):
+            def __init__(self, logit):
+                super().__init__()
+                self.logit = nn.Parameter(torch.tensor(float(logit)))
+
+            def forward(self, x):
+                return self.logit.expand(len(x), 1, *x.shape[-2:])
+
+        inputs, masks, tumour = BATCH
+        agreeing, opposing = (self.learner(teacher=Teacher(logit)).eval() for logit in (20, -20))
+        plain = self.learner().eval()
+        losses = [one(inputs, masks, tumour).item() for one in (agreeing, plain, opposing)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        assert losses[2] > 1.2 * losses[1]
+        assert opposing.state_dict().keys() == plain.state_dict().keys()
+        opposing(inputs, masks, tumour).backward()
+        assert opposing._teacher[0].logit.grad is None
+
+
+class TestHints:
+    @pytest.mark.parametrize("architecture", BUILDERS)
+    def test_tapping_a_network_changes_none_of_its_answers(self, architecture):
+        network, inputs = build(architecture).eval(), torch.randn(2, 3, 64, 64)
+        logits, features = tap(network, inputs)
+        assert torch.equal(logits, network(inputs))
+        assert {factor: one.shape[-1] for factor, one in features.items()} == {
+            factor: 64 // factor for factor in features
+        }
+        assert {4, 8} <= set(features)
+        same = encode(network, inputs)
+        assert same.keys() == features.keys()
+        assert all(torch.equal(one, features[factor]) for factor, one in same.items())
+
+    @pytest.mark.parametrize(
+        ("pupil", "factors"), [(GATE, ["4", "8", "16", "32"]), ("unet-mini", ["2", "4", "8"])]
+    )
+    def test_are_given_where_both_networks_look(self, pupil, factors):
+        assert sorted(HintHead(build(pupil), build("unet-lite0")).outputs, key=int) == factors
+
+    def test_of_a_network_that_says_nothing_all_variance_is_missed(self):
+        head = HintHead(build("unet-mini"), build("unet-lite0"))
+        own = {2: torch.zeros(4, 64, 16, 16), 4: torch.zeros(4, 128, 8, 8), 8: torch.zeros(4, 256, 4, 4)}
+        wanted = {
+            factor: torch.randn(4, head.outputs[str(factor)].out_channels, *one.shape[-2:])
+            for factor, one in own.items()
+        }
+        for output in head.outputs.values():
+            nn.init.zeros_(output.bias)
+        torch.testing.assert_close(head(own, wanted), torch.tensor(1.0), atol=1e-3, rtol=0)
+
+    def test_asking_for_widths_leaves_the_network_as_it_was(self):
+        pupil = build("unet-mini").train()
+        before = {name: value.clone() for name, value in pupil.state_dict().items()}
+        HintHead(pupil, build("unet-mini"))
+        assert pupil.training
+        assert all(torch.equal(value, before[name]) for name, value in pupil.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("cuda", "native", "asked", "expected"),
+    [
+        (True, False, None, "bf16"),
+        (False, True, None, "bf16"),
+        (False, False, None, "no"),
+        (True, True, "no", "no"),
+    ],
+)
+def test_bf16_is_used_where_the_hardware_has_it_unless_another_precision_is_asked_for(
+    monkeypatch, cuda, native, asked, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    if asked:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    monkeypatch.setattr("train.hardware.Accelerator", lambda mixed_precision: mixed_precision)
+    assert make_accelerator() == expected
+
+
+def test_dice_of_one_process_needs_no_others():
+    logits = torch.zeros(2, 1, 4, 4, requires_grad=True)
+    loss = dice_loss(logits, torch.ones(2, 1, 4, 4))
+    batch, each = (2 * 16 + 1) / (16 + 32 + 1), (2 * 8 + 1) / (8 + 16 + 1)
+    assert loss.item() == pytest.approx(1 - (batch + each) / 2)
+
+
+class TestFeed:
+    INDICES = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6]).split(3)
+
+    @pytest.mark.parametrize("memory", ["resident", "streamed", "auto"])
+    def test_hands_out_the_slices_asked_for_in_their_order(self, memory):
+        feed = Feed(some_slices(), torch.device("cpu"), memory)
+        seen = [batch.fitted[:, 0, 0, 0].tolist() for batch in feed.batches(self.INDICES)]
+        assert seen == [[3, 1, 4], [1, 5, 9], [2, 6]]
+        assert feed.seconds_waited > 0
+
+    def test_keeps_on_a_cpu_what_lies_in_its_memory_anyway(self):
+        assert Feed(some_slices(), torch.device("cpu")).resident
+        assert not Feed(some_slices(), torch.device("cpu"), "streamed").resident
+
+    @pytest.mark.parametrize(("free", "resident"), [(10**9, True), (1000, False)])
+    def test_streams_to_a_gpu_what_does_not_fit_beside_a_network(self, monkeypatch, free, resident):
+        from train.data.dataset import fits
+
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+        assert fits(some_slices(), torch.device("cuda")) == resident
+
+    def test_what_is_streamed_to_a_gpu_is_pinned_and_copied_while_it_computes(self, monkeypatch):
+        """On a stand-in, as only CUDA has memory to pin."""
+        said = []
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 1000))
+        monkeypatch.setattr(Slices, "pin_memory", lambda self: said.append("pinned") or self)
+        monkeypatch.setattr(
+            Slices,
+            "to",
+            lambda self, device, non_blocking=False: said.append((device.type, non_blocking)) or self,
+        )
+        feed = Feed(some_slices(), torch.device("cuda"))
+        assert not feed.resident
+        assert len(list(feed.batches(self.INDICES))) == 3
+        assert said.count("pinned") == said.count(("cuda", True)) == len(said) / 2 == 3
+
+    @pytest.mark.parametrize(("gathering", "waits"), [(0.002, False), (0.06, True)])
+    def test_the_wait_is_that_of_the_step_for_slices_that_are_not_there_yet(
+        self, monkeypatch, gathering, waits
+    ):
+        """Streamed ahead, what is gathered faster than a step of 40 ms costs next to nothing."""
+        feed, gather = Feed(some_slices(), torch.device("cpu"), "streamed"), Feed._gather
+
+        def slow(self, index):
+            time.sleep(gathering)
+            return gather(self, index)
+
+        monkeypatch.setattr(Feed, "_gather", slow)
+        began = time.perf_counter()
+        for _ in feed.batches([torch.tensor([0])] * 20):
+            time.sleep(0.04)
+        share = feed.seconds_waited / (time.perf_counter() - began)
+        assert share > 0.2 if waits else share <= 0.05
+
+    def test_an_epoch_without_batches_ends(self):
+        assert list(Feed(some_slices(), torch.device("cpu"), "streamed").batches([])) == []
+
+
+def test_a_fingerprint_knows_other_data_and_not_other_places():
+    assert some_slices().fingerprint() == some_slices().fingerprint()
+    changed = some_slices()
+    changed.masks[3, 0, 0, 0] = 1
+    assert changed.fingerprint() != some_slices().fingerprint()
+    assert some_slices(9).fingerprint() != some_slices(10).fingerprint()

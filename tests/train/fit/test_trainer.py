@@ -1,0 +1,267 @@
+"""The training loop on a tiny network: what it writes, that it learns, and that a resume is no restart."""
+
+import json
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import train.fit.trainer
+from lgg.errors import DataError
+from lgg.models import BUILDERS, build
+from lgg.models.unet import UNet
+from train.data.augment import PLAIN
+from train.data.dataset import volume_slices
+from train.data.kaggle_3m import Volume
+from train.fit.checkpoint import append_log, load_checkpoint, read_log, runs_folder
+from train.fit.trainer import Stopped, draw_curves
+from train.recipes import Recipe
+
+RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, seed=3)
+
+
+class TinyGate(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 3), nn.ELU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 1))
+
+
+@pytest.fixture(autouse=True)
+def _tiny_networks(monkeypatch):
+    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
+    monkeypatch.setitem(BUILDERS, "gate", TinyGate)
+    # Drawing takes longer than a tiny epoch; the test of the curves draws them itself.
+    monkeypatch.setattr(train.fit.trainer, "draw_curves", lambda folder: None)
+
+
+def slices(count, seed):
+    """A patient whose every second slice holds a bright blob: its tumour."""
+    random = np.random.default_rng(seed)
+    pixels, masks = random.normal(100, 10, (count, 32, 32, 3)), np.zeros((count, 32, 32), bool)
+    for number in range(0, count, 2):
+        row, column = random.integers(4, 20, 2)
+        masks[number, row : row + 8, column : column + 8] = True
+    pixels[..., 1] += 80 * masks
+    pixels[:, :3] = 0
+    return volume_slices(Volume("CASE", pixels.astype(np.float32), masks, tuple(range(count))), 0, 32)
+
+
+SIDES = slices(24, 0), slices(8, 1)
+
+
+def run(folder, architecture="unet-mini", recipe=RECIPE, sides=SIDES, **options):
+    """Train, and give the end with what the last checkpoint alone holds: `learner` and `average`."""
+    state = train.fit.trainer.train(architecture, recipe, sides, folder, **options)
+    return torch.load(folder / "checkpoint.pt", weights_only=True) | state
+
+
+def weights(state):
+    return {name.removeprefix("network."): value for name, value in state["learner"].items()}
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+class TestRun:
+    def test_leaves_a_checkpoint_a_log_and_curves(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(train.fit.trainer, "draw_curves", draw_curves)
+        state = run(tmp_path / "run")
+        assert sorted(one.name for one in (tmp_path / "run").iterdir()) == [
+            "checkpoint.pt",
+            "curves.png",
+            "log.jsonl",
+        ]
+        rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+        assert [row["epoch"] for row in rows] == [1, 2]
+        for row in rows:
+            assert {"train_loss", "val_loss", "val_dice", "val_slice_tumour", "seconds"} <= set(row)
+        with Image.open(tmp_path / "run" / "curves.png") as curves:
+            assert curves.size[0] > 500
+        assert state["epoch"] == 2
+        assert state["seconds"] > 0
+
+    def test_keeps_the_best_epoch(self, tmp_path):
+        state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=4))
+        scores = [row["val_dice"] for row in read_log(tmp_path / "run")]
+        assert state["best_epoch"] == 1 + int(np.argmax(scores))
+        assert state["best_score"] == pytest.approx(max(scores), abs=1e-5)
+        model = build("unet-mini")
+        model.load_state_dict(state["best"])
+
+    @pytest.mark.parametrize(
+        ("architecture", "loss", "best_by"),
+        [("unet-mini", "dice_bce", "dice"), ("unet-mini", "bce", "loss"), ("gate", "bce", "auroc")],
+    )
+    def test_learns_an_easy_task(self, tmp_path, architecture, loss, best_by):
+        recipe = replace(RECIPE, epochs=10, slices_per_epoch=48, lr=3e-2, ema=0, augmentation=PLAIN)
+        run(tmp_path / "run", architecture, replace(recipe, loss=loss, best_by=best_by))
+        rows = read_log(tmp_path / "run")
+        assert rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
+        assert rows[-1]["val_loss"] < rows[0]["val_loss"]
+        assert rows[-1]["val_auroc" if architecture == "gate" else "val_dice"] > 0.8
+
+    def test_averages_the_weights_of_its_steps(self, monkeypatch, tmp_path):
+        steps = []
+        monkeypatch.setattr(
+            train.fit.trainer, "save_checkpoint", lambda folder, state: steps.append(dict(state))
+        )
+        train.fit.trainer.train(
+            "unet-mini", replace(RECIPE, slices_per_epoch=8, ema=0.25), SIDES, tmp_path / "run"
+        )
+        first, second = (weights(one)["head.weight"] for one in steps)
+        average = steps[-1]["average"]["module.head.weight"]
+        assert not torch.equal(first, second)
+        torch.testing.assert_close(average, 0.25 * first + 0.75 * second)
+
+    @pytest.mark.parametrize("ema", [0, 0.5])
+    def test_keeps_the_average_or_without_one_the_weights(self, tmp_path, ema):
+        state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=1, ema=ema))
+        assert torch.equal(state["best"]["head.weight"], weights(state)["head.weight"]) == (ema == 0)
+
+    def test_shows_the_network_channels_last(self, monkeypatch, tmp_path):
+        seen = []
+
+        class Watching(UNet):
+            def forward(self, x):
+                seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
+                return super().forward(x)
+
+        monkeypatch.setitem(BUILDERS, "unet-mini", lambda: Watching(widths=(4, 8)))
+        run(tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+        assert len(seen) >= 4
+        assert all(seen)
+
+    def test_tells_a_tracker_what_it_logs(self, tmp_path):
+        rows = []
+        run(tmp_path / "run", watch=rows.append)
+        assert rows == read_log(tmp_path / "run")
+
+    def test_repeats_itself_by_its_seed(self, tmp_path):
+        same(run(tmp_path / "one")["learner"], run(tmp_path / "two")["learner"])
+        other = weights(run(tmp_path / "three", recipe=replace(RECIPE, seed=4)))
+        assert not torch.equal(other["head.weight"], weights(run(tmp_path / "four"))["head.weight"])
+
+    def test_begins_with_the_weights_given(self, tmp_path):
+        start = build("unet-mini").state_dict()
+        frozen = replace(RECIPE, epochs=1, lr=1e-12, weight_decay=0)
+        state = run(tmp_path / "run", recipe=frozen, start={k: v.clone() for k, v in start.items()})
+        assert state["initialised"] == "weights"
+        torch.testing.assert_close(weights(state)["head.weight"], start["head.weight"], atol=1e-6, rtol=0)
+
+    def test_says_that_it_began_from_scratch(self, tmp_path):
+        recipe = replace(RECIPE, epochs=1, initialise="imagenet")
+        assert run(tmp_path / "run", recipe=recipe)["initialised"] == "scratch"
+
+
+class TestResume:
+    # By the loss, each epoch is better than the one before, so `best` changes after the resume.
+    RECIPE = replace(RECIPE, epochs=3, best_by="loss")
+
+    def interrupt(self, monkeypatch, folder, call, epoch):
+        """Run until `call` of train.fit.trainer, in this epoch, dies before it has done anything."""
+        calls, kept = [], getattr(train.fit.trainer, call)
+
+        def dying(*arguments):
+            calls.append(1)
+            if len(calls) == epoch:
+                raise KeyboardInterrupt
+            return kept(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train.fit.trainer, call, dying)
+            with pytest.raises(KeyboardInterrupt):
+                run(folder, recipe=self.RECIPE)
+
+    @pytest.mark.parametrize("call", ["validate", "save_checkpoint", "append_log", "draw_curves"])
+    def test_gives_what_an_uninterrupted_run_gives(self, monkeypatch, tmp_path, call):
+        whole = run(tmp_path / "whole", recipe=self.RECIPE)
+        self.interrupt(monkeypatch, tmp_path / "cut", call, epoch=2)
+        resumed = run(tmp_path / "cut", recipe=self.RECIPE, resume=True)
+        same(resumed["learner"], whole["learner"])
+        same(resumed["best"], whole["best"])
+        same(resumed["average"], whole["average"])
+        assert resumed["best_epoch"] == whole["best_epoch"] == resumed["epoch"] == 3
+        logs = [
+            [
+                {name: value for name, value in row.items() if name not in ("seconds", "waiting")}
+                for row in read_log(tmp_path / name)
+            ]
+            for name in ("whole", "cut")
+        ]
+        assert logs[0] == logs[1]
+
+    def test_of_a_finished_run_trains_no_more(self, tmp_path):
+        done = run(tmp_path / "run")
+        same(run(tmp_path / "run", resume=True)["learner"], done["learner"])
+
+    def test_without_a_checkpoint_is_refused(self, tmp_path):
+        with pytest.raises(DataError, match=r"There is no .*run/checkpoint\.pt") as caught:
+            run(tmp_path / "run", resume=True)
+        assert str(tmp_path) not in str(caught.value)
+
+    def test_with_another_recipe_or_network_is_refused(self, tmp_path):
+        run(tmp_path / "run")
+        with pytest.raises(DataError, match="another recipe"):
+            run(tmp_path / "run", recipe=replace(RECIPE, lr=1e-3), resume=True)
+        bent = replace(RECIPE, augmentation=PLAIN)
+        with pytest.raises(DataError, match="another recipe"):
+            run(tmp_path / "run", recipe=bent, resume=True)
+        with pytest.raises(DataError, match="another architecture"):
+            run(tmp_path / "run", "gate", recipe=replace(RECIPE, loss="bce", best_by="auroc"), resume=True)
+
+    def test_with_another_teacher_or_none_is_refused(self, tmp_path):
+        teachers = [build("unet-mini") for _ in range(2)]
+        run(tmp_path / "run", teacher=teachers[0])
+        run(tmp_path / "run", teacher=teachers[0], resume=True)
+        for other in (teachers[1], None):
+            with pytest.raises(DataError, match="another teacher"):
+                run(tmp_path / "run", teacher=other, resume=True)
+
+    def test_a_stop_in_the_last_epochs_validation_is_heard(self, monkeypatch, tmp_path):
+        """Or the stage after it would begin, for hours, although somebody asked to stop."""
+        validate = train.fit.trainer.validate
+
+        def interrupted(*arguments):
+            signal.raise_signal(signal.SIGTERM)
+            return validate(*arguments)
+
+        monkeypatch.setattr(train.fit.trainer, "validate", interrupted)
+        with pytest.raises(Stopped, match="after epoch 1 of 1"):
+            run(tmp_path / "run", recipe=replace(RECIPE, epochs=1))
+        monkeypatch.setattr(train.fit.trainer, "validate", validate)
+        assert run(tmp_path / "run", recipe=replace(RECIPE, epochs=1), resume=True)["epoch"] == 1
+
+    def test_a_criterion_that_validation_does_not_measure_is_refused_before_training(self, tmp_path):
+        with pytest.raises(DataError, match="best-by"):
+            run(tmp_path / "run", recipe=replace(RECIPE, best_by="auroc"))
+        with pytest.raises(DataError, match="best-by"):
+            run(tmp_path / "run", "gate", replace(RECIPE, loss="bce", best_by="slice_tumour"))
+        assert not (tmp_path / "run").exists()
+
+    def test_a_checkpoint_needs_no_pickled_code(self, tmp_path):
+        run(tmp_path / "run")
+        state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+        assert (
+            state["epoch"] == load_checkpoint(tmp_path / "run", {"architecture": "unet-mini"})["epoch"] == 2
+        )
+
+
+class TestLog:
+    def test_replaces_an_epoch_that_is_run_again(self, tmp_path):
+        for epoch, loss in ((1, 0.5), (2, 0.4), (2, 0.3)):
+            append_log(tmp_path, {"epoch": epoch, "train_loss": loss})
+        assert [row["train_loss"] for row in read_log(tmp_path)] == [0.5, 0.3]
+
+    def test_of_a_new_run_is_empty(self, tmp_path):
+        assert read_log(tmp_path) == []
+
+
+def test_runs_live_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("LGG_RUNS", str(tmp_path))
+    assert runs_folder() == tmp_path

@@ -1,0 +1,236 @@
+"""The Space: what is deployed, that it starts without a network, and that it asks for what it uses."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi, SpaceCardData
+from huggingface_hub.repocard import metadata_load
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from lgg.errors import PublishError
+from lgg.models import GATE
+from lgg.weights import REPOSITORY_WEIGHTS
+from lgg.weights.hub import Pin
+from tests.hub_server import TOKEN, Fault
+from train.publish import hub as command
+from train.publish.hub import deploy_space, listing
+from train.publish.space import check_front_matter, front_matter, needed_modules, space_files
+
+#: `huggingface_hub` hands files to its HTTP library in a way that the latter would like changed.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+ROOT = Path(__file__).resolve().parents[3]
+SPACE, REPO = "user/lgg-demo", "user/lgg"
+PIN = Pin(REPO, "0123456789" * 4, "v1", (GATE, "unet", "unet-mini"))
+START = """
+import json, app
+from lgg import provenance
+from lgg.app.models import open_shelf
+shelf = open_shelf()
+app.build_page(shelf.cascades, shelf.reasons, provenance.banner_html(shelf), provenance.origin_html(shelf))
+from lgg.app.gallery import load_examples
+from lgg.io import read_slice
+example = next(one for one in load_examples() if one.name == "large-lesion")
+found = shelf.cascades["unet-mini"].predict(read_slice(example.image))
+print(json.dumps([app.__file__, list(shelf.cascades), shelf.warning, found.area]))
+"""
+
+
+@pytest.fixture(scope="module")
+def files():
+    return space_files(ROOT, PIN, "zero", REPOSITORY_WEIGHTS)
+
+
+def requirements(name: str) -> dict[str, Requirement]:
+    """Canonical name → requirement of a requirements file."""
+    lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    found = [Requirement(line) for line in lines if line]
+    return {canonicalize_name(one.name): one for one in found}
+
+
+class TestFiles:
+    def test_only_what_the_page_needs_is_there(self, files):
+        assert {
+            "app.py",
+            "lgg/page/page.css",
+            "requirements.txt",
+            "pre-requirements.txt",
+            "README.md",
+        } <= files.keys()
+        assert {
+            "lgg/source.py",
+            "lgg/weights/pinned.json",
+            "lgg/models/unet.py",
+            "lgg/examples/NOTICE.md",
+        } <= files.keys()
+        folders = {path.split("/")[0] for path in files if "/" in path}
+        assert folders == {"lgg", "weights"}
+        assert not [path for path in files if path.startswith("lgg/phantom")]
+
+    def test_the_gate_and_small_segmenters_come_along(self, files):
+        weights = {path for path in files if path.endswith(".safetensors")}
+        assert {"weights/gate/model.safetensors", "weights/unet-mini/model.safetensors"} <= weights
+        assert max(files[path].stat().st_size for path in weights) < 30_000_000
+
+    def test_it_starts_without_a_network_and_says_so(self, files, tmp_path):
+        for path, content in files.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+        nowhere = {
+            "HF_ENDPOINT": "http://127.0.0.1:9",
+            "HF_HOME": str(tmp_path / "home"),
+            "LGG_WEIGHTS": REPO,
+        }
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | nowhere
+        done = subprocess.run(
+            [sys.executable, "-c", START],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        path, cascades, warning, area = json.loads(done.stdout.splitlines()[-1])
+        assert Path(path).parent == tmp_path
+        assert "unet-mini" in cascades
+        assert area > 0, "an example is segmented"
+        assert "cannot be reached" in warning
+        assert PIN.revision in warning
+
+
+class TestFrontMatter:
+    def test_the_readmes_own_is_valid(self):
+        loaded = metadata_load(ROOT / "README.md")
+        check_front_matter(loaded, {"app.py": ROOT / "app.py"})
+        assert Requirement(f"gradio=={loaded['sdk_version']}").specifier
+        assert requirements("requirements.txt")["gradio"].specifier.contains(loaded["sdk_version"])
+
+    def test_weights_and_hardware_are_filled_in(self, files, tmp_path):
+        (tmp_path / "README.md").write_bytes(files["README.md"])
+        filled = metadata_load(tmp_path / "README.md")
+        assert filled["models"] == [REPO]
+        repo, names, revision = filled["preload_from_hub"][0].split(" ")
+        assert (repo, revision) == (REPO, PIN.revision)
+        assert names.split(",")[:2] == ["gate/config.json", "gate/model.safetensors"]
+        assert filled["suggested_hardware"] == "zero-a10g"
+        assert filled["python_version"] == "3.12"
+        assert SpaceCardData(**filled).to_dict() == filled
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"title": ""},
+            {"emoji": None},
+            {"colorFrom": "teal"},
+            {"sdk": "streamlit"},
+            {"app_file": "page.py"},
+            {"python_version": 3.12},
+            {"python_version": "py312"},
+            {"sdk_version": "latest"},
+            {"emoji": "brain"},
+            {"suggested_hardware": "gpu"},
+            {"models": ["lgg"]},
+            {"preload_from_hub": [f"{REPO} gate/config.json main"]},
+            {"short_description": "x" * 61},
+        ],
+        ids=lambda one: next(iter(one)),
+    )
+    def test_what_the_hub_would_refuse_is_named(self, change):
+        good = front_matter(ROOT / "README.md", PIN, "cpu")
+        with pytest.raises(PublishError, match=next(iter(change))):
+            check_front_matter(good | change, {"app.py": b""})
+
+
+class TestRequirements:
+    def test_all_that_is_imported_is_required_and_nothing_else(self):
+        trees = [ast.parse(path.read_text()) for path in needed_modules(ROOT, ROOT / "app.py")]
+        nodes = [node for tree in trees for node in ast.walk(tree)]
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+        # `spaces` is there on Spaces only; the page does without it.
+        modules = {one.split(".")[0] for one in names} - {*sys.stdlib_module_names, "lgg", "spaces"}
+        imported = {canonicalize_name(packages_distributions()[one][0]) for one in modules}
+        assert imported == requirements("requirements.txt").keys()
+
+    def test_what_is_installed_first_fits_what_comes_after(self):
+        later = requirements("requirements.txt")
+        for name, one in requirements("pre-requirements.txt").items():
+            (pinned,) = one.specifier
+            assert pinned.operator == "=="
+            assert later[name].specifier.contains(pinned.version)
+
+    def test_they_are_resolved_beside_what_spaces_install(self):
+        shown = subprocess.check_output(["make", "-n", "resolve"], cwd=ROOT, text=True)
+        call = next(one for one in shown.replace("\\\n", "").splitlines() if "--dry-run" in one)
+        for part in ("--python-version 3.12", "--only-binary=:all:", "-r pre-requirements.txt", " spaces"):
+            assert part in call
+        version = re.search(r'"gradio\[oauth,mcp\]==\$\((.*?)\)"', call)[1]
+        found = subprocess.check_output(version, shell=True, cwd=ROOT, text=True)
+        assert found.strip() == metadata_load(ROOT / "README.md")["sdk_version"]
+
+    def test_zerogpu_runs_this_torch(self):
+        (pinned,) = requirements("pre-requirements.txt")["torch"].specifier
+        assert re.fullmatch(r"2\.(8|9|10|11)\.\d+", pinned.version)
+
+
+class TestDeploy:
+    @pytest.fixture(autouse=True)
+    def _logged_in(self, hub, monkeypatch):
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+
+    def test_files_variables_and_hardware_arrive(self, hub, files):
+        deploy_space(HfApi(), SPACE, files, {"LGG_WEIGHTS": REPO}, "zero-a10g", "message", private=False)
+        space = hub.store.repositories["spaces", SPACE]
+        assert space.files.keys() - {".gitattributes"} == files.keys()
+        assert space.variables == {"LGG_WEIGHTS": REPO}
+        assert space.hardware == "zero-a10g"
+        assert space.messages == ["initial commit", "message"]
+
+    def test_hardware_that_is_there_is_not_asked_for_again(self, hub):
+        for _ in range(2):
+            deploy_space(HfApi(), SPACE, {"app.py": b""}, {}, "zero-a10g", "message", private=False)
+        assert len([request for request in hub.seen if "/hardware" in request]) == 1
+
+    def test_hardware_that_costs_names_the_way_out(self, hub):
+        hub.faults.append(Fault("/hardware", status=402))
+        with pytest.raises(PublishError, match="--hardware cpu"):
+            deploy_space(HfApi(), SPACE, {"app.py": b""}, {}, "zero-a10g", "message", private=False)
+
+    def test_a_dry_run_lists_every_file_and_sends_nothing(self, hub, files, monkeypatch, capsys):
+        monkeypatch.setattr(command, "load_pin", lambda: PIN)
+        command.push(space=SPACE, dry_run=True)
+        assert listing(files) in capsys.readouterr().out
+        assert hub.seen == []
+
+    @pytest.mark.parametrize("private", [False, True])
+    def test_only_public_weights_are_preloaded(self, hub, monkeypatch, private):
+        commit = hub.store.publish(REPO, {"gate/config.json": b"{}"}, private)
+        monkeypatch.setattr(command, "load_pin", lambda: replace(PIN, revision=commit))
+        monkeypatch.setattr(command, "clean_commit", lambda: "c0ffee" * 7)
+        command.push(space=SPACE)
+        front = hub.store.repositories["spaces", SPACE].files["README.md"].decode().split("---\n")[1]
+        assert commit in front if not private else "preload_from_hub" not in front
+
+    @pytest.mark.parametrize("published", [False, True])
+    def test_a_pin_that_the_hub_does_not_have_is_not_deployed(self, hub, monkeypatch, published):
+        if published:
+            hub.store.publish(REPO, {})
+        monkeypatch.setattr(command, "load_pin", lambda: PIN)
+        monkeypatch.setattr(command, "clean_commit", lambda: "c0ffee" * 7)
+        with pytest.raises(PublishError, match="Publish it first"):
+            command.push(space=SPACE)
+        assert ("spaces", SPACE) not in hub.store.repositories
+
+    def test_without_a_pin_there_is_nothing_to_run(self, monkeypatch):
+        monkeypatch.setattr(command, "load_pin", lambda: None)
+        with pytest.raises(PublishError, match="Nothing is pinned"):
+            command.push(space=SPACE, dry_run=True)

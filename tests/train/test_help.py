@@ -1,0 +1,65 @@
+"""`--help` tells somebody who has never seen the project what to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = (
+    "gate",
+    "segment",
+    "all",
+    "thresholds",
+    "evaluate",
+    "folds",
+    "ablate",
+    "trial",
+    "remedies",
+    "report",
+    "speed",
+)
+
+
+def help_of(*command: str) -> str:
+    call = [sys.executable, "-m", "train", *command, "--help"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def helps() -> dict[str, str]:
+    return {one: help_of(one) for one in COMMANDS}
+
+
+def test_the_first_page_names_every_command_and_their_order():
+    text = " ".join(help_of().split())
+    assert all(f"• {one}" in text for one in COMMANDS)
+    assert "The usual order: `gate`, then `segment`" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_explained(helps, command):
+    """An option's own line, or the one below it, holds words beside its name, its values and its default."""
+    lines = [line.strip("│ ") for line in helps[command].splitlines()]
+    options = [number for number, line in enumerate(lines) if line.startswith("--")]
+    assert len(options) >= 2
+    for number in options:
+        words = (lines[number] + "  " + lines[number + 1]).split("  ")[1:]
+        told = " ".join(words).replace("(required)", "").split("(default:")[0].split("--")[0]
+        assert len(told.split()) >= 2, lines[number]
+
+
+def test_options_that_help_names_exist(helps):
+    """A flag that a description recommends is one of the flags."""
+    for command in ("gate", "segment", "folds"):
+        assert "--no-augment" not in helps[command]
+        assert "--augment" in helps[command]
+
+
+def test_folds_takes_no_option_that_it_would_ignore(helps):
+    for option in ("--resume", "--restart", "--split", "--out", "--teacher"):
+        assert f" {option}" not in helps["folds"]
+        assert f" {option}" in helps["segment"]

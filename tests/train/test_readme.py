@@ -1,0 +1,67 @@
+"""The README says what is true."""
+
+import ast
+import re
+from pathlib import Path
+
+from lgg.models import BUILDERS
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
+from train.evaluation.results import load_results, summary
+from train.report import BLOCK, PAGE, README, repository_page, results_block
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = README.read_text()
+
+
+RESULTS = load_results()
+
+
+def test_results_in_the_readme_are_those_of_the_results_file():
+    block = BLOCK.search(TEXT)
+    assert block
+    assert block[0] == results_block(RESULTS), "run `python -m train report`"
+
+
+def test_the_results_page_is_that_of_the_results_file():
+    figures = [path.stem for path in (REPOSITORY_WEIGHTS / "figures").glob("*.png")]
+    assert set(re.findall(r"figures/(\w+)\.png", PAGE.read_text())) == set(figures)
+    shown = re.findall(r"figures/(\w+)\.png", PAGE.read_text())
+    assert PAGE.read_text() == repository_page(RESULTS, REPOSITORY_WEIGHTS, shown), (
+        "run `python -m train report`"
+    )
+
+
+def test_metrics_in_the_configs_are_those_of_the_results_file():
+    for name in available():
+        config = load_config(REPOSITORY_WEIGHTS / name)
+        assert config.metrics == summary(RESULTS, name, "patient", config.training["recipe"]), name
+
+
+def test_readme_opens_as_a_space_and_shows_the_two_commands_on_its_first_screen():
+    assert TEXT.startswith("---\ntitle: ")
+    front, body = TEXT.split("---\n", 2)[1:]
+    assert {"sdk: gradio", "app_file: app.py", "license: mit"} <= set(front.splitlines())
+    first_screen = "\n".join(body.splitlines()[:20])
+    assert "make app" in first_screen
+    assert "make test" in first_screen
+
+
+def test_every_picture_and_file_that_the_readme_links_exists():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_nothing_is_imported_that_the_layers_forbid():
+    """`lgg` knows no training, and nothing of the page but in `lgg.app`."""
+    for path in (ROOT / "lgg").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            foreign = {name.split(".")[0] for name in names} & {"gradio", "spaces", "train"}
+            page = {"gradio", "spaces"} if path.parent.name == "page" else set()
+            assert not foreign - page, path.name
+
+
+def test_every_command_of_the_readme_names_a_known_model():
+    assert set(re.findall(r"--model (\S+)", TEXT)) <= set(BUILDERS)

@@ -1,0 +1,195 @@
+"""The slices of one side of a split, ready for the device: resized once, normalised in each step.
+
+Kept as the library's `fit` leaves them, in raw units, beside both kinds of statistics, so that a step can mix
+slice and volume statistics by the library's own `normalise`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from lgg.preprocess import fit, measure
+from train.data.kaggle_3m import SliceFiles, Volume, load_volume
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Slices:
+    """N slices of any number of patients.
+
+    Attributes:
+        fitted: (N, 3, S, S) float32, raw units.
+        masks: (N, 1, S, S) float32, the share of tumour in each pixel, 0 to 1.
+        tumour: (N,) bool, whether the slice holds any tumour at its own resolution.
+        mean, std: (N, 2, 3) float32, statistics of the slice and of its volume.
+        patient: (N,) int64, index into the patients given.
+    """
+
+    fitted: Tensor
+    masks: Tensor
+    tumour: Tensor
+    mean: Tensor
+    std: Tensor
+    patient: Tensor
+
+    def __len__(self) -> int:
+        return len(self.fitted)
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the slices take."""
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Slices":
+        """The same on another device."""
+        moved = (getattr(self, field.name).to(device, non_blocking=non_blocking) for field in fields(self))
+        return Slices(*moved)
+
+    def pin_memory(self) -> "Slices":
+        """The same in page-locked memory, from which CUDA copies while it computes."""
+        return Slices(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+
+    def fingerprint(self) -> str:
+        """A hash of the slices' statistics and masks: other data has another, other paths have not."""
+        digest = hashlib.sha256()
+        for one in (self.mean, self.std, self.tumour, self.masks.sum((1, 2, 3))):
+            digest.update(one.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def __getitem__(self, index: Tensor) -> "Slices":
+        return Slices(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+def load_slices(
+    patients: dict[str, list[SliceFiles]], size: int, keep: Sequence[str] | None = None, quiet: bool = False
+) -> Slices:
+    """Read patients into one `Slices`.
+
+    Args:
+        patients: as `index_folder` returns them.
+        size: side of the network's input.
+        keep: the slices wanted, as `<patient>_<number>`; all by default. Volume statistics are always
+            those of the whole volume.
+
+    Raises:
+        DataError: as `load_volume`.
+    """
+    wanted = None if keep is None else set(keep)
+
+    def load(item: tuple[int, list[SliceFiles]]) -> Slices:
+        number, slices = item
+        rows = [row for row, one in enumerate(slices) if wanted is None or one.key in wanted]
+        return volume_slices(load_volume(slices), number, size)[torch.tensor(rows, dtype=torch.long)]
+
+    with ThreadPoolExecutor(2) as pool:
+        work = pool.map(load, enumerate(patients.values()))
+        parts = list(tqdm(work, "reading", len(patients), unit="patient", disable=quiet))
+    return Slices(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Slices)))
+
+
+def volume_slices(volume: Volume, patient: int, size: int) -> Slices:
+    """One volume as `Slices`."""
+    # Of the slice first, of the volume second: the order of `train.data.augment.SLICE` and `VOLUME`.
+    pairs = list(zip(measure(volume.pixels, "slice")[1], measure(volume.pixels, "volume")[1], strict=True))
+    masks = fit(volume.masks[..., None].astype(np.float32), size)
+    return Slices(
+        fit(volume.pixels, size),
+        masks,
+        torch.from_numpy(volume.tumour),
+        torch.from_numpy(np.stack([[one.mean for one in pair] for pair in pairs])),
+        torch.from_numpy(np.stack([[one.std for one in pair] for pair in pairs])),
+        torch.full((len(masks),), patient),
+    )
+
+
+Memory = Literal["auto", "resident", "streamed"]
+#: Share of the device's free memory that the data set may take; the rest is the network's.
+SHARE = 0.4
+#: Batches prepared ahead of the one that the device works on.
+AHEAD = 2
+
+
+class Feed:
+    """Hands out batches on the device and keeps the time that was spent waiting for them."""
+
+    def __init__(self, slices: Slices, device: torch.device, memory: Memory = "auto") -> None:
+        """`auto` keeps the slices on the device if they take no more than `SHARE` of its free memory."""
+        self.device = device
+        self.resident = memory == "resident" or (memory == "auto" and fits(slices, device))
+        self.slices = slices.to(device) if self.resident else slices
+        self.seconds_waited = 0.0
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def batches(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
+        """The slices at each of `indices` ((n,) int64, on the CPU), in this order."""
+        source = self._resident(indices) if self.resident else self._streamed(indices)
+        while True:
+            began = time.perf_counter()
+            batch = next(source, None)
+            self.seconds_waited += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+    def _resident(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
+        for index in indices:
+            yield self.slices[index.to(self.device)]
+
+    def _streamed(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
+        with ThreadPoolExecutor(1) as pool:
+            waiting: deque[Future[Slices]] = deque()
+            for index in indices:
+                waiting.append(pool.submit(self._gather, index))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result().to(self.device, non_blocking=True)
+            while waiting:
+                yield waiting.popleft().result().to(self.device, non_blocking=True)
+
+    def _gather(self, index: Tensor) -> Slices:
+        batch = self.slices[index]
+        # Only pinned memory crosses to CUDA while the device computes.
+        return batch.pin_memory() if self.device.type == "cuda" else batch
+
+
+def fits(slices: Slices, device: torch.device) -> bool:
+    """Whether the device can hold them beside a network; beside the CPU's own memory, always."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return slices.bytes <= SHARE * free
+
+
+def draw_epoch(tumour: Tensor, count: int, tumour_weight: float, generator: torch.Generator) -> Tensor:
+    """Indices of an epoch's slices: (count,) int64.
+
+    Without replacement as far as the set reaches, so an epoch shows as many different slices as it can.
+
+    Args:
+        tumour: (N,) bool.
+        tumour_weight: a slice with tumour comes up about this many times as often as one without.
+    """
+    weights = torch.where(tumour.cpu(), float(tumour_weight), 1.0).double()
+    if count <= len(weights):
+        return torch.multinomial(weights, count, generator=generator)
+    return torch.multinomial(weights, count, replacement=True, generator=generator)
+
+
+def pixel_weight(masks: Tensor) -> Tensor:
+    """The reference's `pos_weight` of the segmenters: empty pixels for each tumour pixel, a scalar."""
+    share = masks.mean(dtype=torch.float64)
+    return ((1 - share) / share.clamp(min=1e-6)).float()
+
+
+def slice_weight(tumour: Tensor) -> Tensor:
+    """The reference's `pos_weight` of the gate: empty slices for each slice with tumour, a scalar."""
+    return ((~tumour).sum() / tumour.sum().clamp(min=1)).float()

@@ -1,0 +1,153 @@
+"""The index of a `kaggle_3m` folder: which patients and slices it holds, and where."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgg.errors import DataError, LggError
+from lgg.io import read_mask, read_slice
+
+#: `TCGA_<site>_<patient>_<date>_<number>.tif`; any other prefix works as a patient's name too.
+SLICE_NAME = re.compile(r"(?P<patient>.+)_(?P<number>\d+)\.tiff?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class SliceFiles:
+    """One slice on disk: its patient, its 1-based number from bottom to top, its image and its mask."""
+
+    patient: str
+    number: int
+    image: Path
+    mask: Path
+
+    @property
+    def key(self) -> str:
+        """`<patient>_<number>`, the name used in `splits.json`."""
+        return f"{self.patient}_{self.number}"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One patient's slices in their order.
+
+    Attributes:
+        patient: the folder's name.
+        pixels: (N, H, W, 3) float32.
+        masks: (N, H, W) bool.
+        numbers: the slices' numbers, N of them.
+    """
+
+    patient: str
+    pixels: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+    numbers: tuple[int, ...]
+
+    @property
+    def tumour(self) -> NDArray[np.bool_]:
+        """(N,) bool, whether each slice holds tumour."""
+        return np.array([one.any() for one in self.masks], bool)
+
+
+def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:
+    """Every patient's slices, both in order.
+
+    Patients are the folders right below `folder`, or else below its `kaggle_3m`: the copy of the whole data
+    set that the Kaggle archive carries inside itself is ignored.
+
+    Raises:
+        DataError: no patient is there, or images and masks do not pair up (all of them named).
+    """
+    patients: dict[str, list[SliceFiles]] = {}
+    problems: list[str] = []
+    for root in (folder, folder / "kaggle_3m"):
+        for home in sorted(one for one in root.glob("*") if one.is_dir()):
+            slices = sorted(_slices(home, problems), key=lambda one: one.number)
+            if slices:
+                patients[home.name] = slices
+        if patients or problems:
+            break
+    if problems:
+        raise DataError("Images and masks do not pair up: " + "; ".join(problems) + ".")
+    if not patients:
+        raise DataError(
+            f"No patient in '{folder.name}'. Expected one folder a patient with <name>_<number>.tif and "
+            "<name>_<number>_mask.tif, as in the Kaggle data set's kaggle_3m."
+        )
+    return patients
+
+
+def _slices(home: Path, problems: list[str]) -> list[SliceFiles]:
+    found = {path.name: path for path in home.iterdir() if path.suffix.lower() in (".tif", ".tiff")}
+    masks = {name for name in found if Path(name).stem.endswith("_mask")}
+    slices: list[SliceFiles] = []
+    for name in sorted(set(found) - masks):
+        match = SLICE_NAME.match(name)
+        if not match:
+            problems.append(f"{home.name}/{name} has no slice number")
+            continue
+        path = found[name]
+        mask = f"{path.stem}_mask{path.suffix}"
+        if mask not in masks:
+            problems.append(f"{home.name}/{name} has no mask")
+            continue
+        masks.remove(mask)
+        if int(match["number"]) in {one.number for one in slices}:
+            problems.append(f"{home.name}/{name} repeats a slice number")
+            continue
+        slices.append(SliceFiles(home.name, int(match["number"]), path, found[mask]))
+    problems += [f"{home.name}/{name} has no image" for name in sorted(masks)]
+    return slices
+
+
+def load_volume(slices: list[SliceFiles]) -> Volume:
+    """Read one patient's slices and masks.
+
+    A slice that is one flat colour is unreadable for the page but normal in a series (the air above the
+    head), so it is kept here.
+
+    Raises:
+        DataError: a file cannot be read, or the sizes within the patient differ (the file is named).
+    """
+    pixels: list[NDArray[np.float32]] = []
+    masks: list[NDArray[np.bool_]] = []
+    for one in slices:
+        try:
+            image = read_slice(one.image, allow_constant=True).pixels
+            mask = read_mask(one.mask)
+        except LggError as error:
+            raise DataError(f"{one.patient}: {error}") from error
+        if mask.shape != image.shape[:2]:
+            raise DataError(f"{one.mask.name} is {_size(mask)}, its image is {_size(image)}.")
+        if pixels and image.shape != pixels[0].shape:
+            raise DataError(
+                f"{one.image.name} is {_size(image)}, the patient's others are {_size(pixels[0])}."
+            )
+        pixels.append(image)
+        masks.append(mask)
+    return Volume(slices[0].patient, np.stack(pixels), np.stack(masks), tuple(one.number for one in slices))
+
+
+def only(volume: Volume, keys: Sequence[str]) -> Volume:
+    """The volume with those slices alone that `keys` names; all of them where it names the patient."""
+    wanted = set(keys)
+    if volume.patient in wanted:
+        return volume
+    rows = [row for row, number in enumerate(volume.numbers) if f"{volume.patient}_{number}" in wanted]
+    numbers = tuple(volume.numbers[row] for row in rows)
+    return Volume(volume.patient, volume.pixels[rows], volume.masks[rows], numbers)
+
+
+def load_volumes(patients: dict[str, list[SliceFiles]], keys: Sequence[str]) -> list[Volume]:
+    """The volumes of one side, whole or with the slices alone that `keys` names."""
+    names = [name for name in patients if name in set(keys)]
+    if not names:  # the slice split: whole patients of its validation side do not exist
+        names = sorted({key.rpartition("_")[0] for key in keys})
+    return [only(load_volume(patients[name]), keys) for name in names]
+
+
+def _size(array: NDArray) -> str:
+    return f"{array.shape[1]}×{array.shape[0]}"

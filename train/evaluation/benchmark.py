@@ -1,0 +1,323 @@
+"""How fast is it here? `python -m train.evaluation.benchmark` measures page and networks.
+
+The page is timed as a visitor meets it: from the start of `python app.py` to the answer to its first upload.
+"""
+
+import json
+import os
+import platform
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import tifffile
+import torch
+import tyro
+from accelerate import Accelerator
+from torch.utils.flop_counter import FlopCounterMode
+
+from lgg.app.gallery import load_examples
+from lgg.cascade import Cascade, best_device
+from lgg.files import write_text
+from lgg.io import read_slice
+from lgg.models import BUILDERS, GATE, TITLES, build
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
+from train.fit.distillation import Learner
+from train.hardware import depthwise_in_fp32, hardware, make_accelerator
+from train.recipes import RECIPES
+
+RESULTS = REPOSITORY_WEIGHTS / "benchmark.json"
+PATIENCE = 120  # seconds until a page that does not answer is given up
+#: Slices of the series that is timed, three in five with a lesion.
+SERIES = 100
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was measured, and on what.
+
+    slice_ms: architecture → stage → median milliseconds of one warm slice through gate and segmenter.
+    first_answer_s: from `python app.py` to the answer to the first upload.
+    page_mb: resident memory of the page's process after that answer, in MB of 10⁶ bytes; None off Linux.
+    series_s: a series of `SERIES` slices through the page with the smallest segmenter, from asking to the
+        archive with everything in it.
+    """
+
+    hardware: str
+    torch: str
+    slice_ms: dict[str, dict[str, float]]
+    first_answer_s: float | None
+    page_mb: float | None
+    series_s: float | None = None
+
+
+def time_slice(architecture: str, repeats: int) -> dict[str, float]:
+    """Median milliseconds of each stage and in total for a lone 256×256 slice, after three to warm up."""
+    cascade = Cascade.from_pretrained(architecture=architecture)
+    one = read_slice(load_examples()[0].image)
+    runs = [cascade.predict(one, always_segment=True).milliseconds for _ in range(repeats + 3)][3:]
+    stages = {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
+    stages["total"] = statistics.median(sum(run.values()) for run in runs)
+    return {stage: round(value, 1) for stage, value in stages.items()}
+
+
+def time_page(architecture: str, series: str) -> tuple[float, float | None, float]:
+    """Start the page, upload a slice, then a series.
+
+    Args:
+        architecture: the segmenter for the slice.
+        series: the segmenter for the series.
+
+    Returns:
+        seconds to the first answer, the page's memory after it, and seconds that the series took.
+    """
+    import httpx  # comes with gradio_client
+    from gradio_client import Client, handle_file
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    app = Path(__file__).resolve().parents[2] / "app.py"
+    image = load_examples()[0].image
+    began = time.monotonic()
+    page = subprocess.Popen([sys.executable, app], cwd=app.parent, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                client = Client(f"http://127.0.0.1:{port}", verbose=False)
+                break
+            except (OSError, ValueError, httpx.HTTPError):  # not listening yet
+                if page.poll() is not None or time.monotonic() - began > PATIENCE:
+                    raise RuntimeError("The page did not come up: run `python app.py` to see why.") from None
+                time.sleep(0.1)
+        client.predict(handle_file(image), architecture, api_name="/segment")
+        first, memory = time.monotonic() - began, _resident_mb(page.pid)
+        with TemporaryDirectory() as folder:
+            path = _write_series(Path(folder))
+            began = time.monotonic()
+            client.predict([handle_file(path)], series, None, api_name="/segment_series")
+            return first, memory, time.monotonic() - began
+    finally:
+        page.terminate()
+        page.wait(10)
+
+
+def _write_series(folder: Path) -> Path:
+    """The examples over and over, a page each."""
+    examples = [tifffile.imread(one.image) for one in load_examples()]
+    colours = [one for one in examples if one.ndim == 3]
+    pages = np.stack([colours[number % len(colours)] for number in range(SERIES)])
+    tifffile.imwrite(folder / "series.tif", pages, photometric="rgb")
+    return folder / "series.tif"
+
+
+def _resident_mb(process: int) -> float | None:
+    status = Path(f"/proc/{process}/status")
+    if not status.exists():
+        return None
+    match = re.search(r"VmRSS:\s+(\d+) kB", status.read_text())
+    return int(match[1]) * 1024 / 1e6 if match else None
+
+
+def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
+    """Measure, print a table and write the figures as JSON.
+
+    Args:
+        repeats: Warm slices a network.
+        page: Also start the page and time its first answer, and a series.
+        out: JSON file.
+    """
+    slices = {name: time_slice(name, repeats) for name in available() if name != GATE}
+    seconds = memory = series = None
+    if page:
+        smallest = min(slices, key=lambda name: load_config(REPOSITORY_WEIGHTS / name).parameters)
+        seconds, memory, series = time_page(available()[-1], smallest)
+    device = best_device()
+    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
+    hardware += f", {torch.get_num_threads()} threads"
+    result = Benchmark(
+        hardware,
+        torch.__version__,
+        slices,
+        None if seconds is None else round(seconds, 1),
+        None if memory is None else round(memory),
+        None if series is None else round(series, 1),
+    )
+    print(table(result))
+    text = json.dumps(asdict(result), indent=1) + "\n"
+    write_text(out, text)
+
+
+def table(result: Benchmark) -> str:
+    """The figures as a Markdown table."""
+    lines = [
+        f"| one 256×256 slice, warm, {result.hardware} | preprocess | gate | segment | total |",
+        "|---|---|---|---|---|",
+    ]
+    for name, stages in result.slice_ms.items():
+        cells = " | ".join(f"{stages[stage]:.0f} ms" for stage in ("preprocess", "gate", "segment", "total"))
+        lines.append(f"| gate + {TITLES[name]} | {cells} |")
+    if result.first_answer_s is not None:
+        memory = f"; the page then holds {result.page_mb:.0f} MB" if result.page_mb else ""
+        lines += ["", f"`python app.py` to its first answer: {result.first_answer_s:.1f} s{memory}."]
+    if result.series_s is not None:
+        lines += [f"A series of {SERIES} slices, from the upload to its archive: {result.series_s:.1f} s."]
+    return "\n".join(lines)
+
+
+def load_benchmark(path: Path = RESULTS) -> Benchmark | None:
+    """The figures written last, if any."""
+    return Benchmark(**json.loads(path.read_text())) if path.exists() else None
+
+
+if __name__ == "__main__":
+    tyro.cli(run, prog="python -m train.evaluation.benchmark")
+
+
+#: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
+MATRIX = {"cuda": 8192, "cpu": 2048}
+WARM_UP = {"cuda": 8, "cpu": 1}
+
+
+@dataclass(frozen=True)
+class StepSpeed:
+    """One network's training step: forward, backward and update of a batch that is already on the device.
+
+    teraflops: of the step, forward and backward counted. share: of the bf16 matrix product's rate, 0 to 1.
+    """
+
+    model: str
+    hardware: str
+    size: int
+    batch_size: int
+    compiled: bool
+    ms_per_step: float
+    slices_per_second: float
+    teraflops: float
+    matmul_teraflops: float
+    share: float
+
+
+def measure(
+    models: Sequence[str] = (),
+    size: int = 256,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    compiled: bool = False,
+) -> list[StepSpeed]:
+    """Time each network's step and, in the same run, the bf16 matrix product.
+
+    Args:
+        models: architectures, by default all.
+        size, batch_size, steps: of the input, of a step, and how many are timed.
+        compiled: by `torch.compile`.
+    """
+    accelerator = make_accelerator()
+    device = accelerator.device
+    cuda = device.type == "cuda"
+    batch_size, steps = batch_size or (32 if cuda else 4), steps or (20 if cuda else 2)
+    rate = matmul_rate(device)
+    return [
+        _time_step(name, accelerator, size, batch_size, steps, compiled, rate) for name in models or BUILDERS
+    ]
+
+
+def _time_step(
+    name: str, accelerator: Accelerator, size: int, batch_size: int, steps: int, compiled: bool, rate: float
+) -> StepSpeed:
+    """One network's step beside the matrix product's `rate`, in teraflops."""
+    device = accelerator.device
+    network = build(name)
+    learner = Learner(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
+    if device.type == "cpu" and accelerator.mixed_precision == "bf16":
+        depthwise_in_fp32(network)
+    learner = learner.to(device).to(memory_format=torch.channels_last).train()
+    inputs = torch.randn(batch_size, 3, size, size, device=device)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    masks = (torch.rand(batch_size, 1, size, size, device=device) > 0.9).float()
+    tumour = torch.ones(batch_size, dtype=torch.bool, device=device)
+    optimizer = torch.optim.AdamW(learner.parameters(), fused=device.type == "cuda")
+
+    def step() -> None:
+        with accelerator.autocast():
+            loss = learner(inputs, masks, tumour)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    flops = counter.get_total_flops()
+    if compiled:
+        learner.compile()
+    seconds = _median_seconds(step, device, steps, WARM_UP["cuda" if device.type == "cuda" else "cpu"])
+    reached = flops / seconds / 1e12
+    return StepSpeed(
+        model=name,
+        hardware=hardware(),
+        size=size,
+        batch_size=batch_size,
+        compiled=compiled,
+        ms_per_step=round(1000 * seconds, 2),
+        slices_per_second=round(batch_size / seconds, 1),
+        teraflops=round(reached, 6),  # a CPU without bf16 reaches thousandths
+        matmul_teraflops=round(rate, 6),
+        share=round(reached / rate, 4),
+    )
+
+
+def matmul_rate(device: torch.device) -> float:
+    """Teraflops of a bf16 matrix product on the device."""
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    side = MATRIX[kind]
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * side**3 / _median_seconds(lambda: a @ b, device, 10, 3) / 1e12
+
+
+def _median_seconds(work: Callable[[], object], device: torch.device, repeats: int, warm_up: int) -> float:
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(warm_up):
+        work()
+    times = []
+    for _ in range(repeats):
+        wait()
+        began = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def step_table(found: Sequence[StepSpeed]) -> str:
+    """The figures as a Markdown table."""
+    lines = []
+    if found:
+        one = found[0]
+        lines.append(
+            f"One training step, {one.batch_size} slices of {one.size}×{one.size}, {one.hardware}"
+            f"{', compiled' if one.compiled else ''}; "
+            f"bf16 matrix product in the same run: {one.matmul_teraflops:.2f} TFLOP/s."
+        )
+    lines += [
+        "",
+        "| | ms a step | slices/s | TFLOP/s | share of the matrix product |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one.model} | {one.ms_per_step:.0f} | {one.slices_per_second:.1f} | {one.teraflops:.2f} | "
+        f"{100 * one.share:.0f} % |"
+        for one in found
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,306 @@
+"""Evaluation: every measure, cascade and mode as rows of data, with intervals over patients."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lgg.cascade import Cascade
+from lgg.errors import DataError
+from lgg.metrics import bootstrap_interval
+from lgg.models import GATE
+from lgg.postprocess import Gating
+from lgg.types import FLAIR, POST, PRE, Maps
+from lgg.weights import ModelConfig
+from train.data.kaggle_3m import SliceFiles, Volume, load_volume
+from train.data.splits import Side, fixed
+from train.evaluation.patient_metrics import (
+    GATE_MEASURES,
+    SEGMENTATION,
+    Measure,
+    Mode,
+    PatientScores,
+    examine,
+    score,
+    support,
+)
+from train.hardware import make_accelerator
+
+Protocol = Literal["patient", "slice", "fold", "external"]
+#: The figures that everything quotes: hard gate, volume statistics, no TTA.
+HEADLINE: tuple[Gating, Mode] = ("hard", "volume")
+#: The segmenter alone.
+UNGATED: tuple[Gating, Mode] = ("none", "volume")
+#: Bins of the pixels' probabilities, for precision and recall over the threshold.
+BINS = 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number. Shares are 0 to 1; `low` and `high` bound the 95 % interval over patients.
+
+    n: patients or slices that it is about, see `train.evaluation.patient_metrics.support`.
+    """
+
+    model: str
+    protocol: Protocol
+    cascade: Gating
+    mode: Mode
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    recipe: str
+
+
+@dataclass(frozen=True)
+class PatientResult:
+    """One patient in every cascade and mode.
+
+    Attributes:
+        scores: (cascade, mode) → scores.
+        missing: sequences that FLAIR stands in for: `none`, `pre`, `post` or `pre and post`.
+        pixels: (2, BINS) int64, how many pixels without and with tumour have each probability; volume
+            statistics, no gate.
+    """
+
+    scores: dict[tuple[Gating, Mode], PatientScores]
+    missing: str
+    pixels: NDArray[np.int64]
+
+
+def choose_patients(
+    patients: dict[str, list[SliceFiles]], wanted: str, sides: Mapping[Side, list[str]]
+) -> dict[str, list[SliceFiles]]:
+    """The patients that `--patients` names: `all`, a side, `regression`, `fold0` to `fold4`, or names.
+
+    Args:
+        patients: the data set's index.
+        wanted: as above.
+        sides: who is on which side.
+
+    Raises:
+        DataError: it names nobody, or somebody who is not in the data.
+    """
+    known = fixed()
+    lists = {"all": sorted(patients), "regression": known["regression"]}
+    lists |= {str(side): names for side, names in sides.items()}
+    lists |= {f"fold{number}": names for number, names in enumerate(known["folds"])}
+    names = lists.get(wanted)
+    if names is None:
+        names = [one.strip() for one in wanted.split(",") if one.strip()]
+        missing = [one for one in names if one not in patients]
+        if missing or not names:
+            raise DataError(
+                f"--patients {wanted}: not in the data: {', '.join(missing) or 'nobody named'}. "
+                f"Give names separated by commas, or one of {', '.join(lists)}."
+            )
+    chosen = {name: patients[name] for name in names if name in patients}
+    if not chosen:
+        raise DataError(f"None of the patients of '{wanted}' is in the data. Use --patients all.")
+    return chosen
+
+
+def protocol_of(config: ModelConfig, patients: Iterable[str]) -> Protocol:
+    """Which promise the figures keep: they are `external` for patients of other data than the weights'."""
+    sides = [names for names in config.split.values() if isinstance(names, list)]
+    # The slice split states only how many slices it has: there is one for `kaggle_3m` alone.
+    sides = sides or list(fixed()["patient"].values())
+    if not {name for names in sides for name in names} & set(patients):
+        return "external"
+    return "slice" if config.split.get("protocol") == "slice" else "patient"
+
+
+def seen(configs: Iterable[ModelConfig], patients: Iterable[str]) -> list[str]:
+    """Those of the patients on whom one of the networks was trained or chosen.
+
+    Of networks trained by the slice split nobody is named: there everybody is, and the protocol says so.
+    """
+    known: set[str] = set()
+    for config in configs:
+        sides = (config.split.get(side) for side in ("train", "validation"))
+        known.update(name for names in sides if isinstance(names, list) for name in names)
+    return sorted(known & set(patients))
+
+
+def examine_patients(
+    cascade: Cascade,
+    patients: dict[str, list[SliceFiles]],
+    modes: Sequence[Mode] = get_args(Mode),
+    keys: Sequence[str] | None = None,
+) -> list[PatientResult]:
+    """Run the cascade over whole patients, shared out to the processes there are; all get all results.
+
+    Args:
+        keys: slices to score, as `<patient>_<number>`; all by default. Statistics are the whole volume's.
+    """
+    state = make_accelerator()
+    mine = list(patients.items())[state.process_index :: state.num_processes]
+    bar = tqdm(mine, cascade.config.architecture, unit="patient", disable=not state.is_main_process)
+    results = [_examine(cascade, load_volume(slices), modes, keys) for _, slices in bar]
+    gathered = gather_object(results) if state.num_processes > 1 else results
+    place = {name: number for number, name in enumerate(patients)}
+    return sorted(gathered, key=lambda one: place[one.scores["none", modes[0]].patient])
+
+
+def _examine(
+    cascade: Cascade, volume: Volume, modes: Sequence[Mode], keys: Sequence[str] | None
+) -> PatientResult:
+    scores: dict[tuple[Gating, Mode], PatientScores] = {}
+    pixels = np.zeros((2, BINS), np.int64)
+    gate_threshold = cascade.gate_config.thresholds.gate
+    wanted = None if keys is None else set(keys)
+    rows = [
+        n for n, one in enumerate(volume.numbers) if wanted is None or f"{volume.patient}_{one}" in wanted
+    ]
+    scored = Volume(
+        volume.patient, volume.pixels[rows], volume.masks[rows], tuple(volume.numbers[n] for n in rows)
+    )
+    maps: dict[Mode, Maps] = {}
+    for mode in modes:
+        # Slices that were picked one by one are no series.
+        series = mode not in ("slice", "apart") and keys is None
+        if mode == "apart" and keys is not None:
+            continue
+        run: Mode = "volume" if mode == "apart" else mode
+        if run not in maps:
+            maps = {run: examine(cascade, volume, run, rows)}
+        thresholds = cascade.series_thresholds if series else cascade.thresholds
+        for gating in get_args(Gating):
+            scores[gating, mode] = score(scored, maps[run], thresholds, gating, gate_threshold, series)
+        if mode == "volume":
+            bins = np.minimum((maps[run].probability * BINS).astype(int), BINS - 1)
+            pixels = np.stack(
+                [np.bincount(bins[scored.masks == side], minlength=BINS) for side in (False, True)]
+            )
+    return PatientResult(scores, missing_sequences(volume), pixels)
+
+
+def missing_sequences(volume: Volume) -> str:
+    """Which sequences are nothing but FLAIR in every slice, as the data set fills what is missing."""
+    flair = volume.pixels[..., FLAIR]
+    names = {PRE: "pre", POST: "post"}
+    missing = [name for channel, name in names.items() if np.array_equal(volume.pixels[..., channel], flair)]
+    return " and ".join(missing) or "none"
+
+
+def rows_of(
+    configs: tuple[ModelConfig, ModelConfig], results: Sequence[PatientResult], protocol: Protocol
+) -> list[Row]:
+    """Every measure in every cascade and mode.
+
+    Args:
+        configs: of the gate and of the segmenter.
+        results: of the patients; those without a slice to score are left out.
+    """
+    gate_config, config = configs
+    rows: list[Row] = []
+    filled = [one for one in results if len(one.scores["none", next(iter(one.scores))[1]].dice)]
+    # Of single slices there is no volume.
+    measures = {
+        name: measure
+        for name, measure in SEGMENTATION.items()
+        if protocol != "slice" or not name.startswith("volume")
+    }
+    for gating, mode in filled[0].scores:
+        found = [one.scores[gating, mode] for one in filled]
+        rows += _rows(config, protocol, gating, mode, found, measures)
+        if gating == "none":
+            rows += _rows(gate_config, protocol, gating, mode, found, GATE_MEASURES)
+    return rows
+
+
+def evaluate(
+    cascade: Cascade,
+    patients: dict[str, list[SliceFiles]],
+    modes: Sequence[Mode] = get_args(Mode),
+    keys: Sequence[str] | None = None,
+) -> tuple[list[Row], list[PatientResult]]:
+    """Evaluate gate and segmenter on patients, or on those of their slices that `keys` names.
+
+    Returns:
+        The rows of the segmenter and of the gate, milliseconds included, and each patient's results.
+    """
+    results = examine_patients(cascade, patients, modes, keys)
+    protocol = protocol_of(cascade.config, patients)
+    rows = rows_of((cascade.gate_config, cascade.config), results, protocol)
+    device = torch.device(cascade.device).type
+    found = [one.scores[HEADLINE] for one in results if HEADLINE in one.scores]
+    name = f"ms_per_slice_{device}"
+    rows += _rows(cascade.config, protocol, *HEADLINE, found, {name: _milliseconds("milliseconds")})
+    gate_time = {name: _milliseconds("gate_milliseconds")}
+    rows += _rows(cascade.gate_config, protocol, "none", HEADLINE[1], found, gate_time)
+    return rows, results
+
+
+def _milliseconds(name: str) -> Measure:
+    def measure(patients: Sequence[PatientScores]) -> float:
+        slices = [len(one.dice) for one in patients]
+        return float(np.average([getattr(one, name) for one in patients], weights=slices))
+
+    return measure
+
+
+def _rows(
+    config: ModelConfig,
+    protocol: Protocol,
+    gating: Gating,
+    mode: Mode,
+    patients: Sequence[PatientScores],
+    measures: dict[str, Measure],
+) -> list[Row]:
+    if not patients:
+        return []
+    recipe = str(config.training.get("recipe", ""))
+    rows = []
+    for name, measure in measures.items():
+        bounds = bootstrap_interval(measure, patients)
+        value, low, high = (_number(one) for one in (measure(patients), *bounds))
+        rows.append(
+            Row(
+                config.architecture,
+                protocol,
+                gating,
+                mode,
+                name,
+                value,
+                low,
+                high,
+                support(patients, name),
+                recipe,
+            )
+        )
+    return rows
+
+
+def _number(value: float) -> float | None:
+    """Six digits; None where it is not defined, as JSON knows no NaN."""
+    return None if math.isnan(value) else round(value, 6)
+
+
+def headline(rows: Sequence[Row]) -> list[Row]:
+    """The rows that everything quotes, without those that are not defined; the gate has no cascade."""
+    gating, mode = HEADLINE
+    return [
+        row
+        for row in rows
+        if row.mode == mode and (row.cascade == gating or row.model == GATE) and row.value is not None
+    ]
+
+
+def as_records(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Rows as plain dictionaries, for JSON."""
+    return [asdict(row) for row in rows]
+
+
+def headline_volumes(cascade: Cascade, volumes: Sequence[Volume]) -> dict[str, float]:
+    """Volume Dice of each patient in the headline mode."""
+    gating, mode = HEADLINE
+    return {one.patient: _examine(cascade, one, (mode,), None).scores[gating, mode].volume for one in volumes}

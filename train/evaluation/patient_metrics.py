@@ -1,0 +1,220 @@
+"""What a cascade is worth on one patient, and what patients' results add up to."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgg import metrics
+from lgg.cascade import Cascade
+from lgg.postprocess import Gating, decide, drop_lone
+from lgg.preprocess import measure
+from lgg.types import FLAIR, Maps, Thresholds
+from train.data.kaggle_3m import Volume
+
+#: `volume` and `slice` name the statistics; `apart` is `volume` with each slice decided as if it were alone;
+#: `flair` gives FLAIR in place of the other sequences; `tta` is the mean with the mirrored slices.
+Mode = Literal["volume", "apart", "slice", "flair", "tta"]
+#: Share of empty slices in the reference's test set, 268 of 393.
+REFERENCE_EMPTY = 268 / 393
+
+
+@dataclass(frozen=True)
+class PatientScores:
+    """One patient's N slices under one cascade and mode.
+
+    dice, iou, hd95, gate: (N,) floats, hd95 NaN where a mask is empty. tumour, kept_empty: (N,) bool.
+    false_pixels: (N,). volume: Dice of the patient in 3D. tp, fp, fn: pixels. gate_threshold: 0 to 1.
+    milliseconds: a slice, all stages. gate_milliseconds: a slice as far as the gate's answer.
+    """
+
+    patient: str
+    dice: NDArray[np.float64]
+    iou: NDArray[np.float64]
+    hd95: NDArray[np.float64]
+    gate: NDArray[np.float32]
+    tumour: NDArray[np.bool_]
+    kept_empty: NDArray[np.bool_]
+    false_pixels: NDArray[np.int64]
+    volume: float
+    volume_iou: float
+    tp: int
+    fp: int
+    fn: int
+    gate_threshold: float
+    milliseconds: float
+    gate_milliseconds: float
+
+    @property
+    def tumour_pixels(self) -> int:
+        """Size of the tumour over all slices, in pixels."""
+        return self.tp + self.fn
+
+    @property
+    def slice_tumour(self) -> float:
+        """Mean Dice of the slices with tumour; NaN where there are none."""
+        return _mean(self.dice[self.tumour])
+
+
+def examine(cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | None = None) -> Maps:
+    """Both networks' answers for a volume, none skipped by the gate.
+
+    All modes but `slice` use the volume's statistics.
+
+    Args:
+        rows: which slices; all by default. The statistics are the whole volume's all the same.
+    """
+    clock = time.perf_counter()
+    pixels = volume.pixels
+    if mode == "flair":
+        pixels = np.repeat(pixels[..., FLAIR : FLAIR + 1], 3, axis=3)
+    heads, found = measure(pixels, "slice" if mode == "slice" else "volume")
+    rows = range(len(pixels)) if rows is None else rows
+    measured = 1000 * (time.perf_counter() - clock) * len(rows) / len(pixels)
+    pixels, heads, found = pixels[list(rows)], heads[list(rows)], [found[row] for row in rows]
+    maps = cascade.batch(pixels, heads, found)
+    maps.milliseconds["preprocess"] += measured
+    if mode != "tta":
+        return maps
+    mirrored = cascade.batch(np.ascontiguousarray(pixels[:, :, ::-1]), heads[:, :, ::-1], found)
+    return Maps(
+        ((maps.gate + mirrored.gate) / 2).astype(np.float32),
+        ((maps.probability + mirrored.probability[:, :, ::-1]) / 2).astype(np.float32),
+        maps.segmented,
+        maps.heads,
+        {name: value + mirrored.milliseconds[name] for name, value in maps.milliseconds.items()},
+    )
+
+
+def score(
+    volume: Volume,
+    maps: Maps,
+    thresholds: Thresholds,
+    gating: Gating,
+    gate_threshold: float,
+    series: bool = False,
+) -> PatientScores:
+    """Decide every slice's mask and compare it with the truth, at the slices' own resolution.
+
+    Args:
+        gate_threshold: where the gate alone says "glioma", for its own measures.
+        series: leave out what no neighbouring slice confirms.
+    """
+    pairs = zip(maps.gate, maps.probability, strict=True)
+    masks = np.stack([decide(float(gate), one, thresholds, gating) for gate, one in pairs])
+    masks = drop_lone(masks) if series else masks
+    truth, tumour = volume.masks, volume.tumour
+    empty = np.array([not one.any() for one in masks])
+    both = list(zip(masks, truth, strict=True))
+    return PatientScores(
+        patient=volume.patient,
+        dice=metrics.slice_dices(masks, truth),
+        iou=np.array([metrics.iou(one, other) for one, other in both]),
+        hd95=np.array([metrics.hd95(one, other) for one, other in both]),
+        gate=maps.gate,
+        tumour=tumour,
+        kept_empty=empty,
+        false_pixels=(masks & ~truth).sum((1, 2)),
+        volume=metrics.dice(masks, truth),
+        volume_iou=metrics.iou(masks, truth),
+        tp=int((masks & truth).sum()),
+        fp=int((masks & ~truth).sum()),
+        fn=int((~masks & truth).sum()),
+        gate_threshold=gate_threshold,
+        milliseconds=sum(maps.milliseconds.values()) / len(masks),
+        gate_milliseconds=sum(maps.milliseconds.get(one, 0) for one in ("preprocess", "gate")) / len(masks),
+    )
+
+
+Patients = Sequence[PatientScores]
+Measure = Callable[[Patients], float]
+
+
+def joined(patients: Patients, name: str) -> NDArray:
+    """A field of all slices of all patients, one after the other."""
+    return np.concatenate([getattr(one, name) for one in patients])
+
+
+def _slices_where(name: str, wanted: Literal["tumour", "empty"]) -> Measure:
+    def measure(patients: Patients) -> float:
+        tumour = joined(patients, "tumour")
+        values = joined(patients, name)[tumour if wanted == "tumour" else ~tumour]
+        return _mean(values[~np.isnan(values)])
+
+    return measure
+
+
+def _mean(values: NDArray) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _pooled(patients: Patients, dice: bool) -> float:
+    tp, fp, fn = (sum(getattr(one, name) for one in patients) for name in ("tp", "fp", "fn"))
+    overlap, total = (2 * tp, 2 * tp + fp + fn) if dice else (tp, tp + fp + fn)
+    return (overlap + metrics.EPSILON) / (total + metrics.EPSILON)
+
+
+#: Measures of the segmentation; all shares from 0 to 1 but for hd95 (pixels) and false_pixels (pixels).
+SEGMENTATION: dict[str, Measure] = {
+    "volume_mean": lambda patients: _mean(np.array([one.volume for one in patients])),
+    "volume_median": lambda patients: float(np.median([one.volume for one in patients])),
+    "volume_iou_mean": lambda patients: _mean(np.array([one.volume_iou for one in patients])),
+    "volume_iou_median": lambda patients: float(np.median([one.volume_iou for one in patients])),
+    "slice_tumour": _slices_where("dice", "tumour"),
+    "slice_tumour_iou": _slices_where("iou", "tumour"),
+    "slice_all": lambda patients: metrics.slice_all(joined(patients, "dice"), joined(patients, "tumour")),
+    "slice_all_268_125": lambda patients: metrics.slice_all(
+        joined(patients, "dice"), joined(patients, "tumour"), REFERENCE_EMPTY
+    ),
+    "slice_all_iou": lambda patients: metrics.slice_all(joined(patients, "iou"), joined(patients, "tumour")),
+    "pooled": lambda patients: _pooled(patients, dice=True),
+    "iou_pooled": lambda patients: _pooled(patients, dice=False),
+    "hd95": _slices_where("hd95", "tumour"),
+    "hd95_left_out": lambda patients: float(np.isnan(joined(patients, "hd95")).sum()),
+    "empty_kept": _slices_where("kept_empty", "empty"),
+    "false_pixels": _slices_where("false_pixels", "empty"),
+}
+
+
+def support(patients: Patients, measure: str) -> int:
+    """How many a measure is about: patients, or slices; of those, the ones of its class where it has one."""
+    tumour = joined(patients, "tumour")
+    if measure.startswith("volume"):
+        return len(patients)
+    if measure == "hd95":
+        return int((~np.isnan(joined(patients, "hd95"))).sum())
+    if measure in ("empty_kept", "false_pixels") or measure.endswith("_empty"):
+        return int((~tumour).sum())
+    return int(tumour.sum()) if "tumour" in measure else len(tumour)
+
+
+def _gate_ratio(top: Sequence[str], bottom: Sequence[str]) -> Measure:
+    """A ratio of sums of the confusion matrix's cells tp, fp, tn, fn."""
+
+    def measure(patients: Patients) -> float:
+        says = np.concatenate([one.gate >= one.gate_threshold for one in patients])
+        tumour = joined(patients, "tumour")
+        cells = {"tp": says & tumour, "fp": says & ~tumour, "tn": ~says & ~tumour, "fn": ~says & tumour}
+        total = sum(cells[name].sum() for name in bottom)
+        return float(sum(cells[name].sum() for name in top) / total) if total else float("nan")
+
+    return measure
+
+
+#: Measures of the gate, all 0 to 1; precision, recall and F1 once for each class.
+GATE_MEASURES: dict[str, Measure] = {
+    "auroc": lambda patients: metrics.auroc(joined(patients, "gate"), joined(patients, "tumour")),
+    "accuracy": _gate_ratio(["tp", "tn"], ["tp", "tn", "fp", "fn"]),
+    "precision_tumour": _gate_ratio(["tp"], ["tp", "fp"]),
+    "recall_tumour": _gate_ratio(["tp"], ["tp", "fn"]),
+    "f1_tumour": _gate_ratio(["tp", "tp"], ["tp", "tp", "fp", "fn"]),
+    "precision_empty": _gate_ratio(["tn"], ["tn", "fn"]),
+    "recall_empty": _gate_ratio(["tn"], ["tn", "fp"]),
+    "f1_empty": _gate_ratio(["tn", "tn"], ["tn", "tn", "fp", "fn"]),
+    "ece": lambda patients: metrics.calibration_error(
+        joined(patients, "gate").astype(np.float64), joined(patients, "tumour")
+    ),
+}

@@ -1,0 +1,186 @@
+"""Thresholds, chosen on validation patients only.
+
+Everything maximises the same figure: half slice-tumour Dice, half the share of empty slices kept empty; the
+gate alone has its own version of it, half recall on tumour slices, half recall on empty ones. Both kinds of
+statistics take part, as the page sees lone slices and series alike. Where several thresholds are equally
+good, the middle one is taken: it stands furthest from where things get worse.
+
+A series has thresholds of its own: there, neighbouring slices clear false alarms away
+(`lgg.postprocess.drop_lone`), and a gate that lets more pass finds more.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lgg import metrics
+from lgg.cascade import Cascade
+from lgg.postprocess import decide, drop_lone
+from lgg.preprocess import measure, network_input
+from lgg.types import Maps, Thresholds
+from lgg.weights import ModelConfig
+from train.data.kaggle_3m import Volume
+from train.evaluation.patient_metrics import examine
+
+T = TypeVar("T")
+GATE_GRID = np.round(np.arange(0.02, 0.99, 0.01), 2)
+MASK_GRID = np.round(np.arange(0.1, 0.95, 0.05), 2)
+#: Smallest components, in pixels of a 256×256 slice, as shares of it. 128 is enough, whatever validation
+#: says: 3 % of the training patients' slices with tumour hold less, and 7 % less than 256.
+SMALLEST_GRID = tuple(pixels / 256**2 for pixels in (0, 8, 16, 32, 64, 128))
+LOW_GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+HIGH_GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+KEEP_GRID = np.round(np.arange(0.5, 1.0, 0.05), 2)
+#: Coarser than a lone slice's: each step looks at whole volumes.
+SERIES_GATE_GRID = np.round(np.arange(0.05, 0.96, 0.05), 2)
+
+
+def best(candidates: Iterable[T], values: Sequence[float]) -> T:
+    """The middle one of the candidates whose value is the highest."""
+    winners = np.flatnonzero(np.asarray(values) >= max(values) - 1e-9)
+    return list(candidates)[int(winners[len(winners) // 2])]
+
+
+@torch.inference_mode()
+def gate_logits(
+    gate: nn.Module, config: ModelConfig, volumes: Sequence[Volume]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A gate's logits on the CPU, by both kinds of statistics, and whether each slice holds tumour."""
+    gate = gate.eval()
+    logits, tumour = [], []
+    for volume in volumes:
+        for mode in ("slice", "volume"):
+            inputs = network_input(volume.pixels, measure(volume.pixels, mode)[1], config.input_size)
+            logits.append(gate(inputs)[:, 0].double().numpy())
+            tumour.append(volume.tumour)
+    return np.concatenate(logits), np.concatenate(tumour)
+
+
+def gate_temperature(logits: NDArray[np.float64], tumour: NDArray[np.bool_]) -> float:
+    """The temperature that makes the gate's probabilities most likely (Guo et al., 2017), 0.1 to 10.
+
+    One number fitted by the cross-entropy: it moves no slice past another, so AUROC stays what it was.
+    """
+    from scipy.optimize import minimize_scalar  # slow to import, and every command would wait
+
+    sign = np.where(tumour, 1, -1)
+
+    def cross_entropy(exponent: float) -> float:
+        return float(np.logaddexp(0, -sign * logits / np.exp(exponent)).mean())
+
+    found = minimize_scalar(cross_entropy, bounds=(np.log(0.1), np.log(10)), method="bounded")
+    return round(float(np.exp(found.x)), 3)
+
+
+def gate_threshold(probability: NDArray[np.float64], tumour: NDArray[np.bool_]) -> float:
+    """Where the gate alone tells slices with and without tumour apart best."""
+    says = probability[:, None] >= GATE_GRID
+    return float(best(GATE_GRID, list((says[tumour].mean(0) + (~says)[~tumour].mean(0)) / 2)))
+
+
+def segmenter_thresholds(cascade: Cascade, volumes: Sequence[Volume]) -> tuple[Thresholds, Thresholds]:
+    """Those of a lone slice, and those of a series."""
+    alone = [examine(cascade, volume, "slice") for volume in volumes]
+    series = [examine(cascade, volume, "volume") for volume in volumes]
+    truths = [volume.masks for volume in volumes]
+    chosen = slice_thresholds([*alone, *series], [*truths, *truths], cascade.thresholds)
+    return chosen, series_thresholds(series, truths, chosen)
+
+
+def slice_thresholds(
+    answers: Sequence[Maps], masks: Sequence[NDArray[np.bool_]], own: Thresholds
+) -> Thresholds:
+    """Mask, smallest component and hard gate together; then the soft gate's three under that mask.
+
+    Args:
+        answers: the networks' for each volume.
+        masks: ground truth of each.
+        own: what is to be replaced.
+    """
+    volumes = [_Outlined(maps, truth) for maps, truth in zip(answers, masks, strict=True)]
+    return _search(volumes, GATE_GRID, own)
+
+
+def series_thresholds(
+    answers: Sequence[Maps], masks: Sequence[NDArray[np.bool_]], own: Thresholds
+) -> Thresholds:
+    """As `slice_thresholds`, for whole volumes with what no neighbouring slice confirms left out."""
+    volumes = [_Outlined(maps, truth, True) for maps, truth in zip(answers, masks, strict=True)]
+    return _search(volumes, SERIES_GATE_GRID, own)
+
+
+class _Outlined:
+    """A volume's slices, outlined once and then looked at under many a gate."""
+
+    def __init__(self, maps: Maps, truth: NDArray[np.bool_], series: bool = False) -> None:
+        """`series`: what no neighbouring slice confirms is left out."""
+        self.gate, self.holds, self._series = maps.gate, truth.any((1, 2)), series
+        self._probability, self._truth = maps.probability, truth
+        self._lost = self._worths(np.zeros_like(truth))
+
+    def outline(self, under: Thresholds) -> None:
+        """Decide every slice as if no gate vetoed it."""
+        self._masks = np.stack([decide(1.0, one, under, "none") for one in self._probability])
+        self._seen: dict[bytes, NDArray[np.float64]] = {}
+        if not self._series:
+            self._kept = self._worths(self._masks)
+
+    def sure(self) -> NDArray[np.float64]:
+        """Mean probability inside each slice's outline."""
+        pairs = zip(self._probability, self._masks, strict=True)
+        return np.array([float(one[mask].mean()) if mask.any() else 0.0 for one, mask in pairs])
+
+    def worths(self, stays: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Each slice's worth where the gate lets only those keep their outlines that are to stay."""
+        if not self._series:
+            return np.where(stays, self._kept, self._lost)
+        key = stays.tobytes()  # most gates let the same slices pass
+        if key not in self._seen:
+            self._seen[key] = self._worths(drop_lone(self._masks & stays[:, None, None]))
+        return self._seen[key]
+
+    def _worths(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.array([slice_worth(mask, truth) for mask, truth in zip(masks, self._truth, strict=True)])
+
+
+def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thresholds) -> Thresholds:
+    holds = np.concatenate([one.holds for one in volumes])
+
+    def worth(stays: Iterable[NDArray[np.bool_]]) -> float:
+        found = [one.worths(kept) for one, kept in zip(volumes, stays, strict=True)]
+        return objective(np.concatenate(found), holds)
+
+    candidates, values = [], []
+    for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
+        under = replace(own, mask=float(mask), smallest=float(smallest))
+        for one in volumes:
+            one.outline(under)
+        for threshold in gates:
+            candidates.append(replace(under, gate=float(threshold)))
+            values.append(worth(one.gate >= threshold for one in volumes))
+    chosen = best(candidates, values)
+
+    for one in volumes:
+        one.outline(chosen)
+    unsure = [(one.gate, one.sure()) for one in volumes]
+    candidates, values = [], []
+    for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
+        candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
+        values.append(worth((gate >= high) | ((gate >= low) & (sure >= keep)) for gate, sure in unsure))
+    return best(candidates, values)
+
+
+def slice_worth(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Dice; an empty slice is worth 1 if it stays empty, else 0."""
+    return metrics.dice(mask, truth) if truth.any() else float(not mask.any())
+
+
+def objective(worths: NDArray[np.float64], holds: NDArray[np.bool_]) -> float:
+    """(Slice-tumour Dice + share of empty slices kept empty) / 2."""
+    return float(np.mean([worths[side].mean() for side in (holds, ~holds) if side.any()]))

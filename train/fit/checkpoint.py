@@ -1,0 +1,150 @@
+"""A run's folder outside the checkout: its last checkpoint, the log of its epochs, its curves.
+
+`$LGG_RUNS` (by default `~/lgg-runs`) holds a folder a run. Every write is atomic, so a run that dies at any
+moment, of whatever, resumes from its last checkpoint.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lgg.errors import DataError, DiskError
+from lgg.files import write_atomically, write_text
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+#: The same in a model's folder of weights, with the stage of each epoch.
+LOG_FILE = "training.jsonl"
+#: What a checkpoint keeps only as hashes.
+HASHES = ("data", "teacher")
+WORDS = {"data": "data set"}
+
+
+def runs_folder() -> Path:
+    """Where runs live."""
+    return Path(os.environ.get("LGG_RUNS", "~/lgg-runs")).expanduser()
+
+
+def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
+    """Replace the run's checkpoint: tensors and plain values only, so that loading needs no pickled code.
+
+    Raises:
+        DataError: it cannot be written (a full disk, say); the one before is untouched.
+    """
+    with disk_said(run):
+        write_atomically(run / CHECKPOINT, lambda path: _save(state, path))
+
+
+@contextmanager
+def disk_said(run: Path) -> Iterator[None]:
+    """Tell a full disk as this run's, with what is kept and how to go on."""
+    try:
+        yield
+    except DiskError as error:
+        kept = "The last checkpoint is kept" if (run / CHECKPOINT).exists() else "There is no checkpoint yet"
+        raise DataError(
+            f"{run.parent.name}/{run.name}: {error} {kept}. "
+            "Make room, or move the run and set LGG_RUNS to its new place, then go on with --resume."
+        ) from error
+
+
+def _named(run: Path) -> str:
+    """The checkpoint as its owner knows it, `<name of the run>/<stage>/checkpoint.pt`, without its place."""
+    return f"{run.parent.name}/{run.name}/{CHECKPOINT}"
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    # To memory first: torch's own file writer hides a full disk behind a RuntimeError without its reason.
+    with path.open("wb") as file:
+        file.write(_bytes(state))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _bytes(state: dict[str, Any]) -> bytes:
+    from io import BytesIO
+
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def load_checkpoint(run: Path, expected: dict[str, Any]) -> dict[str, Any]:
+    """The run's last checkpoint.
+
+    Args:
+        expected: what must be as it was: `architecture`, `recipe`, `data`, `teacher`.
+
+    Raises:
+        DataError: there is none, it cannot be read, or something expected is another.
+    """
+    path = run / CHECKPOINT
+    if not path.exists():
+        raise DataError(f"There is no {_named(run)}: start the run without --resume.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is none of its own
+        raise DataError(
+            f"{_named(run)} cannot be read: it is damaged, or of another program. Start again with --restart."
+        ) from error
+    if "teacher" in expected:
+        state.setdefault("teacher", expected["teacher"])  # checkpoints of old do not say who taught
+    for what, value in expected.items():
+        if state.get(what) != value:
+            told = "" if what in HASHES else f": {', '.join(_differences(state.get(what), value))}"
+            raise DataError(
+                f"{_named(run)} was begun with another {WORDS.get(what, what)}{told}. "
+                "Resume with what it began with, or choose another --name."
+            )
+    return state
+
+
+def _differences(before: object, now: object, name: str = "") -> Iterator[str]:
+    """`lr was 0.001, is 0.5` for each value of a recipe that changed, those of its augmentation too."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for inner, value in now.items():
+            yield from _differences(before.get(inner), value, inner)
+    elif before != now:
+        yield f"{name} was {before}, is {now}".strip()
+
+
+def refuse_to_overwrite(run: Path) -> None:
+    """Keep a run from being lost to a second one of its name.
+
+    Raises:
+        DataError: the run has a checkpoint.
+    """
+    if (run / CHECKPOINT).exists():
+        raise DataError(
+            f"The run '{run.parent.name}' has been started before ({run.name}). Go on with --resume, "
+            "give this one another name with --name, or throw the old one away with --restart."
+        )
+
+
+def append_log(run: Path, row: dict[str, Any]) -> None:
+    """One JSON line an epoch in `log.jsonl`; a line of the same epoch from before a resume is replaced.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    rows = [old for old in read_log(run) if old["epoch"] < row["epoch"]]
+    text = "".join(json.dumps(one) + "\n" for one in [*rows, row])
+    with disk_said(run):
+        write_text(run / LOG, text)
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The epochs logged so far."""
+    path = run / LOG
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def read_training(folder: Path) -> list[dict[str, Any]]:
+    """The logged epochs of the training that made a model's weights; none where there is no log."""
+    path = folder / LOG_FILE
+    return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []

@@ -1,0 +1,419 @@
+"""Being asked to stop: a batch system's SIGTERM or Ctrl-C ends the step, saves, and leaves."""
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from lgg.errors import DataError, LggError
+from lgg.files import write_atomically
+from lgg.models import GATE, build
+from train.data.augment import augment
+from train.data.dataset import Feed, Memory, Slices, draw_epoch, pixel_weight, slice_weight
+from train.fit.checkpoint import append_log, disk_said, load_checkpoint, read_log, save_checkpoint
+from train.fit.distillation import Learner, fingerprint
+from train.fit.initialise import initialise_encoder, initialise_prior
+from train.fit.validate import validate
+from train.hardware import depthwise_in_fp32, make_accelerator
+from train.recipes import Recipe
+
+#: Called with each epoch's row of figures, for a tracker.
+Watch = Callable[[dict[str, Any]], None]
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(LggError):
+    """Training was asked to stop and has saved where it was."""
+
+
+class StopRequest:
+    """While it is entered, the first signal only sets `asked`; a second one has its usual effect."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        try:
+            for one in SIGNALS:
+                self._before[one] = signal.signal(one, self._ask)
+        except ValueError:  # not the main thread: signals are none of its business
+            pass
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for one, handler in self._before.items():
+            signal.signal(one, handler)  # type: ignore[arg-type]
+        self._before = {}
+
+
+def draw_curves(run: Path) -> None:
+    """Write `curves.png` from `log.jsonl`: losses on the left, validation measures on the right.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    # Imported here: matplotlib is slow to load, and only this function draws.
+    from matplotlib.figure import Figure
+
+    rows = read_log(run)
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    losses, measures = figure.subplots(1, 2)
+    for name, label in (("train_loss", "training"), ("val_loss", "validation")):
+        losses.plot(epochs, [row[name] for row in rows], marker=".", label=label)
+    for name in sorted(rows[0]):
+        if name.startswith("val_") and name != "val_loss":
+            measures.plot(epochs, [row[name] for row in rows], marker=".", label=name.removeprefix("val_"))
+    losses.set(title=run.name, xlabel="epoch", ylabel="loss")
+    measures.set(title="validation patients, training resolution", xlabel="epoch", ylim=(None, 1))
+    for axes in (losses, measures):
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+    with disk_said(run):
+        write_atomically(run / "curves.png", lambda path: figure.savefig(path, format="png", dpi=110))
+
+
+PROJECT = "lgg"
+
+
+@contextmanager
+def tracking(name: str, config: dict[str, Any], wanted: bool) -> Iterator[Watch | None]:
+    """A callback for each epoch's figures, or None where tracking is not wanted or another process does it.
+
+    Everything stays on this machine, unless trackio's own environment variables say otherwise.
+
+    Args:
+        name: of the run; a resumed one goes on under it.
+        config: what the run's page shows beside its curves.
+
+    Raises:
+        DataError: trackio is not installed.
+    """
+    if not wanted or not make_accelerator().is_main_process:
+        yield None
+        return
+    try:
+        import trackio
+    except ImportError:
+        raise DataError("--track needs trackio: `pip install trackio`, or leave --track out.") from None
+    trackio.init(project=PROJECT, name=name, config=config, resume="allow", embed=False, auto_log_cpu=False)
+    try:
+        yield lambda row: trackio.log(row)
+    finally:
+        trackio.finish()
+
+
+log = logging.getLogger(__name__)
+
+
+class TrainingState:
+    """All that a checkpoint holds, on the device where it is trained.
+
+    Attributes:
+        recipe, run, accelerator: as they were given.
+        model: the learner around the network, as Accelerate wants it called: (inputs, masks, tumour) → loss.
+        judged: the network that is validated and kept: a running average of the weights where the recipe
+            wants one, which is far steadier from epoch to epoch while the learning rate is high.
+        optimizer, schedule: what moves the weights.
+        pos_weight: scalar, how many times as common empty pixels (of the gate: slices) are.
+        progress: plain values: `epoch` and `step` that are done, `total` loss of the steps of an unfinished
+            epoch, `seconds` of the finished ones, the `best` weights with `best_epoch` and `best_score`, how
+            the network was `initialised`, and what a resume must find as it was.
+        began: when this epoch began, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        recipe: Recipe,
+        sides: tuple[Slices, Slices],
+        run: Path,
+        accelerator: Accelerator,
+        start: dict[str, Tensor] | None,
+        teacher: nn.Module | None,
+    ) -> None:
+        """As it is before the first step; arguments as for `train.fit.trainer.train`."""
+        self.recipe, self.run, self.accelerator = recipe, run, accelerator
+        device = accelerator.device
+        set_seed(recipe.seed)
+        network = build(architecture)
+        initialised = _initialise(network, architecture, recipe, sides[0], start)
+        weight = slice_weight(sides[0].tumour) if architecture == GATE else pixel_weight(sides[0].masks)
+        self.pos_weight = weight.to(device)
+        if teacher is not None:
+            teacher = teacher.to(device).eval()
+        # Channels last is how convolutions are fastest on both CPUs and tensor cores.
+        learner = Learner(architecture, network, recipe, self.pos_weight, teacher)
+        self._learner = learner.to(device).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(
+            learner.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=device.type == "cuda"
+        )
+        self.schedule = make_schedule(optimizer, recipe)
+        # BatchNorm's statistics are averaged too.
+        self._average = AveragedModel(
+            network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+        )
+        self.judged: nn.Module = self._average.module if recipe.ema else network
+        self._network = network
+        if device.type == "cpu" and accelerator.mixed_precision == "bf16":
+            depthwise_in_fp32(network)  # after the average, which is a copy
+        if recipe.compile and device.type == "cuda":
+            # With a teacher or a mask head the network itself is never called whole.
+            self._learner.compile()
+        self.model, self.optimizer = accelerator.prepare(self._learner, optimizer)
+        self._same: dict[str, Any] = {"architecture": architecture, "recipe": asdict(recipe)}
+        self._same |= {"data": [side.fingerprint() for side in sides]}
+        self._same |= {"teacher": None if teacher is None else fingerprint(teacher)}
+        self.progress: dict[str, Any] = {"epoch": 0, "step": 0, "total": 0.0, "seconds": 0.0}
+        self.progress |= {"best": None, "best_epoch": 0, "best_score": -math.inf, "initialised": initialised}
+        self.progress |= self._same
+        self.began = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the run's checkpoint.
+
+        Raises:
+            DataError: as `train.fit.checkpoint.load_checkpoint`.
+        """
+        stored = load_checkpoint(self.run, self._same)
+        self._learner.load_state_dict(stored.pop("learner"))
+        self.optimizer.load_state_dict(stored.pop("optimizer"))
+        self.schedule.load_state_dict(stored.pop("schedule"))
+        self._average.load_state_dict(stored.pop("average"))
+        self.progress = stored
+        epoch, step = stored["epoch"], stored["step"]
+        log.info("Resumed after epoch %d of %d, step %d.", epoch, self.recipe.epochs, step)
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything, as `resume` takes it."""
+        parts = {"learner": _on_cpu(self._learner), "average": _on_cpu(self._average)}
+        parts |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        return self.progress | parts | {"seconds": self.progress["seconds"] + self.seconds}
+
+    @property
+    def seconds(self) -> float:
+        """Since this epoch began."""
+        return time.monotonic() - self.began
+
+    def step(self, loss: Tensor) -> None:
+        """Move the weights against a batch's loss, and let the average follow."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        if self.recipe.ema:
+            self._average.update_parameters(self._network)
+        self.progress["step"] += 1
+
+    def keep_if_best(self, epoch: int, score: float) -> None:
+        """Keep what was judged if no epoch scored higher.
+
+        A side of one class alone has no AUROC (NaN): then the latest epoch is as good as any.
+        """
+        if math.isnan(score) or score > self.progress["best_score"]:
+            self.progress |= {"best": _on_cpu(self.judged), "best_epoch": epoch}
+            self.progress["best_score"] = -math.inf if math.isnan(score) else score
+
+
+def make_schedule(optimizer: Optimizer, recipe: Recipe) -> LRScheduler:
+    """How the learning rate moves, step by step."""
+    steps = recipe.steps * recipe.epochs
+    if recipe.schedule == "one_cycle":
+        # It divides by the steps of the rise less one, which must not be one; a trial may have two in all.
+        rise = min(0.45, max(recipe.warm_up, 2 / steps))
+        return OneCycleLR(optimizer, recipe.lr, total_steps=steps, pct_start=rise)
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, steps)
+    return ConstantLR(optimizer, 1.0)
+
+
+def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of a network's weights on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _initialise(
+    network: nn.Module, architecture: str, recipe: Recipe, learning: Slices, start: dict[str, Tensor] | None
+) -> str:
+    """Give the network what it begins with; in a word, what that is."""
+    if start is not None:
+        network.load_state_dict(start)
+        return "weights"
+    found = recipe.initialise == "imagenet" and initialise_encoder(network, architecture)
+    if recipe.loss == "dice_bce":
+        initialise_prior(network, float(learning.masks.mean()))
+    return "imagenet" if found else "scratch"
+
+
+def train(
+    architecture: str,
+    recipe: Recipe,
+    sides: tuple[Slices, Slices],
+    run: Path,
+    *,
+    start: dict[str, Tensor] | None = None,
+    resume: bool = False,
+    teacher: nn.Module | None = None,
+    memory: Memory = "auto",
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Train a network and keep the epoch that was best on the validation side.
+
+    Args:
+        architecture: a name of `lgg.models.BUILDERS`.
+        recipe: how.
+        sides: the slices to learn from, and those that choose the best epoch.
+        run: the run's folder; gets `checkpoint.pt`, `log.jsonl` and `curves.png`.
+        start: weights to begin with (a finish at full resolution begins with those of half); else fresh.
+        resume: go on from the run's checkpoint; the end is bit for bit what it would have been on a CPU.
+        teacher: a segmenter whose probabilities, or for the gate whose encoder's features, are learned too.
+        memory: whether the slices lie on the device or are streamed to it.
+        watch: gets each epoch's figures.
+
+    Raises:
+        DataError: recipe, network and processes do not fit together, or resuming is not possible.
+        Stopped: a signal asked for it; everything is saved.
+
+    Returns:
+        The final checkpoint: `best` (state dict on the CPU, float32), `best_epoch`, `initialised`, `seconds`.
+    """
+    accelerator = make_accelerator()
+    _check(architecture, recipe, accelerator)
+    state = TrainingState(architecture, recipe, sides, run, accelerator, start, teacher)
+    if resume:
+        state.resume()
+    learning, validation = (Feed(side, accelerator.device, memory) for side in sides)
+    with StopRequest() as stop:
+        for epoch in range(state.progress["epoch"] + 1, recipe.epochs + 1):
+            state.began = time.monotonic()
+            learned = _learn(state, epoch, learning, stop)
+            found = validate(
+                state.judged, architecture, validation, recipe.loss, state.pos_weight, accelerator
+            )
+            _finish(state, epoch, learned, found, watch)
+            accelerator.wait_for_everyone()
+            # After the last epoch too: another stage may follow, and a resume finds this one done.
+            if _any_asked(stop, accelerator):
+                raise Stopped(f"Stopped after epoch {epoch} of {recipe.epochs}; go on with --resume.")
+    return state.progress
+
+
+def _learn(state: TrainingState, epoch: int, learning: Feed, stop: StopRequest) -> dict[str, float]:
+    """The steps of an epoch that are not done yet; its mean loss, and the share of its time spent waiting.
+
+    Raises:
+        Stopped: a signal asked for it; everything is saved.
+    """
+    recipe, progress, accelerator = state.recipe, state.progress, state.accelerator
+    # Drawn from the epoch's own seed, as each step's augmentation is from the step's: a resumed run repeats
+    # what an uninterrupted one would have drawn, without any generator's state to keep.
+    seed = recipe.seed * 10_000 + epoch
+    drawing, randomness = torch.Generator().manual_seed(seed), torch.Generator(learning.device)
+    drawn = recipe.steps * recipe.batch_size
+    order = draw_epoch(learning.slices.tumour, drawn, recipe.tumour_weight, drawing)
+    batches = order.view(recipe.steps, -1)[
+        progress["step"] :, accelerator.process_index :: accelerator.num_processes
+    ]
+    learning.seconds_waited = 0.0
+    bar = tqdm(
+        learning.batches(list(batches)),
+        f"epoch {epoch}/{recipe.epochs}",
+        recipe.steps,
+        initial=progress["step"],
+        disable=not accelerator.is_main_process,
+    )
+    state.model.train()
+    total = torch.full((), progress["total"], device=learning.device)
+    for batch in bar:
+        randomness.manual_seed((seed * 100_000 + progress["step"]) * 100 + accelerator.process_index)
+        inputs, masks = augment(batch, recipe.augmentation, randomness)
+        loss = state.model(inputs.contiguous(memory_format=torch.channels_last), masks, batch.tumour)
+        state.step(loss)
+        total += loss.detach()
+        if _any_asked(stop, accelerator) and progress["step"] < recipe.steps:
+            progress["total"] = float(total)
+            _save(state)
+            raise Stopped(
+                f"Stopped in epoch {epoch} of {recipe.epochs} after step {progress['step']}; "
+                "nothing is lost. Go on with --resume."
+            )
+    waiting = learning.seconds_waited / max(state.seconds, 1e-9)
+    return {"train_loss": float(total) / recipe.steps, "waiting": round(waiting, 3)}
+
+
+def _finish(
+    state: TrainingState,
+    epoch: int,
+    learned: dict[str, float],
+    found: dict[str, float],
+    watch: Watch | None,
+) -> None:
+    """Judge a finished epoch by what validation found, and write down everything."""
+    recipe, seconds = state.recipe, state.seconds
+    state.keep_if_best(epoch, -found["loss"] if recipe.best_by == "loss" else found[recipe.best_by])
+    state.progress |= {"epoch": epoch, "step": 0, "total": 0.0}
+    if state.accelerator.is_main_process:
+        row: dict[str, Any] = {"epoch": epoch, "seconds": round(seconds, 1)} | learned
+        row |= {f"val_{name}": round(one, 5) for name, one in found.items()}
+        append_log(state.run, row)  # before the checkpoint: a resume repeats, and replaces, what has none yet
+        _save(state)
+        draw_curves(state.run)
+        tqdm.write(f"{row}  ({(recipe.epochs - epoch) * seconds / 60:.0f} minutes to go)")
+        if watch:
+            watch(row)
+    state.progress["seconds"] += seconds
+
+
+def _save(state: TrainingState) -> None:
+    if state.accelerator.is_main_process:
+        save_checkpoint(state.run, state.checkpoint())
+
+
+def _check(architecture: str, recipe: Recipe, accelerator: Accelerator) -> None:
+    wrong = ("dice", "slice_tumour") if architecture == GATE else ("auroc",)
+    if recipe.best_by in wrong:
+        raise DataError(
+            f"--best-by {recipe.best_by} does not fit {architecture}: its validation does not measure it."
+        )
+    if architecture == GATE and recipe.loss != "bce":
+        raise DataError(f"--loss {recipe.loss} does not fit the gate, which outlines nothing: use bce.")
+    if recipe.batch_size % accelerator.num_processes:
+        raise DataError(
+            f"A batch of {recipe.batch_size} slices cannot be shared evenly by {accelerator.num_processes} "
+            "processes: give a multiple of them as --batch-size."
+        )
+
+
+def _any_asked(stop: StopRequest, accelerator: Accelerator) -> bool:
+    """Whether any process was asked: all leave after the same step, or the others would wait forever."""
+    if accelerator.num_processes == 1:
+        return stop.asked
+    if stop.asked:
+        accelerator.set_trigger()
+    return accelerator.check_trigger()

@@ -1,0 +1,159 @@
+"""What goes into the Space: the page with all that it imports, weights to fall back to, its front matter."""
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import SpaceCardData, SpaceHardware
+from huggingface_hub.repocard import metadata_load
+
+from lgg.app.render import BENCHMARK
+from lgg.errors import PublishError
+from lgg.models import GATE
+from lgg.weights import CONFIG_FILE, WEIGHTS_FILE, available
+from lgg.weights.hub import PINNED, REPOSITORY_NAME, Pin
+from train.publish.checkout import Files, tracked
+
+HARDWARE = {"zero": "zero-a10g", "cpu": "cpu-basic"}
+#: A Space falls back to models that are no larger than this many bytes; git slows down with large ones.
+SMALL = 30_000_000
+#: Beside the code; whatever else the page needs at its root is a style sheet or a script.
+ROOT_FILES = {"requirements.txt", "pre-requirements.txt", "LICENSE"}
+ROOT_SUFFIXES = {".css", ".js"}
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+#: What single values must look like (huggingface.co/docs/hub/spaces-config-reference), written as text.
+SHAPES = {
+    "emoji": r"[^\x00-\x7f]+",
+    "license": r"\S+",
+    "python_version": r"3\.\d+(\.\d+)?",  # 3.10 without quotes would be 3.1
+    "sdk_version": r"\d+\.\d+\.\d+",
+    "title": r".*\S.*",
+}
+#: A repository to have at the build, with the files that are wanted and the commit.
+PRELOAD = re.compile(REPOSITORY_NAME.pattern + r" [^\s,]+(,[^\s,]+)* [0-9a-f]{40}")
+#: Longest that the Hub shows on a Space's card.
+DESCRIPTION = 60
+
+BODY = """
+# {title}
+
+A brain MRI slice goes in; a gate says how likely it holds a low-grade glioma, and a U-Net outlines it.
+**Research only, not a medical device.**
+
+Weights: [{repo}](https://huggingface.co/{repo}), {version}, pinned at `{revision}`. Should the Hub not hand
+them over, the page runs the small ones in `weights/` and says so.
+
+Code: MIT. Weights: CC BY-NC-SA 4.0, as the data they were trained on: no commercial use.
+"""
+
+
+def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: bool = True) -> Files:
+    """All files of the Space.
+
+    Args:
+        root: the project.
+        pin: the published weights that the page is to run.
+        hardware: a key of `HARDWARE`.
+        weights: folder of weights; the gate and the small segmenters come along.
+        preload: have the published weights fetched at the build, which works for public ones only.
+
+    Raises:
+        PublishError: the front matter is not valid, or no weights are small enough to fall back to.
+    """
+    paths = tracked(root)
+    code = {str(path.relative_to(root)) for path in needed_modules(root, root / "app.py")}
+    packages = {str(Path(path).parent) for path in code} - {"."}
+    files: Files = {
+        path: root / path
+        for path in paths
+        if path in code
+        or ("/" not in path and (path in ROOT_FILES or Path(path).suffix in ROOT_SUFFIXES))
+        or (not path.endswith(".py") and _package(path, paths) in packages)
+    }
+    small = [name for name in available(weights) if (weights / name / WEIGHTS_FILE).stat().st_size <= SMALL]
+    if GATE not in small or len(small) < 2:
+        raise PublishError("The Space needs a gate and a small segmenter to fall back to; there are none.")
+    for name in small:
+        for file in (CONFIG_FILE, WEIGHTS_FILE):
+            files[f"weights/{name}/{file}"] = weights / name / file
+    if (weights / BENCHMARK).is_file():  # the page's table of speeds
+        files[f"weights/{BENCHMARK}"] = weights / BENCHMARK
+    files[str(PINNED.relative_to(root))] = (json.dumps(asdict(pin), indent=1) + "\n").encode()
+    front = front_matter(root / "README.md", pin, hardware, preload)
+    check_front_matter(front, files)
+    card = f"---\n{SpaceCardData(**front).to_yaml()}\n---\n" + BODY.format(
+        title=front["title"], **asdict(pin)
+    )
+    return files | {"README.md": card.encode()}
+
+
+def needed_modules(root: Path, start: Path) -> set[Path]:
+    """A file and every module of the project that it imports, wherever in it and through whatever others."""
+    found: set[Path] = set()
+    waiting = [start]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                parts = name.split(".")
+                for count in range(1, len(parts) + 1):  # importing a.b.c runs a and a.b first
+                    here = root.joinpath(*parts[:count])
+                    waiting += [
+                        one for one in (here / "__init__.py", here.with_suffix(".py")) if one.is_file()
+                    ]
+    return found
+
+
+def front_matter(readme: Path, pin: Pin, hardware: str, preload: bool = True) -> dict[str, Any]:
+    """The README's front matter with the weights and the hardware filled in."""
+    loaded = metadata_load(readme)
+    filled: dict[str, Any] = {"models": [pin.repo], "suggested_hardware": HARDWARE[hardware]}
+    if preload:
+        wanted = ",".join(f"{name}/{file}" for name in pin.models for file in (CONFIG_FILE, WEIGHTS_FILE))
+        filled["preload_from_hub"] = [f"{pin.repo} {wanted} {pin.revision}"]
+    return {**(loaded or {}), **filled}
+
+
+def check_front_matter(front: Mapping[str, Any], files: Mapping[str, object]) -> None:
+    """Check what the Hub would refuse, or silently ignore.
+
+    Raises:
+        PublishError: something is missing or not what it must be.
+    """
+    wrong = [key for key, shape in SHAPES.items() if not _matches(shape, front.get(key))]
+    wrong += [key for key in ("colorFrom", "colorTo") if front.get(key) not in COLOURS]
+    if front.get("sdk") != "gradio":
+        wrong.append("sdk")
+    if front.get("app_file") not in files:
+        wrong.append("app_file")
+    if front.get("suggested_hardware", "cpu-basic") not in list(SpaceHardware):
+        wrong.append("suggested_hardware")
+    wrong += [
+        key
+        for key, shape in (("models", REPOSITORY_NAME), ("preload_from_hub", PRELOAD))
+        if not all(_matches(shape, one) for one in front.get(key, []))
+    ]
+    if len(str(front.get("short_description", ""))) > DESCRIPTION:
+        wrong.append("short_description")
+    if wrong:
+        raise PublishError(f"The README's front matter is not that of a Space: check {', '.join(wrong)}.")
+
+
+def _matches(shape: str | re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(shape, value) is not None
+
+
+def _package(path: str, paths: Sequence[str]) -> str:
+    """The innermost package that a file lies in, or "" for none."""
+    folders = (str(one) for one in Path(path).parents)
+    return next((one for one in folders if f"{one}/__init__.py" in paths), "")
