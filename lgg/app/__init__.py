@@ -18,7 +18,7 @@ from lgg.app.slice_tab import build_slice_tab
 from lgg.cascade import Cascade
 from lgg.models import TITLES
 
-CSS = sorted(Path(__file__).resolve().parent.glob("*.css"))
+CSS = sorted(Path(__file__).resolve().parent.glob("static/*.css"))
 
 
 def theme() -> gr.themes.Base:
