@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS
 from lgg.postprocess import Gating, confirmed, decide, gate_floor
-from lgg.preprocess import Placement, Statistics, StatisticsMode, measure, network_input, restore
-from lgg.types import Maps, Prediction, Slice, Thresholds
+from lgg.preprocess import PadGeometry, Statistics, StatisticsMode, head_and_stats, network_input, undo
+from lgg.types import Prediction, RawOutput, Slice, Thresholds
 from lgg.weights import DeferredModel, ModelConfig, load_model
 from lgg.weights.hub import Source, find_address, obtain
 
@@ -21,7 +21,7 @@ DEFAULT_ARCHITECTURE = "unet-lite0"
 #: Slices that go through a network at once.
 BATCH = 8
 #: Runs both networks on some slices, as `Cascade.batch` does: pixels, heads, statistics, floor → answers.
-RunBatch = Callable[[NDArray[np.float32], NDArray[np.bool_], Sequence[Statistics], float], Maps]
+RunBatch = Callable[[NDArray[np.float32], NDArray[np.bool_], Sequence[Statistics], float], RawOutput]
 
 
 class Cascade:
@@ -139,7 +139,7 @@ class Cascade:
             raise SliceError("The slices differ in size, so they are not one series. Upload them one by one.")
         clock = time.perf_counter()
         pixels = np.stack([one.pixels for one in slices])
-        heads, found = measure(pixels, "volume")
+        heads, found = head_and_stats(pixels, "volume")
         measured = 1000 * (time.perf_counter() - clock) / len(slices)
         floor = 0.0 if always_segment else gate_floor(self.series_thresholds, gating)
         for start in range(0, len(slices), size):
@@ -148,7 +148,7 @@ class Cascade:
             maps.milliseconds["preprocess"] += measured * len(maps.gate)
             yield self._predictions(maps, slices[part], self.series_thresholds, gating)
 
-    def maps(self, pixels: NDArray[np.float32], mode: StatisticsMode, floor: float = 0.0) -> Maps:
+    def maps(self, pixels: NDArray[np.float32], mode: StatisticsMode, floor: float = 0.0) -> RawOutput:
         """Run the networks.
 
         Args:
@@ -157,7 +157,7 @@ class Cascade:
             floor: the segmenter is skipped where the gate's probability is below it.
         """
         clock = time.perf_counter()
-        heads, found = measure(pixels, mode)
+        heads, found = head_and_stats(pixels, mode)
         measured = 1000 * (time.perf_counter() - clock)
         maps = self.batch(pixels, heads, found, floor)
         maps.milliseconds["preprocess"] += measured
@@ -169,12 +169,12 @@ class Cascade:
         heads: NDArray[np.bool_],
         found: Sequence[Statistics],
         floor: float = 0.0,
-    ) -> Maps:
+    ) -> RawOutput:
         """Run the networks on slices that were measured before, maybe as part of a larger volume.
 
         Args:
             pixels: (N, H, W, 3) float32.
-            heads, found: the N heads and statistics that `lgg.preprocess.measure` gave.
+            heads, found: the N heads and statistics that `lgg.preprocess.head_and_stats` gave.
             floor: as for `maps`.
         """
         clock = time.perf_counter()
@@ -192,14 +192,14 @@ class Cascade:
             chosen = [one for one, wanted in zip(found, segmented, strict=True) if wanted]
             inputs = network_input(pixels[segmented], chosen, self.config.input_size)
             outputs = self._run(self._segmenter, inputs)[:, 0]
-            placement = Placement(pixels.shape[1], pixels.shape[2], self.config.input_size)
-            probability[segmented] = restore(outputs, placement)
+            placement = PadGeometry(pixels.shape[1], pixels.shape[2], self.config.input_size)
+            probability[segmented] = undo(outputs, placement)
         stages = {
             "preprocess": prepared - clock,
             "gate": gated - prepared,
             "segment": time.perf_counter() - ready,
         }
-        return Maps(gate, probability, segmented, heads, {name: 1000 * s for name, s in stages.items()})
+        return RawOutput(gate, probability, segmented, heads, {name: 1000 * s for name, s in stages.items()})
 
     @torch.inference_mode()
     def _run(self, model: nn.Module, inputs: Tensor, temperature: float = 1.0) -> Tensor:
@@ -213,7 +213,7 @@ class Cascade:
         return torch.cat(outputs)
 
     def _predictions(
-        self, maps: Maps, slices: Sequence[Slice], thresholds: Thresholds, gating: Gating
+        self, maps: RawOutput, slices: Sequence[Slice], thresholds: Thresholds, gating: Gating
     ) -> list[Prediction]:
         share = {name: value / len(slices) for name, value in maps.milliseconds.items()}
         return [

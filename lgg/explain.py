@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lgg import metrics
 from lgg.cascade import BATCH, Cascade
-from lgg.preprocess import Placement, Statistics, measure, network_input, restore
+from lgg.preprocess import PadGeometry, Statistics, head_and_stats, network_input, undo
 from lgg.weights import ModelConfig
 
 
@@ -34,10 +34,10 @@ def grad_cam(
         (N, H, W) float32, 0 to 1, at the slices' own size.
     """
     size = cascade.gate_config.input_size
-    inputs = network_input(pixels, list(found or measure(pixels, "slice")[1]), size)
+    inputs = network_input(pixels, list(found or head_and_stats(pixels, "slice")[1]), size)
     coarse = torch.cat([_maps(cascade.gate, part.to(cascade.device)).cpu() for part in inputs.split(BATCH)])
     fine = F.interpolate(coarse[:, None], (size, size), mode="bilinear")[:, 0]
-    maps = restore(fine, Placement(pixels.shape[1], pixels.shape[2], size))
+    maps = undo(fine, PadGeometry(pixels.shape[1], pixels.shape[2], size))
     highest = maps.max((1, 2), keepdims=True)
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
 
@@ -96,7 +96,7 @@ def flip_spread(
         found: the slices' statistics, by default each slice's own.
         flips: the views; `up-down` is one that no network was made for, so it exaggerates.
     """
-    heads, own = measure(pixels, "slice")
+    heads, own = head_and_stats(pixels, "slice")
     gates, maps = [], []
     for flip in flips:
         turned = np.ascontiguousarray(np.flip(pixels, AXES[flip]))

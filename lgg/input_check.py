@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.preprocess import SMALLEST_HEAD, fit, head_mask
+from lgg.preprocess import SMALLEST_HEAD, head_mask, resize_pad
 from lgg.types import FLAIR, PRE, Slice
 
 BOUNDS = Path(__file__).with_name("input_check.json")
@@ -61,7 +61,7 @@ REASONS = {
 }
 
 
-def implausible(one: Slice, head: NDArray[np.bool_] | None = None) -> tuple[str, ...]:
+def input_warnings(one: Slice, head: NDArray[np.bool_] | None = None) -> tuple[str, ...]:
     """Why the networks were not made for this picture, a sentence each; none where it is like their data.
 
     Args:
@@ -76,14 +76,14 @@ def implausible(one: Slice, head: NDArray[np.bool_] | None = None) -> tuple[str,
     if counts.max() > (1 - LEAST_CONTENT) * flair.size:
         return (FLAT,)
     bounds, said = _bounds(), []
-    for name, value in traits(one, head).items():
+    for name, value in features(one, head).items():
         (low, high), (too_low, too_high) = bounds[name], REASONS[name]
         said.append(too_low if value < low else too_high if value > high else "")
     return tuple(dict.fromkeys(reason for reason in said if reason))
 
 
-def implausible_series(slices: Sequence[Slice], heads: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
-    """What `implausible` says of most slices in the middle of a series; its ends need not look like heads.
+def series_warnings(slices: Sequence[Slice], heads: Sequence[NDArray[np.bool_]]) -> tuple[str, ...]:
+    """What `input_warnings` says of most slices in the middle of a series; its ends need not look like heads.
 
     Args:
         slices: in their order.
@@ -94,12 +94,12 @@ def implausible_series(slices: Sequence[Slice], heads: Sequence[NDArray[np.bool_
     said = Counter(
         reason
         for one, head in zip(slices[middle], heads[middle], strict=True)
-        for reason in implausible(one, head)
+        for reason in input_warnings(one, head)
     )
     return tuple(reason for reason, count in said.items() if 2 * count > len(slices[middle]))
 
 
-def traits(one: Slice, head: NDArray[np.bool_]) -> dict[str, float]:
+def features(one: Slice, head: NDArray[np.bool_]) -> dict[str, float]:
     """What is measured of a slice; nothing here changes when the slice is multiplied by a positive constant.
 
     Args:
@@ -147,8 +147,8 @@ def _air(channel: NDArray[np.float32], head: NDArray[np.bool_]) -> float:
 
 
 def _smoothness(flair: NDArray[np.float32], head: NDArray[np.bool_]) -> float:
-    small = fit(flair[None, ..., None], TEXTURE_SIZE)[0, 0].numpy().astype(np.float64)
-    covered = fit(head[None, ..., None].astype(np.float32), TEXTURE_SIZE)[0, 0].numpy() > 0.5
+    small = resize_pad(flair[None, ..., None], TEXTURE_SIZE)[0, 0].numpy().astype(np.float64)
+    covered = resize_pad(head[None, ..., None].astype(np.float32), TEXTURE_SIZE)[0, 0].numpy() > 0.5
     pairs = covered[:, 1:] & covered[:, :-1]
     return _correlation(small[:, 1:][pairs], small[:, :-1][pairs])
 

@@ -39,7 +39,7 @@ def decide(
     Returns:
         (H, W) bool.
     """
-    mask = drop_small(probability >= thresholds.mask, thresholds.smallest)
+    mask = remove_small(probability >= thresholds.mask, thresholds.smallest)
     if gate < gate_floor(thresholds, gating):
         return np.zeros_like(mask)
     unsure = gating == "soft" and gate < thresholds.high
@@ -48,7 +48,7 @@ def decide(
     return mask
 
 
-def drop_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
+def remove_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
     """The mask without its components below a size; pixels that touch at a corner belong together.
 
     Args:
@@ -64,7 +64,7 @@ def drop_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
     return large[components]
 
 
-def drop_lone(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def remove_isolated(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The masks of a series without the components that no neighbouring slice confirms, see `DEPTH`.
 
     Pixels that touch at a corner belong together, in the slice and from slice to slice.
@@ -119,7 +119,7 @@ def decide_series_again(
 def confirmed(predictions: Sequence[Prediction]) -> list[Prediction]:
     """A whole series' predictions, in its order, without what no neighbouring slice confirms.
 
-    See `drop_lone`. What was confirmed already stays as it is.
+    See `remove_isolated`. What was confirmed already stays as it is.
     """
-    masks = drop_lone(np.stack([one.mask for one in predictions]))
+    masks = remove_isolated(np.stack([one.mask for one in predictions]))
     return [replace(one, mask=mask) for one, mask in zip(predictions, masks, strict=True)]

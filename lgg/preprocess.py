@@ -1,7 +1,7 @@
 """From slices to the network's input, and from its output back to the slices' own grid.
 
-Training, evaluation, the library and the page all call `fit` and `normalise`: what a network sees when it
-serves is, tensor for tensor, what it saw when it learned.
+Training, evaluation, the library and the page all call `resize_pad` and `normalise`: what a network sees
+when it serves is, tensor for tensor, what it saw when it learned.
 
 A slice is shifted and scaled by the mean and standard deviation of each channel *inside the head*, scalp
 and skull left out, so the input does not change when an image is multiplied by a positive constant. The
@@ -39,7 +39,7 @@ SMALLEST_HEAD = 0.01
 
 
 @dataclass(frozen=True)
-class Placement:
+class PadGeometry:
     """Where an (height, width) picture lies in the square network input.
 
     The longer side is scaled to `size`, the shorter in proportion and centred at (`top`, `left`).
@@ -131,7 +131,7 @@ def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statisti
     return Statistics(mean.astype(np.float32), np.where(flat, 1, std).astype(np.float32))
 
 
-def fit(pixels: NDArray[np.float32], size: int) -> Tensor:
+def resize_pad(pixels: NDArray[np.float32], size: int) -> Tensor:
     """Scale the longer side to `size` and pad the shorter with the channel's darkest value.
 
     Args:
@@ -142,7 +142,7 @@ def fit(pixels: NDArray[np.float32], size: int) -> Tensor:
         (N, C, size, size) float32 in the same units.
     """
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32))
-    placement = Placement(pixels.shape[1], pixels.shape[2], size)
+    placement = PadGeometry(pixels.shape[1], pixels.shape[2], size)
     if batch.shape[-2:] != placement.scaled:
         batch = F.interpolate(batch, placement.scaled, mode="bilinear", antialias=True)
     if placement.scaled == (size, size):
@@ -158,7 +158,7 @@ def normalise(fitted: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return ((fitted - mean[..., None, None]) / std[..., None, None]).clamp(-LARGEST_Z, LARGEST_Z)
 
 
-def measure(
+def head_and_stats(
     pixels: NDArray[np.float32], mode: StatisticsMode = "slice"
 ) -> tuple[NDArray[np.bool_], list[Statistics]]:
     """Find the heads and the statistics of slices of one size.
@@ -182,11 +182,11 @@ def network_input(pixels: NDArray[np.float32], found: list[Statistics], size: in
     """What a network sees: (N, H, W, 3) slices and their statistics in, (N, 3, size, size) float32 out."""
     mean = torch.from_numpy(np.stack([one.mean for one in found]))
     std = torch.from_numpy(np.stack([one.std for one in found]))
-    return normalise(fit(pixels, size), mean, std)
+    return normalise(resize_pad(pixels, size), mean, std)
 
 
-def restore(maps: Tensor, placement: Placement) -> NDArray[np.float32]:
-    """The inverse of `fit` for maps of the network's output.
+def undo(maps: Tensor, placement: PadGeometry) -> NDArray[np.float32]:
+    """The inverse of `resize_pad` for maps of the network's output.
 
     Args:
         maps: (N, size, size) float32, such as tumour probabilities.

@@ -229,7 +229,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Maps:
+class RawOutput:
     """Both networks' raw answers for N slices, before any threshold.
 
     gate: (N,) float32. probability: (N, H, W) float32, zeros where `segmented` (N,) bool is False.

@@ -134,7 +134,7 @@ LARGEST_STD = 0.5
 
 
 @dataclass(frozen=True)
-class Look:
+class Display:
     """How a slice is shown.
 
     channel: which sequence lies below, an index into `lgg.types.SEQUENCES`.
@@ -147,7 +147,7 @@ class Look:
     opacity: float = 0.35
 
 
-def base(one: Slice, prediction: Prediction, look: Look) -> Rgb:
+def base(one: Slice, prediction: Prediction, look: Display) -> Rgb:
     """The sequence alone: (kH, kW, 3) uint8, enlarged as the layers are."""
     return enlarge(window(one.pixels[..., look.channel], prediction.head))
 
@@ -155,7 +155,7 @@ def base(one: Slice, prediction: Prediction, look: Look) -> Rgb:
 def draw(
     one: Slice,
     prediction: Prediction,
-    look: Look,
+    look: Display,
     extra: NDArray[np.float32] | None = None,
     truth: NDArray[np.bool_] | None = None,
 ) -> Rgb:
@@ -182,7 +182,7 @@ def draw(
     return overlay(picture, prediction.mask, 0 if look.layer == "outline" else look.opacity)
 
 
-def describe(look: Look, prediction: Prediction) -> str:
+def describe(look: Display, prediction: Prediction) -> str:
     """The picture in words, for those who cannot see it."""
     sequence = SEQUENCES[look.channel]
     if look.layer == "heat":
@@ -207,7 +207,7 @@ def _third(share: float, first: str, last: str) -> str:
     return first if share < 1 / 3 else last if share > 2 / 3 else ""
 
 
-def legend(look: Look, truth: bool, oriented: bool) -> str:
+def legend(look: Display, truth: bool, oriented: bool) -> str:
     """What the layer's colours mean, and which side is which, in plain sentences.
 
     Args:
@@ -218,7 +218,7 @@ def legend(look: Look, truth: bool, oriented: bool) -> str:
     return f"{_colours(look, truth)}{side}"
 
 
-def _colours(look: Look, truth: bool) -> str:
+def _colours(look: Display, truth: bool) -> str:
     if look.layer == "heat":
         return "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high."
     if look.layer == "why":

@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from lgg.files import write_atomically
-from lgg.input_check import BOUNDS, traits
+from lgg.input_check import BOUNDS, features
 from lgg.preprocess import SMALLEST_HEAD, head_mask
 from lgg.types import FLAIR, Slice
 from train.data.kaggle_3m import Volume, index_folder, load_volume
@@ -28,7 +28,7 @@ Traits = dict[str, float]
 
 
 def measure(volume: Volume) -> list[Traits]:
-    """The traits of a patient's slices that hold tumour or lie in the middle, and whose head is found."""
+    """The features of a patient's slices that hold tumour or lie in the middle, and whose head is found."""
     found = []
     place = (np.arange(len(volume.pixels)) + 0.5) / len(volume.pixels)
     inner = (place >= MIDDLE[0]) & (place <= MIDDLE[1])
@@ -36,12 +36,12 @@ def measure(volume: Volume) -> list[Traits]:
         head = head_mask(pixels[..., FLAIR])
         if head.mean() >= SMALLEST_HEAD:
             grey = bool((pixels == pixels[..., :1]).all())
-            found.append(traits(Slice(pixels, "slice", flair_only=grey), head))
+            found.append(features(Slice(pixels, "slice", flair_only=grey), head))
     return found
 
 
 def bounds(patients: Iterable[Sequence[Traits]]) -> dict[str, tuple[float, float]]:
-    """Trait → lowest and highest plausible value, from each patient's traits."""
+    """Trait → lowest and highest plausible value, from each patient's features."""
     lowest: dict[str, list[float]] = {}
     highest: dict[str, list[float]] = {}
     for slices in patients:

@@ -47,7 +47,7 @@ from train.pipeline import (
     tumour_volumes,
     validated_on,
 )
-from train.recipes import Changes, RecipeName
+from train.recipes import Overrides, RecipeName
 
 log = logging.getLogger(__name__)
 Segmenter = Literal["unet", "unet-mini", "unet-resnext50", "unet-lite0"]
@@ -103,12 +103,12 @@ class Run(Kept):
     """Leave out so many of the recipe's first stages: those that the weights of --start have behind them."""
 
 
-def gate(run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Changes]) -> None:
+def gate(run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Overrides]) -> None:
     """Train the gate: is there a glioma in this slice?"""
     _train(GATE, run, changes)
 
 
-def segment(model: Segmenter, run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Changes]) -> None:
+def segment(model: Segmenter, run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Overrides]) -> None:
     """Train a segmenter: which pixels are tumour?
 
     Args:
@@ -117,7 +117,7 @@ def segment(model: Segmenter, run: OmitArgPrefixes[Run], changes: OmitArgPrefixe
     _train(model, run, changes)
 
 
-def _train(architecture: str, run: Run, changes: Changes) -> None:
+def _train(architecture: str, run: Run, changes: Overrides) -> None:
     job = replace(
         _job(architecture, architecture, run, changes),
         teacher=run.teacher,
@@ -131,7 +131,7 @@ def _train(architecture: str, run: Run, changes: Changes) -> None:
 
 
 def everything(
-    run: OmitArgPrefixes[Kept], changes: OmitArgPrefixes[Changes], models: tuple[Model, ...] = ()
+    run: OmitArgPrefixes[Kept], changes: OmitArgPrefixes[Overrides], models: tuple[Model, ...] = ()
 ) -> None:
     """Train all five networks, U-Net Lite0 first: it teaches the others.
 
@@ -141,7 +141,7 @@ def everything(
     train_everything(_job(GATE, "all", run, changes), models, run.resume, run.restart, run.track)
 
 
-def _job(architecture: str, usual_name: str, run: Kept, changes: Changes) -> Job:
+def _job(architecture: str, usual_name: str, run: Kept, changes: Overrides) -> Job:
     """What a command asks for, as a job; its folder has the usual name where none is given."""
     patients = index_folder(run.data)
     return Job(
@@ -183,7 +183,7 @@ def thresholds(
 def folds(
     models: tuple[Segmenter, ...],
     run: OmitArgPrefixes[Common],
-    changes: OmitArgPrefixes[Changes],
+    changes: OmitArgPrefixes[Overrides],
     only: tuple[int, ...] = (),
     record: Path | None = None,
 ) -> None:

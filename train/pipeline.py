@@ -34,7 +34,7 @@ from lgg.weights import (
 from train.data.dataset import Memory, Slices, load_slices
 from train.data.kaggle_3m import SliceFiles, Volume, load_volume, load_volumes
 from train.data.splits import Protocol, Side, fixed, select
-from train.evaluation.evaluate import PatientResult, examine_patients, rows_of
+from train.evaluation.evaluate import PatientResult, evaluate_patients, rows_of
 from train.evaluation.results import Results, collect
 from train.evaluation.thresholds import gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
 from train.fit.checkpoint import (
@@ -48,7 +48,7 @@ from train.fit.leakage import digest, earlier_epochs, load_start, load_teacher
 from train.fit.trainer import Watch, tracking, train
 from train.fit.validate import better
 from train.hardware import hardware, make_accelerator
-from train.recipes import RECIPES, Changes, Recipe, RecipeName
+from train.recipes import RECIPES, Overrides, Recipe, RecipeName
 
 DATA = "LGG MRI segmentation (kaggle_3m), TCGA; CC BY-NC-SA 4.0 as far as is known"
 #: A line an epoch of the training that made the weights beside it.
@@ -206,7 +206,7 @@ class Job:
 
     architecture: str
     recipe: RecipeName
-    changes: Changes
+    changes: Overrides
     patients: Patients
     sides: dict[Side, list[str]]
     protocol: Protocol
@@ -311,7 +311,7 @@ def _check(job: Job) -> None:
     if empty:
         raise DataError(
             f"No patient of the {' and the '.join(empty)} side is in the data. The split of kaggle_3m is "
-            "fixed (train/splits.json): add some. Data of your own needs three patients or more."
+            "fixed (train/data/splits.json): add some. Data of your own needs three patients or more."
         )
     if not job.stages:
         raise DataError(
@@ -505,7 +505,7 @@ def judge_folds(home: Path, models: tuple[str, ...], folds: list[list[str]], pat
         found: list[PatientResult] = []
         for number, names in enumerate(folds):
             cascade = Cascade.from_pretrained(home / f"fold{number}" / "weights", name)
-            found += examine_patients(cascade, {one: patients[one] for one in sorted(names)})
+            found += evaluate_patients(cascade, {one: patients[one] for one in sorted(names)})
         configs = (cascade.gate_config, cascade.config)
         rows = rows_of(configs, found, "fold")
         everything = everything.merged(collect(configs, rows, found, "fold"))

@@ -64,7 +64,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Changes:
+class Overrides:
     """What to change in all stages of the recipe; what is left out stays as train/recipes.py has it."""
 
     epochs: int | None = None

@@ -11,7 +11,7 @@ from lgg.app import render as report
 from lgg.app import render as series_report
 from lgg.app.controls import refusal
 from lgg.app.series_tab import SeriesEvents
-from lgg.app.service import Desk, Order, SeriesDesk
+from lgg.app.service import Desk, Request, SeriesDesk
 from lgg.errors import SeriesError, SliceError
 from lgg.explain import agreement
 from lgg.visualize import Rgb, flair_picture, overlay, shrink
@@ -72,7 +72,7 @@ class Api:
         try:
             if not files:
                 raise SeriesError("No file was sent. Send the slices of one patient.")
-            order = Order(tuple(files), architecture, tuple((sequences or {}).items()))
+            order = Request(tuple(files), architecture, tuple((sequences or {}).items()))
             result = self.series_desk.result(order)
             with TemporaryDirectory() as folder:
                 path = SeriesEvents(self.series_desk).write(Path(folder), order, result)

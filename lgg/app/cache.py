@@ -22,7 +22,7 @@ class _Entry:
     born: float
 
 
-class Memory:
+class Cache:
     """A store of bounded size and age. Safe to share between threads.
 
     Two threads that miss the same key at once both make it: dearer than a lock, but nobody waits for another.

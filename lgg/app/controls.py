@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from lgg.types import FLAIR, POST, PRE, Thresholds
-from lgg.visualize import Layer, Look
+from lgg.visualize import Display, Layer
 
 MODEL: dict[str, Any] = {"concurrency_id": "model", "api_visibility": "private"}
 #: A series takes up to a minute; visitors of single slices do not wait for it.
@@ -116,9 +116,9 @@ class Settings:
     opacity: float
 
     @property
-    def look(self) -> Look:
+    def look(self) -> Display:
         """What is drawn."""
-        return Look(self.channel, self.layer, self.opacity)
+        return Display(self.channel, self.layer, self.opacity)
 
     def thresholds(self, own: Thresholds) -> Thresholds:
         """The model's own thresholds, but for the two that a visitor moves."""
@@ -132,7 +132,7 @@ def look_controls(thresholds: tuple[float, float], prefix: str = "") -> LookCont
         thresholds: of the mask and of the gate, to begin with.
         prefix: of the components' names in the page.
     """
-    start = Look()
+    start = Display()
     with gr.Row(elem_classes="switches"):
         layer = gr.Radio(LAYER_CHOICES, value=start.layer, label="Show", elem_id=f"{prefix}layer", scale=3)
         channel = gr.Radio(

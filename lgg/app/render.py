@@ -16,7 +16,7 @@ from lgg import metrics
 from lgg.cascade import Cascade
 from lgg.errors import LggError, SliceError
 from lgg.explain import agreement
-from lgg.input_check import implausible, implausible_series
+from lgg.input_check import input_warnings, series_warnings
 from lgg.models import GATE, SEGMENTERS, TITLES
 from lgg.postprocess import FEWEST
 from lgg.types import SEQUENCES, Prediction, SeriesResult, Slice
@@ -135,7 +135,7 @@ def as_json(one: Slice, prediction: Prediction, cascade: Cascade) -> dict[str, A
         "height": one.size[0],
         "width": one.size[1],
         "flair_only": one.flair_only,
-        "warnings": list(implausible(one, prediction.head)),
+        "warnings": list(input_warnings(one, prediction.head)),
     }
 
 
@@ -410,7 +410,7 @@ def series_as_json(result: SeriesResult, cascade: Cascade) -> dict[str, Any]:
 
 def warnings(result: SeriesResult) -> tuple[str, ...]:
     """Why the networks were not made for this series, a sentence each."""
-    return implausible_series(result.series.slices(), [one.head for one in result.predictions])
+    return series_warnings(result.series.slices(), [one.head for one in result.predictions])
 
 
 def milliseconds(result: SeriesResult) -> float:

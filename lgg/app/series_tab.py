@@ -28,10 +28,11 @@ from lgg.app.controls import (
     truth_box,
 )
 from lgg.app.render import FOLLOW, ON_LOAD, chart_html, series_truth_html
-from lgg.app.service import ROLES, Order, SeriesDesk, Stops, assigned, own_thresholds
+from lgg.app.service import ROLES, Request, SeriesDesk, Stops, assigned, own_thresholds
 from lgg.cascade import Cascade
-from lgg.export import method_of, write_pack
+from lgg.export import write_zip
 from lgg.export.mesh import surface_glb
+from lgg.export.provenance import provenance_of
 from lgg.io import AmbiguousSeriesError
 from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, SeriesResult
 from lgg.visualize import describe, draw, legend, shrink
@@ -76,7 +77,7 @@ class SeriesEvents:
         # loses some, but not the last.
         last: Updates = {}
         try:
-            order = Order(tuple(files or ()), architecture, assigned(roles) if asked else ())
+            order = Request(tuple(files or ()), architecture, assigned(roles) if asked else ())
             for progress in self.desk.examine(order):
                 if stopped():
                     yield STOPPED
@@ -94,18 +95,18 @@ class SeriesEvents:
             last = failed(error)
         yield {**last, **IDLE}
 
-    def slice(self, number: float, order: Order, settings: Settings) -> Updates:
+    def slice(self, number: float, order: Request, settings: Settings) -> Updates:
         """Another slice, or the same one shown in another way."""
         result = self._decided(order, settings)
         number = min(max(round(number), 1), len(result))
         return {**self._picture(result, number, order, settings), "slider": number}
 
-    def threshold(self, number: float, order: Order, settings: Settings) -> Updates:
+    def threshold(self, number: float, order: Request, settings: Settings) -> Updates:
         """What other outlines in all slices amount to; the picture follows. No network runs."""
         return self._said(order, self._decided(order, settings), round(number))
 
     def truth(
-        self, files: Sequence[str] | None, number: float, order: Order | None, settings: Settings
+        self, files: Sequence[str] | None, number: float, order: Request | None, settings: Settings
     ) -> Updates:
         """A ground truth for the series that is shown, or none any more; one that cannot be used is left."""
         if order is None:
@@ -122,7 +123,7 @@ class SeriesEvents:
             "scores": self._scores(mine, self._decided(mine, settings)),
         }
 
-    def surface(self, order: Order, settings: Settings) -> Iterator[Updates]:
+    def surface(self, order: Request, settings: Settings) -> Iterator[Updates]:
         """The tumour in 3D."""
         result = self._decided(order, settings)
         data = surface_glb(result)
@@ -140,7 +141,7 @@ class SeriesEvents:
             time.sleep(PAUSE)
             yield {"turn": gr.skip()}
 
-    def archive(self, order: Order, settings: Settings) -> Iterator[Updates]:
+    def archive(self, order: Request, settings: Settings) -> Iterator[Updates]:
         """Everything that was found, as a ZIP archive."""
         with tempfile.TemporaryDirectory() as folder:
             path = self.write(Path(folder), order, self._decided(order, settings))
@@ -148,16 +149,16 @@ class SeriesEvents:
             label = f"Save the archive ({size:.1f}\u00a0MB)"
             yield {"save": gr.DownloadButton(label, value=str(path), visible=True)}
 
-    def write(self, folder: Path, order: Order, result: SeriesResult) -> Path:
+    def write(self, folder: Path, order: Request, result: SeriesResult) -> Path:
         """Write the archive of a result into a folder."""
-        method = replace(method_of(self.desk.cascade(order)), thresholds=result.thresholds)
-        write_pack(folder / ARCHIVE, result.series, result.predictions, method)
+        method = replace(provenance_of(self.desk.cascade(order)), thresholds=result.thresholds)
+        write_zip(folder / ARCHIVE, result.series, result.predictions, method)
         return folder / ARCHIVE
 
-    def _decided(self, order: Order, settings: Settings) -> SeriesResult:
+    def _decided(self, order: Request, settings: Settings) -> SeriesResult:
         return self.desk.decided(order, settings.thresholds)
 
-    def _opened(self, order: Order, result: SeriesResult, settings: Settings) -> Updates:
+    def _opened(self, order: Request, result: SeriesResult, settings: Settings) -> Updates:
         """A result that is shown for the first time, by the model's own thresholds."""
         series, number = result.series, result.most_telling
         own = result.thresholds
@@ -178,7 +179,7 @@ class SeriesEvents:
             "gate": own.gate,
         }
 
-    def _said(self, order: Order, result: SeriesResult, number: int) -> Updates:
+    def _said(self, order: Request, result: SeriesResult, number: int) -> Updates:
         """All words about a result; what was made of another outline is put away."""
         warning = report.warning_html(series_report.warnings(result))
         return {
@@ -191,11 +192,11 @@ class SeriesEvents:
             "save": gr.DownloadButton(value=None, visible=False),
         }
 
-    def _scores(self, order: Order, result: SeriesResult) -> str:
+    def _scores(self, order: Request, result: SeriesResult) -> str:
         truth = self.desk.truth(order)
         return "" if truth is None else series_truth_html(result, truth)
 
-    def _picture(self, result: SeriesResult, number: int, order: Order, settings: Settings) -> Updates:
+    def _picture(self, result: SeriesResult, number: int, order: Request, settings: Settings) -> Updates:
         one = result.series.slices()[number - 1]
         prediction = result.predictions[number - 1]
         truth, look = self.desk.truth(order), settings.look
@@ -362,8 +363,8 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     def on_stop(request: gr.Request) -> None:
         stops.ask(str(request.session_hash))
 
-    def one(handler: Callable[[float, Order, Settings], Updates]) -> Callable[..., dict[Any, Any]]:
-        def answer(number: float, order: Order, *rest: Any) -> dict[Any, Any]:
+    def one(handler: Callable[[float, Request, Settings], Updates]) -> Callable[..., dict[Any, Any]]:
+        def answer(number: float, order: Request, *rest: Any) -> dict[Any, Any]:
             try:
                 return named(handler(number, order, Settings(*rest)))
             except Exception as error:
@@ -371,14 +372,14 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
 
         return answer
 
-    def on_truth(files: list[str] | None, number: float, order: Order, *rest: Any) -> dict[Any, Any]:
+    def on_truth(files: list[str] | None, number: float, order: Request, *rest: Any) -> dict[Any, Any]:
         return one(partial(events.truth, files))(number, order, *rest)
 
-    def on_pick(event: gr.EventData, order: Order, *rest: Any) -> dict[Any, Any]:
+    def on_pick(event: gr.EventData, order: Request, *rest: Any) -> dict[Any, Any]:
         return one(events.slice)(event.slice, order, *rest)
 
-    def made(handler: Callable[[Order, Settings], Iterator[Updates]]) -> Callable[..., Iterator[dict]]:
-        def answer(order: Order, *rest: Any) -> Iterator[dict[Any, Any]]:
+    def made(handler: Callable[[Request, Settings], Iterator[Updates]]) -> Callable[..., Iterator[dict]]:
+        def answer(order: Request, *rest: Any) -> Iterator[dict[Any, Any]]:
             try:
                 for updates in handler(order, Settings(*rest)):
                     yield named(updates)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.app.cache import Memory
+from lgg.app.cache import Cache
 from lgg.cascade import BATCH, DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
-from lgg.input_check import implausible
+from lgg.input_check import input_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_truth
 from lgg.postprocess import confirmed, decide_series_again
-from lgg.preprocess import Statistics, measure
-from lgg.types import Maps, Prediction, Series, SeriesResult, Slice, Thresholds
+from lgg.preprocess import Statistics, head_and_stats
+from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
 from lgg.visualize import Layer
 
 
@@ -144,7 +144,7 @@ class Desk:
 
     def __init__(self, cascades: dict[str, Cascade]) -> None:
         self.cascades = cascades
-        self.memory = Memory()
+        self.memory = Cache()
         self._predict, self._explain = on_gpu(self._run), on_gpu(self._look_inside)
 
     @property
@@ -205,7 +205,7 @@ class Desk:
         # By the upload's own name: within a series it would be called `page 1`.
         one = replace(series.slices()[0], source=series.source)
         prediction = self._predict(one, architecture)
-        warnings = implausible(one, prediction.head)
+        warnings = input_warnings(one, prediction.head)
         return Examined(series, one, prediction, cascade, warnings)
 
     def _run(self, one: Slice, architecture: str) -> Prediction:
@@ -241,7 +241,7 @@ ROLES = ("pre", "flair", "post")
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What a visitor wants examined. It holds no more than names, so that it can be kept for each visitor.
 
     Attributes:
@@ -278,10 +278,10 @@ class SeriesDesk:
     def __init__(self, cascades: dict[str, Cascade]) -> None:
         self.cascades = cascades
         # Apart, because a series takes ten times the room and can be read again within a second or two.
-        self._series, self._found = Memory(SERIES_BUDGET), Memory()
+        self._series, self._found = Cache(SERIES_BUDGET), Cache()
         self._batch, self._explain = on_gpu(self._run), on_gpu(self._look_inside)
 
-    def series(self, order: Order) -> Series:
+    def series(self, order: Request) -> Series:
         """The series that was uploaded.
 
         Raises:
@@ -297,7 +297,7 @@ class SeriesDesk:
 
         return self._series.recall((order.paths, order.assignment), read, lambda one: one.pixels.nbytes)
 
-    def examine(self, order: Order) -> Iterator[Progress]:
+    def examine(self, order: Request) -> Iterator[Progress]:
         """Read and examine, telling how far it is; the last progress holds the result.
 
         Raises:
@@ -321,7 +321,7 @@ class SeriesDesk:
             self._found.put(order, predictions, _weigh(predictions))
         yield Progress(len(series), len(series), 0.0, SeriesResult(series, predictions))
 
-    def result(self, order: Order) -> SeriesResult:
+    def result(self, order: Request) -> SeriesResult:
         """What was found, from memory, or else examined once more.
 
         Raises:
@@ -332,7 +332,7 @@ class SeriesDesk:
                 return progress.result
         raise AssertionError("the last progress holds the result")
 
-    def decided(self, order: Order, thresholds: Callable[[Thresholds], Thresholds]) -> SeriesResult:
+    def decided(self, order: Request, thresholds: Callable[[Thresholds], Thresholds]) -> SeriesResult:
         """The result by other thresholds; no network runs.
 
         Remembered, because a visitor who moved a threshold goes on to look at slice after slice.
@@ -355,7 +355,7 @@ class SeriesDesk:
         )
         return replace(result, predictions=predictions)
 
-    def extra(self, order: Order, number: int, layer: Layer) -> Map | None:
+    def extra(self, order: Request, number: int, layer: Layer) -> Map | None:
         """The map that a layer needs beside the prediction of a slice, counted from 1; None for none.
 
         (H, W) float32, by the volume's statistics as everything else.
@@ -378,7 +378,7 @@ class SeriesDesk:
 
         return self._found.recall((layer, number, order), make, lambda one: one.nbytes)
 
-    def truth(self, order: Order) -> NDArray[np.bool_] | None:
+    def truth(self, order: Request) -> NDArray[np.bool_] | None:
         """The ground truth that was uploaded for the series, (N, H, W) bool; None for none.
 
         Raises:
@@ -394,7 +394,7 @@ class SeriesDesk:
         key = ("truth", order.truth, order.paths, order.assignment)
         return self._found.recall(key, read, lambda made: made.nbytes)
 
-    def cascade(self, order: Order) -> Cascade:
+    def cascade(self, order: Request) -> Cascade:
         """The cascade of an architecture.
 
         Raises:
@@ -402,11 +402,11 @@ class SeriesDesk:
         """
         return cascade_of(self.cascades, order.architecture)
 
-    def _statistics(self, order: Order) -> list[Statistics]:
+    def _statistics(self, order: Request) -> list[Statistics]:
         key = ("statistics", order.paths, order.assignment)
-        return self._found.recall(key, lambda: measure(self.series(order).pixels, "volume")[1], len)
+        return self._found.recall(key, lambda: head_and_stats(self.series(order).pixels, "volume")[1], len)
 
-    def _batches(self, cascade: Cascade, series: Series, order: Order) -> Iterator[list[Prediction]]:
+    def _batches(self, cascade: Cascade, series: Series, order: Request) -> Iterator[list[Prediction]]:
         # Always, as for one slice: then the gate's threshold can move without running a network again.
         return cascade.predict_batches(
             series.slices(),
@@ -422,7 +422,7 @@ class SeriesDesk:
         heads: NDArray[np.bool_],
         found: Sequence[Statistics],
         floor: float,
-    ) -> Maps:
+    ) -> RawOutput:
         # By name: ZeroGPU sends arguments to another process, and the cascade is there already.
         return self.cascades[architecture].batch(pixels, heads, found, floor)
 

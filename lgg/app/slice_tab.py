@@ -27,13 +27,14 @@ from lgg.app.controls import (
 from lgg.app.gallery import Example
 from lgg.app.render import architectures_html, comparison_html, truth_html
 from lgg.app.service import Desk, Examined, own_thresholds
-from lgg.app.url_state import Wish, read_link, write_link
+from lgg.app.url_state import UrlState, read_link, write_link
 from lgg.explain import calibration_error, in_words
-from lgg.export import method_of, write_pack
+from lgg.export import write_zip
+from lgg.export.provenance import provenance_of
 from lgg.io import read_slice
 from lgg.postprocess import decide_again
 from lgg.types import SEQUENCES, Prediction
-from lgg.visualize import Look, base, describe, draw, flair_picture, legend, overlay, shrink
+from lgg.visualize import Display, base, describe, draw, flair_picture, legend, overlay, shrink
 
 #: What the result's pictures share.
 PICTURE: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen", "download"]}
@@ -302,9 +303,9 @@ class Handlers:
             try:
                 examined = self.desk.examine(current.path, chosen.architecture)
                 thresholds = chosen.thresholds(examined.prediction.thresholds)
-                method = replace(method_of(examined.cascade, statistics="slice"), thresholds=thresholds)
+                method = replace(provenance_of(examined.cascade, statistics="slice"), thresholds=thresholds)
                 path = Path(folder) / PACK_NAME
-                write_pack(path, examined.series, [decide_again(examined.prediction, thresholds)], method)
+                write_zip(path, examined.series, [decide_again(examined.prediction, thresholds)], method)
             except Exception as error:
                 raise refusal(*report.explain(error)) from None
             yield gr.DownloadButton(value=str(path))  # Gradio copies it before the folder goes
@@ -313,9 +314,9 @@ class Handlers:
         """The query of a link that restores what is shown; an upload is never in it."""
         chosen = Wanted(*wanted)
         mask, gate = self.own_thresholds(chosen.architecture)
-        start = Look()
+        start = Display()
         return write_link(
-            Wish(
+            UrlState(
                 example=current.example,
                 architecture=chosen.architecture,
                 threshold=None if chosen.threshold == mask else chosen.threshold,
@@ -327,11 +328,11 @@ class Handlers:
             )
         )
 
-    def wanted(self, wish: Wish, preferred: str | None) -> Wanted:
+    def wanted(self, wish: UrlState, preferred: str | None) -> Wanted:
         """The controls as a link wishes them, with the defaults for the rest."""
         architecture = wish.architecture if wish.architecture in self.desk.cascades else preferred
         mask, gate = self.own_thresholds(architecture)
-        start = Look()
+        start = Display()
         return Wanted(
             wish.layer or start.layer,
             start.channel if wish.channel is None else wish.channel,

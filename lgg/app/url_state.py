@@ -12,7 +12,7 @@ SEQUENCE_NAMES = ("pre", "flair", "post")
 
 
 @dataclass(frozen=True)
-class Wish:
+class UrlState:
     """What a link asks for; None or a default where it says nothing, or nothing that can be understood.
 
     Attributes:
@@ -20,7 +20,7 @@ class Wish:
         architecture: of the segmenter.
         threshold, gate: of the mask and of the gate, 0 to 1; None: the model's own.
         opacity: of the layer, 0 to 1.
-        layer, channel: what is shown, see `lgg.visualize.Look`.
+        layer, channel: what is shown, see `lgg.visualize.Display`.
         slider: whether before and after lie under one slider.
     """
 
@@ -34,7 +34,7 @@ class Wish:
     slider: bool = False
 
 
-def read_link(query: Mapping[str, str], examples: Sequence[str]) -> Wish:
+def read_link(query: Mapping[str, str], examples: Sequence[str]) -> UrlState:
     """What a link's query says; anything strange in it is left out, as links get cut and mistyped.
 
     Args:
@@ -45,7 +45,7 @@ def read_link(query: Mapping[str, str], examples: Sequence[str]) -> Wish:
     if example.isascii() and example.isdigit() and 1 <= int(example[:6]) <= len(examples):
         example = examples[int(example) - 1]
     sequence = query.get("sequence", "")
-    return Wish(
+    return UrlState(
         example=example if example in examples else None,
         architecture=next((one for one in SEGMENTERS if one == query.get("arch")), None),
         threshold=_share(query.get("threshold")),
@@ -57,7 +57,7 @@ def read_link(query: Mapping[str, str], examples: Sequence[str]) -> Wish:
     )
 
 
-def write_link(wish: Wish) -> str:
+def write_link(wish: UrlState) -> str:
     """The query that `read_link` reads back, `?` and all; "" where nothing is wished."""
     parts = {
         "example": wish.example,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lgg.export.dicom_seg import dicom_segmentation
-from lgg.export.provenance import NOTICE, Method, method_of
+from lgg.export.provenance import NOTICE, Provenance
 from lgg.files import write_atomically
 from lgg.postprocess import DEPTH, FEWEST, SHARE
 from lgg.types import SEQUENCES, Prediction, Series
@@ -58,7 +58,7 @@ def table(predictions: Sequence[Prediction]) -> str:
     return stream.getvalue()
 
 
-def readme(series: Series, predictions: Sequence[Prediction], method: Method, files: set[str]) -> str:
+def readme(series: Series, predictions: Sequence[Prediction], method: Provenance, files: set[str]) -> str:
     """`README.txt`: what must not be done with the results, what each file is, and by what it was made."""
     height, width = series.pixels.shape[1:3]
     roots = {name.split("/")[0] for name in files}
@@ -143,7 +143,7 @@ NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"
 SHRINKS = (".txt", ".csv", ".dcm")
 
 
-def pack(series: Series, predictions: Sequence[Prediction], method: Method) -> bytes:
+def export_zip(series: Series, predictions: Sequence[Prediction], method: Provenance) -> bytes:
     """The archive of a series and its predictions.
 
     `README.txt`; `slices.csv`, a row a slice; `masks/` and `overlays/`, a PNG a slice; `probability.tif`, a
@@ -174,9 +174,9 @@ def pack(series: Series, predictions: Sequence[Prediction], method: Method) -> b
     return _zipped(files)
 
 
-def write_pack(path: Path, series: Series, predictions: Sequence[Prediction], method: Method) -> None:
-    """Write `pack`'s archive, whole or not at all."""
-    data = pack(series, predictions, method)
+def write_zip(path: Path, series: Series, predictions: Sequence[Prediction], method: Provenance) -> None:
+    """Write `export_zip`'s archive, whole or not at all."""
+    data = export_zip(series, predictions, method)
     write_atomically(path, lambda partial: partial.write_bytes(data))
 
 

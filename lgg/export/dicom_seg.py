@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.export.provenance import NOTICE, Method
+from lgg.export.provenance import NOTICE, Provenance
 from lgg.io.dicom import Header
 from lgg.types import Series
 
@@ -26,7 +26,7 @@ UID = re.compile(r"(?=.{5,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 SERIES_NUMBER = 9001
 
 
-def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Method) -> bytes | None:
+def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Provenance) -> bytes | None:
     """A DICOM file of one binary segment; None where the upload is no DICOM, or lacks what it must refer to.
 
     Args:

@@ -12,7 +12,7 @@ NOTICE = "Research only, not for clinical use"
 
 
 @dataclass(frozen=True)
-class Method:
+class Provenance:
     """What decided.
 
     Attributes:
@@ -31,9 +31,11 @@ class Method:
     statistics: StatisticsMode = "volume"
 
 
-def method_of(cascade: Cascade, gating: Gating = "hard", statistics: StatisticsMode = "volume") -> Method:
+def provenance_of(
+    cascade: Cascade, gating: Gating = "hard", statistics: StatisticsMode = "volume"
+) -> Provenance:
     """The method of a cascade: `slice` statistics for `predict`, `volume` for `predict_series`."""
-    return Method(
+    return Provenance(
         cascade.config.architecture,
         cascade.gate_config.sha256,
         cascade.config.sha256,

@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage import data as pictures
 
 from lgg.app.gallery import load_examples
-from lgg.input_check import BOUNDS, FLAT, NO_HEAD, REASONS, implausible, implausible_series, traits
+from lgg.input_check import BOUNDS, FLAT, NO_HEAD, REASONS, features, input_warnings, series_warnings
 from lgg.io import as_slice, read_slice
 from lgg.io.images import Picture
 from lgg.preprocess import head_mask
@@ -31,7 +31,7 @@ def slice_of(pixels):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
 def test_the_shipped_examples_are_plausible(example):
-    assert implausible(read_slice(example.image)) == ()
+    assert input_warnings(read_slice(example.image)) == ()
 
 
 @pytest.mark.parametrize("factor", [0.05, 16.0])
@@ -39,19 +39,19 @@ def test_the_units_change_nothing(factor):
     one = read_slice(EXAMPLES[0].image)
     head = head_mask(one.pixels[..., FLAIR])
     scaled = replace(one, pixels=one.pixels * np.float32(factor))
-    assert traits(scaled, head) == pytest.approx(traits(one, head), rel=1e-3, abs=1e-4)
+    assert features(scaled, head) == pytest.approx(features(one, head), rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry"])
 def test_colour_photos_are_not_plausible(name):
-    assert implausible(slice_of(getattr(pictures, name)()))
+    assert input_warnings(slice_of(getattr(pictures, name)()))
 
 
 @pytest.mark.parametrize(
     "name", ["camera", "coins", "moon", "page", "text", "clock", "brick", "grass", "gravel"]
 )
 def test_grey_photos_and_print_are_not_plausible(name):
-    assert implausible(slice_of(getattr(pictures, name)()))
+    assert input_warnings(slice_of(getattr(pictures, name)()))
 
 
 def chest():
@@ -65,32 +65,32 @@ def chest():
 
 
 def test_a_chest_is_not_plausible():
-    assert implausible(slice_of(chest()))
+    assert input_warnings(slice_of(chest()))
 
 
 @pytest.mark.parametrize("shape", [(256, 256, 1), (256, 256, 3), (100, 160, 1)], ids=str)
 def test_noise_is_not_plausible(shape):
-    assert implausible(slice_of(np.random.default_rng(0).normal(100, 20, shape)))
+    assert input_warnings(slice_of(np.random.default_rng(0).normal(100, 20, shape)))
 
 
 def test_a_blank_is_not_plausible():
     blank = np.zeros((128, 128))
     blank[60:62, 60:62] = 1
-    assert implausible(slice_of(blank))[0] in (NO_HEAD, FLAT)
+    assert input_warnings(slice_of(blank))[0] in (NO_HEAD, FLAT)
 
 
 def test_a_slice_of_one_value_has_no_head():
-    assert implausible(slice_of(np.full((64, 64), 7))) == (NO_HEAD,)
+    assert input_warnings(slice_of(np.full((64, 64), 7))) == (NO_HEAD,)
 
 
 def test_a_head_that_was_found_is_not_looked_for_again():
     one = read_slice(EXAMPLES[0].image)
-    assert implausible(one, np.zeros(one.size, bool)) == (NO_HEAD,)
+    assert input_warnings(one, np.zeros(one.size, bool)) == (NO_HEAD,)
 
 
 def test_a_head_that_fills_the_picture_is_named():
     one = read_slice(EXAMPLES[0].image)
-    reasons = implausible(one, np.ones(one.size, bool))
+    reasons = input_warnings(one, np.ones(one.size, bool))
     assert any("fills more of the picture" in reason for reason in reasons)
     assert any("runs out of the picture" in reason for reason in reasons)
 
@@ -98,13 +98,13 @@ def test_a_head_that_fills_the_picture_is_named():
 def test_strong_colours_are_named():
     one = read_slice(next(example.image for example in EXAMPLES if example.name == "healthy"))
     red = one.pixels * np.array([1, 0.01, 0.01], np.float32)
-    assert any("colour photo" in reason for reason in implausible(replace(one, pixels=red)))
+    assert any("colour photo" in reason for reason in input_warnings(replace(one, pixels=red)))
 
 
 def test_every_trait_has_bounds_and_reasons():
     stored = json.loads(BOUNDS.read_text())
     one = Slice(np.random.default_rng(0).uniform(size=(64, 64, 3)).astype("float32"), "slice")
-    names = set(traits(one, np.ones((64, 64), bool)))
+    names = set(features(one, np.ones((64, 64), bool)))
     assert names == set(REASONS) == set(stored["bounds"])
     assert all(low < high for low, high in stored["bounds"].values())
 
@@ -119,7 +119,7 @@ def test_a_series_is_judged_by_its_middle():
     middle = [one] * 3 + [noise] * 4 + [one] * 3
     for slices, expected in ((ends, False), (middle, True), ([one], False), ([noise], True)):
         heads = [head_mask(each.pixels[..., FLAIR]) for each in slices]
-        assert bool(implausible_series(slices, heads)) == expected
+        assert bool(series_warnings(slices, heads)) == expected
 
 
 def test_bounds_keep_all_patients_but_the_outermost():
@@ -136,5 +136,5 @@ def test_nearly_all_tumour_slices_of_test_patients_are_plausible():
     said = []
     for name in fixed()["patient"]["test"]:
         volume = load_volume(patients[name])
-        said += [implausible(Slice(pixels, "slice")) for pixels in volume.pixels[volume.tumour]]
+        said += [input_warnings(Slice(pixels, "slice")) for pixels in volume.pixels[volume.tumour]]
     assert np.mean([reasons == () for reasons in said]) >= 0.97

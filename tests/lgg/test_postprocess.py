@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lgg.postprocess import FEWEST, decide, drop_lone, drop_small, gate_floor
+from lgg.postprocess import FEWEST, decide, gate_floor, remove_isolated, remove_small
 from lgg.types import Thresholds
 
 HARD = Thresholds(gate=0.5, mask=0.5)
@@ -57,10 +57,10 @@ class TestDropSmall:
 
     @pytest.mark.parametrize(("smallest", "left"), [(0, 24), (8, 24), (9, 16), (16, 16), (17, 0)])
     def test_keeps_components_of_at_least_that_many_pixels(self, smallest, left):
-        assert drop_small(self.mask(), smallest / 32**2).sum() == left
+        assert remove_small(self.mask(), smallest / 32**2).sum() == left
 
     def test_of_an_empty_mask_is_empty(self):
-        assert not drop_small(np.zeros((8, 8), bool), 0.5).any()
+        assert not remove_small(np.zeros((8, 8), bool), 0.5).any()
 
     def test_is_part_of_every_decision(self):
         probability = self.mask().astype(np.float32)
@@ -80,38 +80,38 @@ class TestDropLone:
         masks = self.masks()
         masks[4, 25:31, 25:31] = True  # large enough, and in the same slice as the tumour
         masks[8, 10:16, 10:16] = True  # in the same place, but two slices further on
-        assert np.array_equal(drop_lone(masks), self.masks())
+        assert np.array_equal(remove_isolated(masks), self.masks())
 
     def test_what_a_neighbour_confirms_stays(self):
         masks = self.masks()
         masks[7, 25:28, 25:28] = masks[8, 28:31, 28:31] = True  # at a corner
-        assert np.array_equal(drop_lone(masks), masks)
+        assert np.array_equal(remove_isolated(masks), masks)
 
     @pytest.mark.parametrize(("side", "stays"), [(7, True), (8, False)])
     def test_what_is_tiny_beside_the_largest_goes_however_deep(self, side, stays):
         masks = np.zeros((FEWEST, 40, 40), bool)
         masks[2:6, :side, :side] = True  # 196 or 256 pixels
         masks[2:6, 30, 30] = True  # 4 pixels, 2.04 or 1.56 % of them
-        assert drop_lone(masks)[:, 30, 30].any() == stays
-        assert drop_lone(masks)[:, :side, :side].sum() == 4 * side**2
+        assert remove_isolated(masks)[:, 30, 30].any() == stays
+        assert remove_isolated(masks)[:, :side, :side].sum() == 4 * side**2
 
     def test_a_series_too_short_for_neighbours_keeps_everything(self):
         masks = np.zeros((FEWEST - 1, 8, 8), bool)
         masks[3, 2:4, 2:4] = True
-        assert drop_lone(masks) is masks
-        assert not drop_lone(np.concatenate([masks, masks[:1]])).any()
+        assert remove_isolated(masks) is masks
+        assert not remove_isolated(np.concatenate([masks, masks[:1]])).any()
 
     def test_of_nothing_is_nothing(self):
-        assert not drop_lone(np.zeros((FEWEST, 8, 8), bool)).any()
+        assert not remove_isolated(np.zeros((FEWEST, 8, 8), bool)).any()
 
     def test_twice_is_once(self):
         masks = np.random.default_rng(0).random((FEWEST, 24, 24)) > 0.8
-        once = drop_lone(masks)
+        once = remove_isolated(masks)
         assert once.any()
-        assert np.array_equal(drop_lone(once), once)
+        assert np.array_equal(remove_isolated(once), once)
 
     def test_nothing_is_added_and_the_masks_are_left_alone(self):
         masks = np.random.default_rng(1).random((FEWEST, 24, 24)) > 0.93
         before = masks.copy()
-        assert not (drop_lone(masks) & ~masks).any()
+        assert not (remove_isolated(masks) & ~masks).any()
         assert np.array_equal(masks, before)

@@ -8,7 +8,7 @@ import tifffile
 import torch
 
 from lgg.io import read_slice
-from lgg.preprocess import Placement, fit, head_mask, inner_head, measure, network_input, restore
+from lgg.preprocess import PadGeometry, head_and_stats, head_mask, inner_head, network_input, resize_pad, undo
 from lgg.types import FLAIR, POST, PRE
 from train.data.augment import PLAIN, augment
 from train.data.dataset import load_slices
@@ -49,7 +49,7 @@ def is_disc(head, radius, within=2):
 
 
 def served(pixels, mode="slice", size=64):
-    return network_input(pixels, measure(pixels, mode)[1], size)
+    return network_input(pixels, head_and_stats(pixels, mode)[1], size)
 
 
 class TestHead:
@@ -112,7 +112,7 @@ class TestInput:
 
     def test_is_a_z_score_inside_the_head_without_its_rim(self):
         pixels = brain()[None]
-        head = inner_head(measure(pixels)[0])[0]
+        head = inner_head(head_and_stats(pixels)[0])[0]
         inside = served(pixels)[0][:, torch.from_numpy(head)]
         assert inside.mean(1) == pytest.approx(torch.zeros(3), abs=1e-4)
         assert inside.std(1, correction=0) == pytest.approx(torch.ones(3), abs=1e-4)
@@ -142,14 +142,14 @@ class TestInput:
 
     def test_pads_with_the_darkest_value_of_each_channel(self):
         pixels = brain(40, 64)[None] + np.array([10, 20, 30], np.float32)
-        square = fit(pixels, 64)
+        square = resize_pad(pixels, 64)
         for channel in range(3):
             padding = torch.cat([square[0, channel, :12], square[0, channel, -12:]])
             assert (padding == pixels[..., channel].min()).all()
 
     def test_of_a_wide_slice_lies_in_the_middle_unchanged(self):
         pixels = brain(40, 64)[None]
-        assert np.array_equal(fit(pixels, 64)[0, :, 12:52].permute(1, 2, 0), pixels[0])
+        assert np.array_equal(resize_pad(pixels, 64)[0, :, 12:52].permute(1, 2, 0), pixels[0])
 
 
 class TestInnerHead:
@@ -179,14 +179,14 @@ class TestInnerHead:
 class TestStatistics:
     def test_of_a_slice_are_its_own(self):
         pixels = series()
-        for number, own in enumerate(measure(pixels, "slice")[1]):
-            alone = measure(pixels[number : number + 1], "slice")[1][0]
+        for number, own in enumerate(head_and_stats(pixels, "slice")[1]):
+            alone = head_and_stats(pixels[number : number + 1], "slice")[1][0]
             assert np.array_equal(own.mean, alone.mean)
             assert np.array_equal(own.std, alone.std)
 
     def test_of_a_volume_are_shared_and_taken_over_all_heads(self):
         pixels = series()
-        heads, found = measure(pixels, "volume")
+        heads, found = head_and_stats(pixels, "volume")
         for one in found:
             assert one.mean == pytest.approx(pixels[inner_head(heads)].mean(0), rel=1e-5)
             assert one.std == pytest.approx(pixels[inner_head(heads)].std(0), rel=1e-5)
@@ -198,7 +198,7 @@ class TestStatistics:
         found = []
         for scalp in (120, 400):
             flair = np.where((radius > 37) & (radius < 40), scalp, brain)
-            found.append(measure(np.repeat(flair[None, ..., None], 3, 3).astype(np.float32))[1][0])
+            found.append(head_and_stats(np.repeat(flair[None, ..., None], 3, 3).astype(np.float32))[1][0])
         assert found[0].mean == pytest.approx(found[1].mean, rel=1e-3)
         assert found[0].std == pytest.approx(found[1].std, rel=1e-2)
 
@@ -208,7 +208,7 @@ class TestStatistics:
     def test_are_those_of_the_whole_picture_without_a_head(self):
         speck = np.zeros((1, 64, 64, 3), np.float32)
         speck[0, 30, 30] = 9
-        found = measure(speck)[1][0]
+        found = head_and_stats(speck)[1][0]
         assert found.mean == pytest.approx(speck[0].mean((0, 1)), rel=1e-5)
 
 
@@ -219,7 +219,7 @@ class TestWayBack:
         mask = np.zeros((height, width), np.float32)
         rows, columns = slice(height // 5, height // 2), slice(width // 2, width * 7 // 8)
         mask[rows, columns] = 1
-        returned = restore(fit(mask[None, ..., None], side)[:, 0], Placement(height, width, side))
+        returned = undo(resize_pad(mask[None, ..., None], side)[:, 0], PadGeometry(height, width, side))
         assert returned.shape == (1, height, width)
         assert returned.dtype == np.float32
         assert 0 <= returned.min() <= returned.max() <= 1.0001
@@ -233,7 +233,7 @@ class TestWayBack:
     def test_starts_from_the_middle_of_the_square(self, height, width, side):
         # A disc around the picture's centre must lie around the square's centre, round.
         mask = disc(height, width, min(height, width) / 4).astype(np.float32)
-        inside = fit(mask[None, ..., None], side)[0, 0].numpy() >= 0.5
+        inside = resize_pad(mask[None, ..., None], side)[0, 0].numpy() >= 0.5
         assert np.argwhere(inside).mean(0) == pytest.approx([(side - 1) / 2] * 2, abs=0.75)
         assert np.count_nonzero(inside) == pytest.approx(
             mask.sum() * (side / max(height, width)) ** 2, rel=0.1
@@ -241,10 +241,12 @@ class TestWayBack:
 
     def test_is_exact_at_the_networks_own_size(self):
         maps = torch.rand(2, 64, 64)
-        assert np.array_equal(restore(maps, Placement(64, 64, 64)), maps.numpy())
+        assert np.array_equal(undo(maps, PadGeometry(64, 64, 64)), maps.numpy())
 
     def test_survives_a_picture_of_one_pixel_width(self):
-        assert restore(fit(np.ones((1, 300, 1, 1), np.float32), 64)[:, 0], Placement(300, 1, 64)).shape == (
+        assert undo(
+            resize_pad(np.ones((1, 300, 1, 1), np.float32), 64)[:, 0], PadGeometry(300, 1, 64)
+        ).shape == (
             1,
             300,
             1,

@@ -7,7 +7,7 @@ import pytest
 from skimage.segmentation import find_boundaries
 
 from lgg.types import FLAIR, POST, PRE, Prediction, Slice, Thresholds
-from lgg.visualize import LAYERS, PREDICTED, Look, base, describe, draw, legend
+from lgg.visualize import LAYERS, PREDICTED, Display, base, describe, draw, legend
 
 #: Neither square nor even, and enlarged by different whole numbers.
 SIZES = [(64, 64), (57, 99), (301, 200)]
@@ -41,7 +41,7 @@ def enlarged(mask, like):
 def test_every_layer_lies_where_its_map_does(layer, size):
     one, prediction = examined(*size)
     extra = prediction.mask * np.float32(0.5)
-    at = changed(one, prediction, Look(FLAIR, layer, 0.8), extra=extra, truth=prediction.mask)
+    at = changed(one, prediction, Display(FLAIR, layer, 0.8), extra=extra, truth=prediction.mask)
     expected = enlarged(prediction.mask & prediction.head if layer == "why" else prediction.mask, at)
     if layer == "outline":
         expected = find_boundaries(expected, mode="inner")
@@ -53,27 +53,27 @@ def test_the_sequence_chosen_lies_below(channel):
     one, prediction = examined()
     mixed = one.pixels.copy()
     mixed[..., channel] = one.pixels[::-1, :, channel] * np.linspace(1, 2, 64, dtype=np.float32)
-    other = base(Slice(mixed, "slice"), prediction, Look(channel))
-    assert not np.array_equal(other, base(one, prediction, Look(channel)))
+    other = base(Slice(mixed, "slice"), prediction, Display(channel))
+    assert not np.array_equal(other, base(one, prediction, Display(channel)))
     assert np.array_equal(
-        base(one, prediction, Look((channel + 1) % 3)),
-        base(Slice(mixed, "slice"), prediction, Look((channel + 1) % 3)),
+        base(one, prediction, Display((channel + 1) % 3)),
+        base(Slice(mixed, "slice"), prediction, Display((channel + 1) % 3)),
     )
 
 
 def test_opacity_is_how_much_of_the_colour_there_is():
     one, prediction = examined()
-    look = Look(FLAIR, "fill", 1)
+    look = Display(FLAIR, "fill", 1)
     inside = enlarged(prediction.mask, draw(one, prediction, look))
     assert (draw(one, prediction, look)[inside] == PREDICTED).all()
-    outline = changed(one, prediction, Look(FLAIR, "fill", 0))
-    assert np.array_equal(outline, changed(one, prediction, Look(FLAIR, "outline")))
+    outline = changed(one, prediction, Display(FLAIR, "fill", 0))
+    assert np.array_equal(outline, changed(one, prediction, Display(FLAIR, "outline")))
 
 
 def test_errors_tell_agreed_missed_and_invented_apart():
     one, prediction = examined()
     truth = np.roll(prediction.mask, 5, axis=1)
-    picture = draw(one, prediction, Look(FLAIR, "errors", 1), truth=truth)
+    picture = draw(one, prediction, Display(FLAIR, "errors", 1), truth=truth)
     times = picture.shape[0] // 64
     small = picture[times // 2 :: times, times // 2 :: times]
     inner = ~find_boundaries(truth, mode="thick")
@@ -86,21 +86,23 @@ def test_errors_tell_agreed_missed_and_invented_apart():
 def test_words_say_what_is_seen_and_where():
     _, prediction = examined()
     said = "FLAIR with 160 pixels outlined, in the central part of the picture."
-    assert describe(Look(), prediction) == said
+    assert describe(Display(), prediction) == said
     corner = np.zeros_like(prediction.mask)
     corner[50:60, 2:9] = True
-    assert "70 pixels outlined, in the lower left part" in describe(Look(), replace(prediction, mask=corner))
-    words = {describe(Look(POST, layer), prediction) for layer in LAYERS}
+    assert "70 pixels outlined, in the lower left part" in describe(
+        Display(), replace(prediction, mask=corner)
+    )
+    words = {describe(Display(POST, layer), prediction) for layer in LAYERS}
     assert len(words) == 5  # fill and outline outline the same
     assert all(one.startswith("post-contrast T1") for one in words)
-    assert "Nothing is outlined" in describe(Look(), replace(prediction, mask=corner & False))
+    assert "Nothing is outlined" in describe(Display(), replace(prediction, mask=corner & False))
 
 
 def test_every_layer_has_a_legend():
-    assert len({legend(Look(layer=layer), True, False) for layer in LAYERS}) == 5
-    assert legend(Look(layer="errors"), False, False) == legend(Look(), False, False)
+    assert len({legend(Display(layer=layer), True, False) for layer in LAYERS}) == 5
+    assert legend(Display(layer="errors"), False, False) == legend(Display(), False, False)
 
 
 def test_sides_are_named_only_where_they_are_known():
-    assert legend(Look(), False, oriented=True).endswith("The patient's right is on the left.")
-    assert "right" not in legend(Look(), False, oriented=False)
+    assert legend(Display(), False, oriented=True).endswith("The patient's right is on the left.")
+    assert "right" not in legend(Display(), False, oriented=False)

@@ -13,7 +13,7 @@ from tests.tiny_data import write_folder
 from train import pipeline as jobs
 from train.data.kaggle_3m import index_folder
 from train.pipeline import Job, run_job, sides_of
-from train.recipes import Changes
+from train.recipes import Overrides
 
 
 @pytest.mark.parametrize(("scores", "kept"), [((0.9, 0.8), 1), ((0.8, 0.9), 2), ((0.9, 0.9), 2)])
@@ -35,7 +35,7 @@ def test_the_better_stage_is_kept(scores, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "train", train)
     monkeypatch.setattr(jobs, "choose", lambda job: "chosen")
     sides = sides_of(patients, "patient")
-    job = Job(GATE, "cpu", Changes(size=32), patients, sides, "patient", tmp_path / "run")
+    job = Job(GATE, "cpu", Overrides(size=32), patients, sides, "patient", tmp_path / "run")
     run_job(job)
     folder = job.target / GATE
     model, config = load_model(folder)
@@ -50,9 +50,9 @@ def test_the_better_stage_is_kept(scores, kept, tmp_path, monkeypatch):
     [("unet-mini", "cpu", "slice_tumour"), ("gate", "cpu", "auroc"), ("unet-mini", "reference", "loss")],
 )
 def test_single_slices_are_no_volume_to_choose_an_epoch_by(architecture, recipe, best_by, tmp_path):
-    job = Job(architecture, recipe, Changes(), {}, {}, "slice", tmp_path)
+    job = Job(architecture, recipe, Overrides(), {}, {}, "slice", tmp_path)
     assert {stage.best_by for stage in job.stages} == {best_by}
-    own = replace(job, changes=Changes(best_by="loss"))
+    own = replace(job, changes=Overrides(best_by="loss"))
     assert {stage.best_by for stage in own.stages} == {"loss"}
 
 
@@ -67,7 +67,7 @@ def test_a_restart_that_is_refused_throws_nothing_away(missing, tmp_path, monkey
     earlier = run / "stage1" / "checkpoint.pt"
     earlier.parent.mkdir(parents=True)
     earlier.write_bytes(b"hours of work")
-    job = Job("unet-mini", "cpu", Changes(size=32), patients, sides, "patient", run, teacher=teacher)
+    job = Job("unet-mini", "cpu", Overrides(size=32), patients, sides, "patient", run, teacher=teacher)
     with pytest.raises(LggError):
         run_job(job, restart=True)
     assert earlier.read_bytes() == b"hours of work"

@@ -13,7 +13,7 @@ from train import pipeline as module
 from train.__main__ import Kept, everything
 from train.data.kaggle_3m import index_folder
 from train.pipeline import ORDER, TEACHER, Job, choose_on, sides_of, train_everything
-from train.recipes import Changes
+from train.recipes import Overrides
 
 ORDERED = ["unet-lite0", "gate", "unet", "unet-mini", "unet-resnext50"]
 
@@ -34,7 +34,7 @@ def jobs(monkeypatch):
 
 
 def pattern(tmp_path, recipe="gpu", **rest) -> Job:
-    return Job(GATE, recipe, Changes(), {}, {"validation": []}, "patient", tmp_path / "all", **rest)
+    return Job(GATE, recipe, Overrides(), {}, {"validation": []}, "patient", tmp_path / "all", **rest)
 
 
 def test_lite0_comes_first_and_teaches_the_others(jobs, tmp_path):
@@ -76,7 +76,7 @@ def test_the_command_leaves_a_folder_of_weights_and_goes_on_where_it_was(tmp_pat
         monkeypatch.setitem(BUILDERS, name, lambda: UNet(widths=(4, 8)))
     monkeypatch.setenv("LGG_RUNS", str(tmp_path / "runs"))
     data, out = write_folder(tmp_path / "data", 3), tmp_path / "weights"
-    quick = Changes(epochs=1, slices_per_epoch=8, batch_size=4, size=32, initialise="scratch")
+    quick = Overrides(epochs=1, slices_per_epoch=8, batch_size=4, size=32, initialise="scratch")
     run = Kept(data, recipe="cpu", stages=1, out=out)
     models = ("unet-mini", "gate", "unet-lite0")
     everything(run, quick, models)

@@ -1,6 +1,6 @@
 """The slices of one side of a split, ready for the device: resized once, normalised in each step.
 
-Kept as the library's `fit` leaves them, in raw units, beside both kinds of statistics, so that a step can mix
+Kept as the library's `resize_pad` leaves them, in raw units, beside both kinds of statistics, so that a step can mix
 slice and volume statistics by the library's own `normalise`.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from lgg.preprocess import fit, measure
+from lgg.preprocess import resize_pad, head_and_stats
 from train.data.kaggle_3m import SliceFiles, Volume, load_volume
 import time
 from collections import deque
@@ -98,10 +98,10 @@ def load_slices(
 def volume_slices(volume: Volume, patient: int, size: int) -> Slices:
     """One volume as `Slices`."""
     # Of the slice first, of the volume second: the order of `train.data.augment.SLICE` and `VOLUME`.
-    pairs = list(zip(measure(volume.pixels, "slice")[1], measure(volume.pixels, "volume")[1], strict=True))
-    masks = fit(volume.masks[..., None].astype(np.float32), size)
+    pairs = list(zip(head_and_stats(volume.pixels, "slice")[1], head_and_stats(volume.pixels, "volume")[1], strict=True))
+    masks = resize_pad(volume.masks[..., None].astype(np.float32), size)
     return Slices(
-        fit(volume.pixels, size),
+        resize_pad(volume.pixels, size),
         masks,
         torch.from_numpy(volume.tumour),
         torch.from_numpy(np.stack([[one.mean for one in pair] for pair in pairs])),
@@ -117,7 +117,7 @@ SHARE = 0.4
 AHEAD = 2
 
 
-class Feed:
+class Loader:
     """Hands out batches on the device and keeps the time that was spent waiting for them."""
 
     def __init__(self, slices: Slices, device: torch.device, memory: Memory = "auto") -> None:

@@ -25,7 +25,7 @@ FOLDS = 5
 @cache
 def fixed() -> dict[str, Any]:
     """`splits.json`: `patient` and `slice` (side → names), `folds` (lists) and `regression` (patients)."""
-    return json.loads((resources.files("train") / "splits.json").read_text())
+    return json.loads((resources.files("train.data") / "splits.json").read_text())
 
 
 def select(

@@ -16,7 +16,7 @@ from lgg.errors import DataError
 from lgg.metrics import bootstrap_interval
 from lgg.models import GATE
 from lgg.postprocess import Gating
-from lgg.types import FLAIR, POST, PRE, Maps
+from lgg.types import FLAIR, POST, PRE, RawOutput
 from lgg.weights import ModelConfig
 from train.data.kaggle_3m import SliceFiles, Volume, load_volume
 from train.data.splits import Side, fixed
@@ -26,7 +26,7 @@ from train.evaluation.patient_metrics import (
     Measure,
     Mode,
     PatientScores,
-    examine,
+    predict_volume,
     score,
     support,
 )
@@ -130,7 +130,7 @@ def seen(configs: Iterable[ModelConfig], patients: Iterable[str]) -> list[str]:
     return sorted(known & set(patients))
 
 
-def examine_patients(
+def evaluate_patients(
     cascade: Cascade,
     patients: dict[str, list[SliceFiles]],
     modes: Sequence[Mode] = get_args(Mode),
@@ -163,7 +163,7 @@ def _examine(
     scored = Volume(
         volume.patient, volume.pixels[rows], volume.masks[rows], tuple(volume.numbers[n] for n in rows)
     )
-    maps: dict[Mode, Maps] = {}
+    maps: dict[Mode, RawOutput] = {}
     for mode in modes:
         # Slices that were picked one by one are no series.
         series = mode not in ("slice", "apart") and keys is None
@@ -171,7 +171,7 @@ def _examine(
             continue
         run: Mode = "volume" if mode == "apart" else mode
         if run not in maps:
-            maps = {run: examine(cascade, volume, run, rows)}
+            maps = {run: predict_volume(cascade, volume, run, rows)}
         thresholds = cascade.series_thresholds if series else cascade.thresholds
         for gating in get_args(Gating):
             scores[gating, mode] = score(scored, maps[run], thresholds, gating, gate_threshold, series)
@@ -228,7 +228,7 @@ def evaluate(
     Returns:
         The rows of the segmenter and of the gate, milliseconds included, and each patient's results.
     """
-    results = examine_patients(cascade, patients, modes, keys)
+    results = evaluate_patients(cascade, patients, modes, keys)
     protocol = protocol_of(cascade.config, patients)
     rows = rows_of((cascade.gate_config, cascade.config), results, protocol)
     device = torch.device(cascade.device).type

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.postprocess import Gating, decide, drop_lone
-from lgg.preprocess import measure
-from lgg.types import FLAIR, Maps, Thresholds
+from lgg.postprocess import Gating, decide, remove_isolated
+from lgg.preprocess import head_and_stats
+from lgg.types import FLAIR, RawOutput, Thresholds
 from train.data.kaggle_3m import Volume
 
 #: `volume` and `slice` name the statistics; `apart` is `volume` with each slice decided as if it were alone;
@@ -59,7 +59,9 @@ class PatientScores:
         return _mean(self.dice[self.tumour])
 
 
-def examine(cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | None = None) -> Maps:
+def predict_volume(
+    cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | None = None
+) -> RawOutput:
     """Both networks' answers for a volume, none skipped by the gate.
 
     All modes but `slice` use the volume's statistics.
@@ -71,7 +73,7 @@ def examine(cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | 
     pixels = volume.pixels
     if mode == "flair":
         pixels = np.repeat(pixels[..., FLAIR : FLAIR + 1], 3, axis=3)
-    heads, found = measure(pixels, "slice" if mode == "slice" else "volume")
+    heads, found = head_and_stats(pixels, "slice" if mode == "slice" else "volume")
     rows = range(len(pixels)) if rows is None else rows
     measured = 1000 * (time.perf_counter() - clock) * len(rows) / len(pixels)
     pixels, heads, found = pixels[list(rows)], heads[list(rows)], [found[row] for row in rows]
@@ -80,7 +82,7 @@ def examine(cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | 
     if mode != "tta":
         return maps
     mirrored = cascade.batch(np.ascontiguousarray(pixels[:, :, ::-1]), heads[:, :, ::-1], found)
-    return Maps(
+    return RawOutput(
         ((maps.gate + mirrored.gate) / 2).astype(np.float32),
         ((maps.probability + mirrored.probability[:, :, ::-1]) / 2).astype(np.float32),
         maps.segmented,
@@ -91,7 +93,7 @@ def examine(cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | 
 
 def score(
     volume: Volume,
-    maps: Maps,
+    maps: RawOutput,
     thresholds: Thresholds,
     gating: Gating,
     gate_threshold: float,
@@ -105,7 +107,7 @@ def score(
     """
     pairs = zip(maps.gate, maps.probability, strict=True)
     masks = np.stack([decide(float(gate), one, thresholds, gating) for gate, one in pairs])
-    masks = drop_lone(masks) if series else masks
+    masks = remove_isolated(masks) if series else masks
     truth, tumour = volume.masks, volume.tumour
     empty = np.array([not one.any() for one in masks])
     both = list(zip(masks, truth, strict=True))

@@ -6,7 +6,7 @@ statistics take part, as the page sees lone slices and series alike. Where sever
 good, the middle one is taken: it stands furthest from where things get worse.
 
 A series has thresholds of its own: there, neighbouring slices clear false alarms away
-(`lgg.postprocess.drop_lone`), and a gate that lets more pass finds more.
+(`lgg.postprocess.remove_isolated`), and a gate that lets more pass finds more.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,12 +21,12 @@ from torch import nn
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.postprocess import decide, drop_lone
-from lgg.preprocess import measure, network_input
-from lgg.types import Maps, Thresholds
+from lgg.postprocess import decide, remove_isolated
+from lgg.preprocess import head_and_stats, network_input
+from lgg.types import RawOutput, Thresholds
 from lgg.weights import ModelConfig
 from train.data.kaggle_3m import Volume
-from train.evaluation.patient_metrics import examine
+from train.evaluation.patient_metrics import predict_volume
 
 T = TypeVar("T")
 GATE_GRID = np.round(np.arange(0.02, 0.99, 0.01), 2)
@@ -56,7 +56,7 @@ def gate_logits(
     logits, tumour = [], []
     for volume in volumes:
         for mode in ("slice", "volume"):
-            inputs = network_input(volume.pixels, measure(volume.pixels, mode)[1], config.input_size)
+            inputs = network_input(volume.pixels, head_and_stats(volume.pixels, mode)[1], config.input_size)
             logits.append(gate(inputs)[:, 0].double().numpy())
             tumour.append(volume.tumour)
     return np.concatenate(logits), np.concatenate(tumour)
@@ -86,15 +86,15 @@ def gate_threshold(probability: NDArray[np.float64], tumour: NDArray[np.bool_]) 
 
 def segmenter_thresholds(cascade: Cascade, volumes: Sequence[Volume]) -> tuple[Thresholds, Thresholds]:
     """Those of a lone slice, and those of a series."""
-    alone = [examine(cascade, volume, "slice") for volume in volumes]
-    series = [examine(cascade, volume, "volume") for volume in volumes]
+    alone = [predict_volume(cascade, volume, "slice") for volume in volumes]
+    series = [predict_volume(cascade, volume, "volume") for volume in volumes]
     truths = [volume.masks for volume in volumes]
     chosen = slice_thresholds([*alone, *series], [*truths, *truths], cascade.thresholds)
     return chosen, series_thresholds(series, truths, chosen)
 
 
 def slice_thresholds(
-    answers: Sequence[Maps], masks: Sequence[NDArray[np.bool_]], own: Thresholds
+    answers: Sequence[RawOutput], masks: Sequence[NDArray[np.bool_]], own: Thresholds
 ) -> Thresholds:
     """Mask, smallest component and hard gate together; then the soft gate's three under that mask.
 
@@ -108,7 +108,7 @@ def slice_thresholds(
 
 
 def series_thresholds(
-    answers: Sequence[Maps], masks: Sequence[NDArray[np.bool_]], own: Thresholds
+    answers: Sequence[RawOutput], masks: Sequence[NDArray[np.bool_]], own: Thresholds
 ) -> Thresholds:
     """As `slice_thresholds`, for whole volumes with what no neighbouring slice confirms left out."""
     volumes = [_Outlined(maps, truth, True) for maps, truth in zip(answers, masks, strict=True)]
@@ -118,7 +118,7 @@ def series_thresholds(
 class _Outlined:
     """A volume's slices, outlined once and then looked at under many a gate."""
 
-    def __init__(self, maps: Maps, truth: NDArray[np.bool_], series: bool = False) -> None:
+    def __init__(self, maps: RawOutput, truth: NDArray[np.bool_], series: bool = False) -> None:
         """`series`: what no neighbouring slice confirms is left out."""
         self.gate, self.holds, self._series = maps.gate, truth.any((1, 2)), series
         self._probability, self._truth = maps.probability, truth
@@ -142,7 +142,7 @@ class _Outlined:
             return np.where(stays, self._kept, self._lost)
         key = stays.tobytes()  # most gates let the same slices pass
         if key not in self._seen:
-            self._seen[key] = self._worths(drop_lone(self._masks & stays[:, None, None]))
+            self._seen[key] = self._worths(remove_isolated(self._masks & stays[:, None, None]))
         return self._seen[key]
 
     def _worths(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:

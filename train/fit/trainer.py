@@ -24,7 +24,7 @@ from lgg.errors import DataError, LggError
 from lgg.files import write_atomically
 from lgg.models import GATE, build
 from train.data.augment import augment
-from train.data.dataset import Feed, Memory, Slices, draw_epoch, pixel_weight, slice_weight
+from train.data.dataset import Loader, Memory, Slices, draw_epoch, pixel_weight, slice_weight
 from train.fit.checkpoint import append_log, disk_said, load_checkpoint, read_log, save_checkpoint
 from train.fit.distillation import Learner, fingerprint
 from train.fit.initialise import initialise_encoder, initialise_prior
@@ -308,7 +308,7 @@ def train(
     state = TrainingState(architecture, recipe, sides, run, accelerator, start, teacher)
     if resume:
         state.resume()
-    learning, validation = (Feed(side, accelerator.device, memory) for side in sides)
+    learning, validation = (Loader(side, accelerator.device, memory) for side in sides)
     with StopRequest() as stop:
         for epoch in range(state.progress["epoch"] + 1, recipe.epochs + 1):
             state.began = time.monotonic()
@@ -324,7 +324,7 @@ def train(
     return state.progress
 
 
-def _learn(state: TrainingState, epoch: int, learning: Feed, stop: StopRequest) -> dict[str, float]:
+def _learn(state: TrainingState, epoch: int, learning: Loader, stop: StopRequest) -> dict[str, float]:
     """The steps of an epoch that are not done yet; its mean loss, and the share of its time spent waiting.
 
     Raises:

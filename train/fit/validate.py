@@ -16,9 +16,9 @@ from lgg.cascade import Cascade
 from lgg.models import GATE, build
 from lgg.weights import ModelConfig
 from train.data.augment import PLAIN, augment
-from train.data.dataset import Feed
+from train.data.dataset import Loader
 from train.data.kaggle_3m import Volume
-from train.evaluation.patient_metrics import Mode, examine
+from train.evaluation.patient_metrics import Mode, predict_volume
 from train.fit.losses import LossName, loss_of
 
 
@@ -26,7 +26,7 @@ from train.fit.losses import LossName, loss_of
 def validate(
     model: nn.Module,
     architecture: str,
-    feed: Feed,
+    feed: Loader,
     loss: LossName,
     pos_weight: Tensor,
     accelerator: Accelerator,
@@ -64,7 +64,7 @@ def validate(
 
 
 def _logits(
-    model: nn.Module, one: tuple[int, ...], feed: Feed, accelerator: Accelerator, batch_size: int
+    model: nn.Module, one: tuple[int, ...], feed: Loader, accelerator: Accelerator, batch_size: int
 ) -> Tensor:
     """Logits of all N slices on the CPU; each process runs its share of them, and none twice.
 
@@ -113,7 +113,7 @@ def judge(
         dices: list[float] = []
         slices: list[float] = []
         for one in volumes:
-            mask = examine(cascade, one, mode).probability >= 0.5
+            mask = predict_volume(cascade, one, mode).probability >= 0.5
             dices.append(round(metrics.dice(mask, one.masks), 6))
             slices.extend(metrics.slice_dices(mask[one.tumour], one.masks[one.tumour]))
         volume[mode], tumour[mode] = dices, round(float(np.mean(slices)), 6)

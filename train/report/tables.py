@@ -80,7 +80,7 @@ def headline_tables(results: Results, configs: Sequence[ModelConfig], protocol: 
 
 def published(protocol: Protocol) -> list[dict[str, Any]]:
     """What others report by one protocol: who, measure, value, note."""
-    everything = json.loads((resources.files("train") / "published.json").read_text())
+    everything = json.loads((resources.files("train.report") / "published.json").read_text())
     return [one for one in everything if one["protocol"] == protocol]
 
 

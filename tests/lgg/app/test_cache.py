@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lgg.app.cache import Memory
+from lgg.app.cache import Cache
 
 
 def recall(memory, key, weight=1, made=None):
@@ -14,13 +14,13 @@ def recall(memory, key, weight=1, made=None):
 
 
 def test_makes_a_thing_once():
-    memory, made = Memory(), []
+    memory, made = Cache(), []
     assert [recall(memory, "a", made=made) for _ in range(3)] == ["made a"] * 3
     assert made == ["a"]
 
 
 def test_forgets_the_least_recently_used_beyond_its_budget():
-    memory, made = Memory(budget=10), []
+    memory, made = Cache(budget=10), []
     for key in ("a", "b", "a", "c"):
         recall(memory, key, 4, made)
     recall(memory, "a", 4, made)
@@ -29,7 +29,7 @@ def test_forgets_the_least_recently_used_beyond_its_budget():
 
 
 def test_keeps_the_latest_even_where_it_alone_is_too_large():
-    memory, made = Memory(budget=10), []
+    memory, made = Cache(budget=10), []
     recall(memory, "small", 4, made)
     for _ in range(2):
         recall(memory, "huge", 100, made)
@@ -38,7 +38,7 @@ def test_keeps_the_latest_even_where_it_alone_is_too_large():
 
 
 def test_forgets_by_itself_in_time():
-    memory = Memory(lifetime=0.1)
+    memory = Cache(lifetime=0.1)
     recall(memory, "a")
     deadline = time.monotonic() + 10
     while len(memory) and time.monotonic() < deadline:
@@ -47,7 +47,7 @@ def test_forgets_by_itself_in_time():
 
 
 def test_does_not_hand_out_what_is_too_old():
-    memory, made = Memory(lifetime=0.05), []
+    memory, made = Cache(lifetime=0.05), []
     recall(memory, "a", made=made)
     time.sleep(0.06)
     recall(memory, "a", made=made)
@@ -55,7 +55,7 @@ def test_does_not_hand_out_what_is_too_old():
 
 
 def test_remembers_no_failure():
-    memory = Memory()
+    memory = Cache()
 
     def fail():
         raise ValueError("no")
@@ -66,7 +66,7 @@ def test_remembers_no_failure():
 
 
 def test_threads_get_their_own_answers():
-    memory = Memory(budget=5)
+    memory = Cache(budget=5)
     with ThreadPoolExecutor(8) as pool:
         keys = [number % 13 for number in range(400)]
         assert list(pool.map(lambda key: recall(memory, key), keys)) == [f"made {key}" for key in keys]

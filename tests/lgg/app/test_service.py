@@ -11,12 +11,12 @@ import tifffile
 from lgg.app.api import Api
 from lgg.app.controls import Settings
 from lgg.app.series_tab import SeriesEvents
-from lgg.app.service import EXTRA, Desk, Order, SeriesDesk, Stops, assigned, extra_map
+from lgg.app.service import EXTRA, Desk, Request, SeriesDesk, Stops, assigned, extra_map
 from lgg.cascade import BATCH
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.models import BUILDERS
 from lgg.postprocess import confirmed
-from lgg.preprocess import measure
+from lgg.preprocess import head_and_stats
 from tests.lgg.test_cascade import Bright, Level, cascade, head_with_lesion
 from tests.series_files import affine, nifti, slice_files, slices
 
@@ -44,9 +44,9 @@ def seen(desk):
 
 
 def test_batches_are_the_whole(desk, uploads):
-    made, series = desk.cascades["unet"], desk.series(Order(uploads, "unet"))
+    made, series = desk.cascades["unet"], desk.series(Request(uploads, "unet"))
     whole = made.predict_series(series.slices())
-    assert [one.area for one in whole] == list(desk.result(Order(uploads, "unet")).areas)
+    assert [one.area for one in whole] == list(desk.result(Request(uploads, "unet")).areas)
     for size in (1, BATCH, 100):
         batches = list(made.predict_batches(series.slices(), size=size))
         assert [len(one) for one in batches[:-1]] == [size] * (len(batches) - 1)
@@ -67,13 +67,13 @@ def test_another_process_may_run_the_batches(desk, uploads):
         asked.append((pixels.shape, heads.shape, len(found), floor))
         return made.batch(pixels, heads, found, floor)
 
-    series = desk.series(Order(uploads, "unet"))
+    series = desk.series(Request(uploads, "unet"))
     list(made.predict_batches(series.slices(), size=10, run=run))
     assert asked == [((n, 60, 44, 3), (n, 60, 44), n, made.series_thresholds.gate) for n in (10, 9)]
 
 
 def test_progress_leads_to_the_result(desk, uploads):
-    told = list(desk.examine(Order(uploads, "unet")))
+    told = list(desk.examine(Request(uploads, "unet")))
     assert [(one.done, one.slices) for one in told] == [
         (0, 0),
         *((done, COUNT) for done in (0, BATCH, 2 * BATCH, COUNT, COUNT)),
@@ -83,7 +83,7 @@ def test_progress_leads_to_the_result(desk, uploads):
 
 
 def test_leaving_between_batches_spares_the_rest(desk, uploads):
-    running = desk.examine(Order(uploads, "unet"))
+    running = desk.examine(Request(uploads, "unet"))
     while next(running).done == 0:
         pass
     running.close()
@@ -92,7 +92,7 @@ def test_leaving_between_batches_spares_the_rest(desk, uploads):
 
 
 def test_what_was_examined_is_remembered(desk, uploads):
-    order = Order(uploads, "unet")
+    order = Request(uploads, "unet")
     first = desk.result(order)
     before = seen(desk)
     assert desk.result(order).predictions is first.predictions
@@ -101,15 +101,15 @@ def test_what_was_examined_is_remembered(desk, uploads):
 
 def test_uploads_that_are_gone_are_missed_in_words(desk, tmp_path):
     with pytest.raises(SliceError, match="Upload it once more") as caught:
-        desk.result(Order((str(tmp_path / "gone.zip"),), "unet"))
+        desk.result(Request((str(tmp_path / "gone.zip"),), "unet"))
     assert str(tmp_path) not in str(caught.value)
     with pytest.raises(SeriesError, match="nothing to examine"):
-        desk.result(Order((), "unet"))
+        desk.result(Request((), "unet"))
 
 
 def test_an_architecture_without_weights_is_refused(desk, uploads):
     with pytest.raises(WeightsError):
-        desk.result(Order(uploads, "../gate"))
+        desk.result(Request(uploads, "../gate"))
 
 
 def test_a_visitors_choice_becomes_an_assignment():
@@ -173,7 +173,7 @@ def test_sequences_are_asked_for_and_then_used(desk, tmp_path):
 
 
 def test_both_thresholds_decide_all_slices_and_no_network_runs(desk, uploads):
-    events, order = SeriesEvents(desk), Order(uploads, "unet")
+    events, order = SeriesEvents(desk), Request(uploads, "unet")
     result = desk.result(order)
     assert 0 < len(result.suspected) < COUNT
     before = seen(desk)
@@ -191,7 +191,7 @@ def test_both_thresholds_decide_all_slices_and_no_network_runs(desk, uploads):
 @pytest.mark.parametrize("layer", EXTRA)
 def test_a_slice_is_explained_by_its_volumes_statistics_and_once(uploads, layer):
     desk = SeriesDesk({"unet": cascade(BUILDERS["gate"]().eval(), Bright())})
-    events, order = SeriesEvents(desk), Order(uploads, "unet")
+    events, order = SeriesEvents(desk), Request(uploads, "unet")
     shown = events.slice(2, order, replace(SETTINGS, layer=layer))
     assert shown["picture"]["alt_text"].startswith("Slice 2 of")
     before = seen(desk)
@@ -199,13 +199,13 @@ def test_a_slice_is_explained_by_its_volumes_statistics_and_once(uploads, layer)
     np.testing.assert_array_equal(again["picture"]["value"], shown["picture"]["value"])
     assert seen(desk) == before
     pixels = desk.series(order).pixels
-    found = measure(pixels, "volume")[1]
+    found = head_and_stats(pixels, "volume")[1]
     expected = extra_map(desk.cascades["unet"], pixels[1:2], layer, found[1:2])
     np.testing.assert_allclose(desk.extra(order, 2, layer), expected, atol=1e-6)
 
 
 def test_a_ground_truth_is_scored_drawn_and_followed_by_the_thresholds(desk, uploads, tmp_path):
-    events, order = SeriesEvents(desk), Order(uploads, "unet")
+    events, order = SeriesEvents(desk), Request(uploads, "unet")
     masks = desk.result(order).masks
     tifffile.imwrite(tmp_path / "truth.tif", masks.astype("uint8"), photometric="minisblack")
     shown = events.truth([str(tmp_path / "truth.tif")], 2, order, SETTINGS)
@@ -223,7 +223,7 @@ def test_a_ground_truth_is_scored_drawn_and_followed_by_the_thresholds(desk, upl
 
 def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(desk, uploads, tmp_path):
     tifffile.imwrite(tmp_path / "truth.tif", np.ones((2, 39, 39), "uint8"), photometric="minisblack")
-    said = SeriesEvents(desk).truth([str(tmp_path / "truth.tif")], 1, Order(uploads, "unet"), SETTINGS)
+    said = SeriesEvents(desk).truth([str(tmp_path / "truth.tif")], 1, Request(uploads, "unet"), SETTINGS)
     assert "2 × 39 × 39" in said["scores"]
     assert set(said) == {"scores", "truth"}
     assert SeriesEvents(desk).truth(["x"], 1, None, SETTINGS) == {"truth": None}, "nothing is shown yet"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lgg.app.url_state import Wish, read_link, write_link
+from lgg.app.url_state import UrlState, read_link, write_link
 
 EXAMPLES = ("large-lesion", "small-lesion", "two-lesions")
 
@@ -16,9 +16,9 @@ def read(text):
 @pytest.mark.parametrize(
     "wish",
     [
-        Wish(),
-        Wish("two-lesions", "unet-lite0", 0.4, 0.19, 0.5, "heat", 2, slider=True),
-        Wish(threshold=0.0, gate=1.0, opacity=0.0, channel=0),
+        UrlState(),
+        UrlState("two-lesions", "unet-lite0", 0.4, 0.19, 0.5, "heat", 2, slider=True),
+        UrlState(threshold=0.0, gate=1.0, opacity=0.0, channel=0),
     ],
 )
 def test_what_is_written_is_read_back(wish):
@@ -26,7 +26,7 @@ def test_what_is_written_is_read_back(wish):
 
 
 def test_a_link_that_wishes_nothing_is_empty():
-    assert write_link(Wish()) == ""
+    assert write_link(UrlState()) == ""
 
 
 def test_the_issues_own_example():
@@ -52,4 +52,4 @@ def test_the_issues_own_example():
     ],
 )
 def test_what_is_strange_is_left_out(text):
-    assert read(text) == Wish()
+    assert read(text) == UrlState()

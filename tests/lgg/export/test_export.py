@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lgg.export import NOTICE, Method, pack, write_pack
+from lgg.export import NOTICE, Provenance, export_zip, write_zip
 from lgg.io import read_series, read_slice, series_of
 from lgg.types import FLAIR, Prediction, Thresholds
 from lgg.visualize import enlarge
@@ -22,7 +22,7 @@ from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import noise, tiff
 from tests.series_files import DIRECTIONS, affine, blob, dicom_stack, nifti, rotated, slice_files, slices
 
-METHOD = Method("unet-lite0", "a" * 64, "b" * 64, Thresholds(gate=0.375, mask=0.625))
+METHOD = Provenance("unet-lite0", "a" * 64, "b" * 64, Thresholds(gate=0.375, mask=0.625))
 
 
 def predict(series, masks=None):
@@ -46,7 +46,7 @@ def predict(series, masks=None):
 
 
 def unpacked(series, predictions, method=METHOD):
-    with zipfile.ZipFile(io.BytesIO(pack(series, predictions, method))) as archive:
+    with zipfile.ZipFile(io.BytesIO(export_zip(series, predictions, method))) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -117,7 +117,7 @@ def test_the_readme_explains_every_file_and_no_other():
 
 @pytest.mark.parametrize("gating", ["hard", "soft", "none"])
 def test_the_readme_names_the_gating(gating):
-    method = Method("unet-mini", "", "", Thresholds(), gating)
+    method = Provenance("unet-mini", "", "", Thresholds(), gating)
     assert f"gating: {gating}" in unpacked(PICTURES, predict(PICTURES), method)["README.txt"].decode()
 
 
@@ -134,15 +134,15 @@ def test_a_lone_slice_can_be_taken_away():
 
 def test_no_prediction_may_be_missing():
     with pytest.raises(ValueError, match="each slice"):
-        pack(PICTURES, predict(PICTURES)[1:], METHOD)
+        export_zip(PICTURES, predict(PICTURES)[1:], METHOD)
 
 
 def test_the_same_result_gives_the_same_bytes():
-    assert pack(PICTURES, predict(PICTURES), METHOD) == pack(PICTURES, predict(PICTURES), METHOD)
+    assert export_zip(PICTURES, predict(PICTURES), METHOD) == export_zip(PICTURES, predict(PICTURES), METHOD)
 
 
 def test_the_archive_is_written_whole(tmp_path):
-    write_pack(tmp_path / "result.zip", PICTURES, predict(PICTURES), METHOD)
+    write_zip(tmp_path / "result.zip", PICTURES, predict(PICTURES), METHOD)
     assert [path.name for path in tmp_path.iterdir()] == ["result.zip"]
     assert zipfile.ZipFile(tmp_path / "result.zip").testzip() is None
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from lgg.cascade import Cascade
 from lgg.errors import DataError
-from lgg.types import Maps, Thresholds
+from lgg.types import RawOutput, Thresholds
 from lgg.weights import ModelConfig
 from tests.tiny_data import write_folder
 from train.data.kaggle_3m import Volume, index_folder
@@ -20,7 +20,7 @@ from train.evaluation.evaluate import (
     protocol_of,
     seen,
 )
-from train.evaluation.patient_metrics import GATE_MEASURES, SEGMENTATION, examine, score, support
+from train.evaluation.patient_metrics import GATE_MEASURES, SEGMENTATION, predict_volume, score, support
 
 
 class BrightPart(nn.Module):
@@ -52,7 +52,7 @@ def square(top: int, side: int) -> np.ndarray:
 
 
 def scored(probability: np.ndarray, truth: np.ndarray, gate: tuple[float, ...], gating: str = "hard"):
-    maps = Maps(
+    maps = RawOutput(
         np.array(gate, np.float32), probability.astype(np.float32), np.ones(len(gate), bool), truth, {}
     )
     return score(volume_of(truth), maps, Thresholds(gate=0.5, mask=0.5), gating, 0.5)
@@ -138,13 +138,13 @@ def test_flair_mode_hides_the_other_sequences():
     volume.pixels[:, 2:6, 2:6, 1] = 3
     flair = np.repeat(volume.pixels[..., 1:2], 3, axis=3)
     expected = bright_cascade().maps(flair, "volume").probability
-    np.testing.assert_array_equal(examine(bright_cascade(), volume, "flair").probability, expected)
+    np.testing.assert_array_equal(predict_volume(bright_cascade(), volume, "flair").probability, expected)
 
 
 def test_mirroring_leaves_a_mirror_symmetric_network_as_it_is(tmp_path):
     volume = volume_of(np.stack([square(0, 4)] * 2))
     volume.pixels[:] = np.random.default_rng(0).normal(5, 1, volume.pixels.shape)
-    plain, mirrored = (examine(bright_cascade(), volume, mode) for mode in ("volume", "tta"))
+    plain, mirrored = (predict_volume(bright_cascade(), volume, mode) for mode in ("volume", "tta"))
     np.testing.assert_allclose(plain.probability, mirrored.probability, atol=1e-5)
 
 

@@ -18,7 +18,7 @@ from train.fit.distillation import Learner
 from train.fit.trainer import tracking
 from train.hardware import hardware
 from train.pipeline import Job
-from train.recipes import Changes
+from train.recipes import Overrides
 
 
 @pytest.mark.parametrize("name", ["gate", "unet-mini"])
@@ -98,7 +98,7 @@ def test_folds_are_tracked_as_a_run_for_each_network(monkeypatch, tmp_path):
 
     monkeypatch.setattr(folds, "tracking", tracking)
     monkeypatch.setattr(folds, "run_job", run_job)
-    job = Job("gate", "cpu", Changes(), {}, {}, "patient", tmp_path / "cross")
+    job = Job("gate", "cpu", Overrides(), {}, {}, "patient", tmp_path / "cross")
     folds.train_fold(job, ("unet-mini",), [[name] for name in "ABCDE"], 3, track=True)
     assert names == [("cross-fold3-gate", "gate", True), ("cross-fold3-unet-mini", "unet-mini", True)]
     assert watched == [{"epoch": 1}] * 2

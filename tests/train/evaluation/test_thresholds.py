@@ -10,12 +10,12 @@ import pytest
 from lgg.metrics import calibration_error
 from lgg.models import BUILDERS, GATE, build
 from lgg.models.unet import UNet
-from lgg.types import Maps, Thresholds
+from lgg.types import RawOutput, Thresholds
 from lgg.weights import ModelConfig, load_config, save_model
 from tests.tiny_data import write_folder
 from tests.train.evaluation.test_evaluate import BrightPart, bright_cascade, volume_of
 from train.data.kaggle_3m import index_folder, load_volume
-from train.evaluation.patient_metrics import examine, score
+from train.evaluation.patient_metrics import predict_volume, score
 from train.evaluation.thresholds import (
     best,
     gate_logits,
@@ -53,7 +53,7 @@ def test_the_segmenters_thresholds_separate_volumes(volumes):
     cascade = bright_cascade()
     alone, series = segmenter_thresholds(cascade, volumes)
     for volume, chosen in product(volumes, (alone, series)):
-        maps = examine(cascade, volume, "volume")
+        maps = predict_volume(cascade, volume, "volume")
         for gating in ("hard", "soft"):
             result = score(volume, maps, chosen, gating, 0.5, series=chosen is series)
             assert result.kept_empty[~volume.tumour].all()
@@ -83,7 +83,7 @@ def test_where_neighbours_clear_false_alarms_away_the_gate_lets_more_pass():
     outlined[alarms, 10:14, 10:14] = True
     gate = np.full(12, 0.02, np.float32)
     gate[tumour], gate[alarms] = (0.9, 0.2, 0.9, 0.9), 0.4
-    maps = Maps(gate, outlined * np.float32(0.9), np.ones(12, bool), truth, {})
+    maps = RawOutput(gate, outlined * np.float32(0.9), np.ones(12, bool), truth, {})
     alone = slice_thresholds([maps], [truth], Thresholds())
     series = series_thresholds([maps], [truth], alone)
     assert 0.4 < alone.gate <= 0.9

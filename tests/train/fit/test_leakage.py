@@ -14,7 +14,7 @@ from train import pipeline as jobs
 from train.data.kaggle_3m import index_folder
 from train.fit.leakage import digest, earlier_epochs, load_start, load_teacher
 from train.pipeline import LOG_FILE, Job, run_job, sides_of, validated_on
-from train.recipes import RECIPES, Changes
+from train.recipes import RECIPES, Overrides
 from train.report.model_card import training_text
 
 SIDES = {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
@@ -57,7 +57,7 @@ def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, 
     (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n{"epoch": 1, "stage": 2}\n')
     monkeypatch.setattr(jobs, "read_log", lambda run: [{"epoch": 1}])
     all_but_one = len(RECIPES["cpu"]["unet-mini"]) - 1
-    job = Job("unet-mini", "cpu", Changes(), {}, SIDES, "patient", tmp_path / "run", start=folder)
+    job = Job("unet-mini", "cpu", Overrides(), {}, SIDES, "patient", tmp_path / "run", start=folder)
     run_job(replace(job, skip=all_but_one))
     model, config = load_model(folder)
     assert len(starts) == 1, "the other stages are behind these weights"
@@ -115,7 +115,7 @@ def test_a_teacher_of_the_slice_split_teaches_the_same_slices_only(tmp_path, mon
     keys = [f"TCGA_CS_1_{number}" for number in range(30)]
     sides = {"train": keys[:24], "validation": keys[24:27], "test": keys[27:]}
     train_at_once(monkeypatch)
-    job = Job("unet-mini", "cpu", Changes(), {}, sides, "slice", tmp_path, stage_limit=1)
+    job = Job("unet-mini", "cpu", Overrides(), {}, sides, "slice", tmp_path, stage_limit=1)
     run_job(job)
     folder = job.target / "unet-mini"
     assert load_config(folder).split["train"] == 24, "a number, not two thousand names"

@@ -9,11 +9,11 @@ from torch import nn
 
 from lgg.models import BUILDERS, GATE, build
 from train.data.augment import PLAIN, Augmentation
-from train.data.dataset import Feed, Slices, draw_epoch
+from train.data.dataset import Loader, Slices, draw_epoch
 from train.fit.distillation import HintHead, Learner, encode, tap
 from train.fit.losses import bce, dice_loss, loss_of
 from train.hardware import depthwise_in_fp32, make_accelerator
-from train.recipes import RECIPES, Changes, Recipe
+from train.recipes import RECIPES, Overrides, Recipe
 
 ONE = torch.ones(())
 
@@ -101,14 +101,14 @@ class TestRecipes:
 
     def test_changes_touch_what_was_given_and_nothing_else(self):
         recipe = Recipe(lr=0.5)
-        assert Changes().apply(recipe) == recipe
-        assert Changes(epochs=3, ema=0).apply(recipe) == replace(recipe, epochs=3, ema=0)
-        assert Changes(augment=False).apply(recipe) == replace(recipe, augmentation=PLAIN)
-        assert Changes(augment=True).apply(recipe).augmentation == Augmentation()
+        assert Overrides().apply(recipe) == recipe
+        assert Overrides(epochs=3, ema=0).apply(recipe) == replace(recipe, epochs=3, ema=0)
+        assert Overrides(augment=False).apply(recipe) == replace(recipe, augmentation=PLAIN)
+        assert Overrides(augment=True).apply(recipe).augmentation == Augmentation()
 
     def test_changes_say_what_they_change(self):
-        assert str(Changes()) == ""
-        assert str(Changes(epochs=3, batch_size=8, ema=0)) == "epochs 3, batch size 8, ema 0"
+        assert str(Overrides()) == ""
+        assert str(Overrides(epochs=3, batch_size=8, ema=0)) == "epochs 3, batch size 8, ema 0"
 
     def test_an_epoch_has_whole_batches_and_at_least_one(self):
         assert Recipe(slices_per_epoch=30, batch_size=8).steps == 3
@@ -259,14 +259,14 @@ class TestFeed:
 
     @pytest.mark.parametrize("memory", ["resident", "streamed", "auto"])
     def test_hands_out_the_slices_asked_for_in_their_order(self, memory):
-        feed = Feed(some_slices(), torch.device("cpu"), memory)
+        feed = Loader(some_slices(), torch.device("cpu"), memory)
         seen = [batch.fitted[:, 0, 0, 0].tolist() for batch in feed.batches(self.INDICES)]
         assert seen == [[3, 1, 4], [1, 5, 9], [2, 6]]
         assert feed.seconds_waited > 0
 
     def test_keeps_on_a_cpu_what_lies_in_its_memory_anyway(self):
-        assert Feed(some_slices(), torch.device("cpu")).resident
-        assert not Feed(some_slices(), torch.device("cpu"), "streamed").resident
+        assert Loader(some_slices(), torch.device("cpu")).resident
+        assert not Loader(some_slices(), torch.device("cpu"), "streamed").resident
 
     @pytest.mark.parametrize(("free", "resident"), [(10**9, True), (1000, False)])
     def test_streams_to_a_gpu_what_does_not_fit_beside_a_network(self, monkeypatch, free, resident):
@@ -285,7 +285,7 @@ class TestFeed:
             "to",
             lambda self, device, non_blocking=False: said.append((device.type, non_blocking)) or self,
         )
-        feed = Feed(some_slices(), torch.device("cuda"))
+        feed = Loader(some_slices(), torch.device("cuda"))
         assert not feed.resident
         assert len(list(feed.batches(self.INDICES))) == 3
         assert said.count("pinned") == said.count(("cuda", True)) == len(said) / 2 == 3
@@ -295,13 +295,13 @@ class TestFeed:
         self, monkeypatch, gathering, waits
     ):
         """Streamed ahead, what is gathered faster than a step of 40 ms costs next to nothing."""
-        feed, gather = Feed(some_slices(), torch.device("cpu"), "streamed"), Feed._gather
+        feed, gather = Loader(some_slices(), torch.device("cpu"), "streamed"), Loader._gather
 
         def slow(self, index):
             time.sleep(gathering)
             return gather(self, index)
 
-        monkeypatch.setattr(Feed, "_gather", slow)
+        monkeypatch.setattr(Loader, "_gather", slow)
         began = time.perf_counter()
         for _ in feed.batches([torch.tensor([0])] * 20):
             time.sleep(0.04)
@@ -309,7 +309,7 @@ class TestFeed:
         assert share > 0.2 if waits else share <= 0.05
 
     def test_an_epoch_without_batches_ends(self):
-        assert list(Feed(some_slices(), torch.device("cpu"), "streamed").batches([])) == []
+        assert list(Loader(some_slices(), torch.device("cpu"), "streamed").batches([])) == []
 
 
 def test_a_fingerprint_knows_other_data_and_not_other_places():
