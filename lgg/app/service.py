@@ -99,7 +99,8 @@ class Service:
         self.cascades = cascades
         # Apart, because a series takes ten times the room and can be read again within a second or two.
         self.uploads, self.results = Cache(UPLOADS_BUDGET), Cache()
-        self._raw, self._explain = on_gpu(self._run), on_gpu(self._look_inside)
+        self._predict, self._raw = on_gpu(self._run_slice), on_gpu(self._run_batch)
+        self._explain = on_gpu(self._look_inside)
 
     @property
     def preferred(self) -> str | None:
@@ -266,16 +267,22 @@ class Service:
         return Prepared(pixels, heads, stats)
 
     def _batches(self, cascade: Cascade, series: Series, request: Request) -> Iterator[list[Prediction]]:
-        lone: Slice | None = series.slices()[0] if request.statistics == "slice" else None
-        return cascade.predict_batches(
-            lone or series,
-            always_segment=True,  # then the gate's threshold can move without running a network again
+        if request.statistics == "slice":
+            yield [self._predict(request.architecture, series.slices()[0])]
+            return
+        yield from cascade.predict_batches(
+            series,
+            always_segment=True,
             size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
             run=partial(self._raw, request.architecture),
         )
 
-    # By name: ZeroGPU sends arguments to another process, and the cascades are there already.
-    def _run(self, architecture: str, prepared: Prepared, floor: float) -> RawOutput:
+    # By name: ZeroGPU sends arguments to another process, and the cascades are there already. The segmenter
+    # always runs: then the gate's threshold can move without running a network again.
+    def _run_slice(self, architecture: str, slice_: Slice) -> Prediction:
+        return self.cascades[architecture].predict(slice_, always_segment=True)
+
+    def _run_batch(self, architecture: str, prepared: Prepared, floor: float) -> RawOutput:
         return self.cascades[architecture].raw(prepared, floor)
 
     def _look_inside(self, architecture: str, prepared: Prepared, layer: Layer) -> Map:

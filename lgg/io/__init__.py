@@ -38,10 +38,9 @@ __all__ = [
     "as_slice",
     "read_mask",
     "read_series",
+    "read_series_mask",
     "read_slice",
     "read_stack",
-    "read_truth",
-    "series_of",
 ]
 
 TIFF, PNG, JPEG, DICOM = "TIFF", "PNG", "JPEG", "DICOM"
@@ -324,18 +323,6 @@ def read_series(
     return replace(series, notes=(note, *series.notes))
 
 
-def series_of(one: Slice) -> Series:
-    """A lone slice as a series of one."""
-    return Series(
-        one.pixels[None],
-        one.source,
-        (one.source,),
-        Grid((1, *one.size)),
-        flair_only=one.flair_only,
-        spacing=one.spacing,
-    )
-
-
 def _readable(files: Sequence[File]) -> tuple[list[File], list[File]]:
     """The files that can be read, and those in an archive that are no images (a text, a viewer)."""
     readable, left_out = [], []
@@ -361,7 +348,7 @@ def _kind(data: bytes) -> str:
     return PICTURES
 
 
-def read_truth(
+def read_series_mask(
     uploads: Sequence[Source], series: Series, names: Sequence[str] | None = None
 ) -> NDArray[np.bool_]:
     """Read the mask of each slice of a series; whatever is not black is tumour.
