@@ -7,7 +7,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import gradio as gr
 import numpy as np
@@ -159,7 +159,7 @@ def look_controls(tab: Tab, thresholds: Thresholds, prefix: str = "") -> None:
 def layers(truth: bool, layer: Layer, choose: bool = False) -> gr.Radio:
     """The layers on offer: errors only where there is a ground truth to err against.
 
-    The chosen one is left alone where it can be, unless `choose`: a visitor may have chosen another meanwhile.
+    The chosen one is left alone where it can be (unless `choose`): a visitor may have moved on meanwhile.
     """
     offered = [*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES
     if layer == "errors" and not truth:
@@ -222,10 +222,10 @@ class Handlers:
     """
 
     #: What the tab looks like without a result, and the archive's name, never that of the upload.
-    cleared: Updates
+    cleared: ClassVar[Updates]
     archive_name: str
     #: Whether the button that saves the archive can be seen; a script may press it if it is only hidden.
-    save_visible: bool | str = True
+    save_visible: bool | Literal["hidden"] = True
 
     def __init__(self, service: Service) -> None:
         self.service = service

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
@@ -63,7 +62,7 @@ class SeriesHandlers(Handlers):
     """What the controls of the tab do; `asked` says whether the visitor was asked which volume is which."""
 
     archive_name = "segmentation.zip"
-    cleared: Updates = {
+    cleared: ClassVar[Updates] = {
         "current": None,
         "picture": None,
         **dict.fromkeys(("chart", "facts", "scores"), ""),

@@ -1,4 +1,4 @@
-"""Runs the cascades on what visitors upload, a lone slice being a series of one, and remembers the answers."""
+"""Runs the cascades on uploads, a lone slice being a series of one, and remembers what they said."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

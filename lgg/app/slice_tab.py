@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
@@ -46,8 +46,9 @@ AWAY: Updates = {
 class SliceHandlers(Handlers):
     """What the controls of the tab do; `example` names the example that is shown, for links."""
 
-    archive_name, save_visible = "glioma-slice.zip", "hidden"
-    cleared: Updates = {
+    archive_name = "glioma-slice.zip"
+    save_visible = "hidden"
+    cleared: ClassVar[Updates] = {
         "body": gr.Column(visible=False),
         **dict.fromkeys(("picture", "plain", "both")),
         **dict.fromkeys(("legend", "facts", "scores"), ""),
@@ -194,7 +195,7 @@ class SliceHandlers(Handlers):
         known = wish.architecture in self.service.cascades
         architecture = wish.architecture if known else self.service.preferred
         own, start = self.service.thresholds(architecture, "slice"), Display()
-        wanted = {
+        wanted: Updates = {
             "layer": wish.layer or start.layer,
             "channel": start.channel if wish.channel is None else wish.channel,
             "threshold": own.mask if wish.threshold is None else wish.threshold,
@@ -277,14 +278,12 @@ def _lay_out_choice(
 
 
 def _lay_out_pictures(tab: Tab) -> None:
-    shared: dict[str, Any] = {"format": "png", "interactive": False}
+    shown: dict[str, Any] = {"format": "png", "interactive": False, "buttons": ["fullscreen", "download"]}
     with gr.Row(elem_id="pictures") as tab["pictures"]:
-        buttons = ["fullscreen", "download"]
-        tab["picture"] = gr.Image(label="Outlined", elem_id="outlined", buttons=buttons, **shared)
-        tab["plain"] = gr.Image(label="As read", elem_id="plain", buttons=buttons, **shared)
-    tab["both"] = gr.ImageSlider(
-        label="Before and after", visible=False, elem_id="both", buttons=["fullscreen"], **shared
-    )
+        tab["picture"] = gr.Image(label="Outlined", elem_id="outlined", **shown)
+        tab["plain"] = gr.Image(label="As read", elem_id="plain", **shown)
+    shown["buttons"] = ["fullscreen"]
+    tab["both"] = gr.ImageSlider(label="Before and after", visible=False, elem_id="both", **shown)
     tab["legend"] = gr.HTML(elem_id="legend")
 
 
@@ -332,9 +331,9 @@ def _connect(tab: Tab, handlers: SliceHandlers) -> None:
     tab.on([tab[name].input for name in ("channel", "before_after")], handlers.redraw, INPUTS, **DRAW)
     tab.on([tab[name].input for name in ("threshold", "gate", "opacity")], handlers.adjust, INPUTS, **DRAW)
     tab.on(tab["compare"].click, handlers.compare, INPUTS, show_progress_on=[tab["comparison"]], **MODEL)
-    tab.on(
-        tab["pack"].click, handlers.archive, INPUTS, show_progress_on=[tab["pack"]], **MODEL
-    ).success(None, js="() => lgg.saveFile('download-ready')")
+    tab.on(tab["pack"].click, handlers.archive, INPUTS, show_progress_on=[tab["pack"]], **MODEL).success(
+        None, js="() => lgg.saveFile('download-ready')"
+    )
     tab.on(tab["link"].click, handlers.link, ("example", *INPUTS), **DRAW).then(
         None, tab["query"], tab["address"], js="query => lgg.copyLink(query)"
     ).then(lambda: gr.Textbox(visible=True), None, tab["address"], **DRAW)
