@@ -17,7 +17,7 @@ from lgg.cascade import BATCH, DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
 from lgg.input_check import input_warnings
-from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_truth
+from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
 from lgg.postprocess import confirmed, decide_series_again
 from lgg.preprocess import Statistics, head_and_stats
 from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
@@ -389,7 +389,7 @@ class SeriesDesk:
 
         def read() -> NDArray[np.bool_]:
             check_still_there(order.truth)
-            return read_truth(order.truth, self.series(order))
+            return read_series_mask(order.truth, self.series(order))
 
         key = ("truth", order.truth, order.paths, order.assignment)
         return self._found.recall(key, read, lambda made: made.nbytes)

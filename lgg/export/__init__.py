@@ -151,7 +151,7 @@ def export_zip(series: Series, predictions: Sequence[Prediction], method: Proven
     upload `segmentation.dcm`, both on the upload's own grid.
 
     Args:
-        series: what was examined; `lgg.io.series_of` makes one of a lone slice.
+        series: what was examined; `Series.from_slice` makes one of a lone slice.
         predictions: of each slice, in the same order.
         method: by what.
 

@@ -15,8 +15,8 @@ import tifffile
 from PIL import Image
 
 from lgg.export import NOTICE, Provenance, export_zip, write_zip
-from lgg.io import read_series, read_slice, series_of
-from lgg.types import FLAIR, Prediction, Thresholds
+from lgg.io import read_series, read_slice
+from lgg.types import FLAIR, Prediction, Series, Thresholds
 from lgg.visualize import enlarge
 from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import noise, tiff
@@ -128,7 +128,7 @@ def test_notes_on_the_upload_are_passed_on():
 
 
 def test_a_lone_slice_can_be_taken_away():
-    series = series_of(read_slice(tiff(noise(48, 40, 3)), "slice.tif"))
+    series = Series.from_slice(read_slice(tiff(noise(48, 40, 3)), "slice.tif"))
     assert "masks/slice_001.png" in unpacked(series, predict(series))
 
 
