@@ -180,18 +180,6 @@ class Series:
     chosen: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    @classmethod
-    def from_slice(cls, slice_: Slice) -> "Series":
-        """A lone slice as a series of one; its pixels are a view."""
-        return cls(
-            slice_.pixels[None],
-            slice_.source,
-            (slice_.source,),
-            Grid((1, *slice_.size)),
-            flair_only=slice_.flair_only,
-            spacing=slice_.spacing,
-        )
-
     def __len__(self) -> int:
         return len(self.pixels)
 
@@ -209,8 +197,26 @@ class Series:
             return bool(self.nifti["qform_code"] or self.nifti["sform_code"])
         return bool(self.dicom) and self.dicom[0].orientation is not None
 
+    @classmethod
+    def from_slice(cls, slice_: Slice) -> "Series":
+        """A lone slice as a series of one; its pixels are a view."""
+        return cls(
+            slice_.pixels[None],
+            slice_.source,
+            (slice_.source,),
+            Grid((1, *slice_.size)),
+            flair_only=slice_.flair_only,
+            spacing=slice_.spacing,
+        )
+
+    @classmethod
+    def from_pixels(cls, pixels: NDArray[np.float32], source: str = "series") -> "Series":
+        """Slices of one patient that are in memory: (N, H, W, 3) float32, in their order."""
+        names = tuple(f"slice {number}" for number in range(1, len(pixels) + 1))
+        return cls(pixels, source, names, Grid(pixels.shape[:3]))
+
     def slices(self) -> list[Slice]:
-        """The slices one by one, as `Cascade.predict_series` takes them; their pixels are views."""
+        """The slices one by one; their pixels are views."""
         return [
             Slice(pixels, name, self.flair_only, self.spacing)
             for pixels, name in zip(self.pixels, self.names, strict=True)
