@@ -229,20 +229,14 @@ def read_header(data: bytes) -> Header:
         raise SliceError("this DICOM file holds no integer pixels. Export the MR image itself.")
     # Behind tag and length, and between them, if types are stated, two letters and two zeros.
     at = stream.tell() + (8 if dataset.original_encoding[0] else 12)
-    header = _header(_Fields(dataset), syntax, at, None if length == 0xFFFFFFFF else length)
-    needed = {
-        "Rows": header.rows,
-        "Columns": header.columns,
-        "BitsAllocated": header.allocated,
-        "BitsStored": header.stored,
-        "PhotometricInterpretation": header.photometric,
-    }
-    if missing := [keyword for keyword, value in needed.items() if not value]:
+    fields = _Fields(dataset)
+    needed = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PhotometricInterpretation")
+    if missing := [keyword for keyword in needed if not (fields.short(keyword, 0) or fields.text(keyword))]:
         raise SliceError(
             f"this DICOM file does not state {', '.join(missing)}, so its pixels cannot be read. "
             "Export the slice once more."
         )
-    return header
+    return _header(fields, syntax, at, None if length == 0xFFFFFFFF else length)
 
 
 def _refuse_without_pixels(size: int) -> None:
