@@ -325,7 +325,7 @@ def truth_html(outline: NDArray[np.bool_], truth: NDArray[np.bool_]) -> str:
         distance=_distance(outline, truth) if slices is None else None,
         agreed=np.count_nonzero(agreed),
         missed=np.count_nonzero(there & ~agreed),
-        invented=np.count_nonzero(outlined & ~agreed),
+        invented=np.count_nonzero(outlined & ~there),
     )
 
 
