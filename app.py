@@ -1,6 +1,6 @@
 """Opens the page: `python app.py`, and what a Hugging Face Space runs. The page itself is `lgg.app`."""
 
-from lgg.app import CSS, HEAD, build_page, theme
+from lgg.app import CSS, build_page, theme
 from lgg.app.models import banner_html, open_shelf, origin_html
 
 #: Far above any slice of a scanner; between this and `lgg.io.MAX_BYTES` lie films and attacks.
@@ -13,7 +13,6 @@ def main() -> None:
     build_page(shelf.cascades, shelf.reasons, banner_html(shelf), origin_html(shelf)).launch(
         theme=theme(),
         css_paths=CSS,
-        head=HEAD,
         show_error=False,
         max_file_size=MAX_UPLOAD,
         footer_links=[],

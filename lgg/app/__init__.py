@@ -17,10 +17,7 @@ from lgg.app.slice_tab import build_slice_tab
 from lgg.cascade import Cascade
 from lgg.models import TITLES
 
-STATIC = Path(__file__).resolve().parent / "static"
-CSS = sorted(STATIC.glob("*.css"))
-#: What goes into the page's head: the functions that events call by name.
-HEAD = f"<script>{(STATIC / 'app.js').read_text(encoding='utf-8')}</script>"
+CSS = sorted(Path(__file__).resolve().parent.glob("static/*.css"))
 
 
 def theme() -> gr.themes.Base:
@@ -59,7 +56,7 @@ def build_page(
     service, examples = Service(cascades), all_examples()
     choices = [(TITLES[name], name) for name in cascades]
     with gr.Blocks(title=render.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
-        gr.HTML(render.HEADER)
+        gr.HTML(render.html("header", title=render.TITLE))
         gr.HTML(banner, visible=bool(banner))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One slice"):
@@ -69,7 +66,7 @@ def build_page(
             with gr.Tab("About"):
                 gr.HTML(render.about_html(cascades, reasons))
         gr.HTML(origin, visible=bool(origin))
-        gr.HTML(render.FOOTER)
+        gr.HTML(render.html("footer"))
         connect_load(page)
         offer_api(service, choices)
     return page

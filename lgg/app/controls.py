@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg.app import render
+from lgg.app.render import script
 from lgg.app.service import Map, Request, Service
 from lgg.types import FLAIR, POST, PRE, Prediction, SeriesResult, Slice, Thresholds
 from lgg.visualize import Display, Layer, Rgb, describe, draw, legend, shrink
@@ -57,8 +58,13 @@ def refusal(title: str, message: str) -> gr.Error:
 
 
 def scroll_to(elem_id: str) -> str:
-    """JavaScript of an event: show the element."""
-    return f"(...values) => lgg.scrollTo('{elem_id}', values)"
+    """Show the element of this id, which on a phone may lie outside the screen; hands its arguments on."""
+    return script("scroll_to").replace("NAME", elem_id)
+
+
+def save_file(elem_id: str) -> str:
+    """Once a file is there: save it, as if its own button were pressed."""
+    return script("save").replace("NAME", elem_id)
 
 
 class Tab(dict[str, Any]):

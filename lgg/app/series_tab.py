@@ -20,22 +20,20 @@ from lgg.app.controls import (
     View,
     layers,
     look_controls,
+    save_file,
     scroll_to,
     truth_box,
 )
-from lgg.app.render import FOLLOW, ON_LOAD
+from lgg.app.render import message_html, script
 from lgg.app.service import ROLES, Cancellations, Request, Service, assigned
 from lgg.export.mesh import surface_glb
 from lgg.io import AmbiguousSeriesError
 from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, SeriesResult
 
-WAITING = """<section class="verdict empty"><h2>No series yet</h2>
-<p>Upload a patient's slices, then choose Examine.</p></section>"""
-CANCELLED = """<section class="verdict empty" role="status"><h2>Cancelled</h2>
-<p>Nothing was kept. Choose Examine to begin again.</p></section>"""
-HINT = """<p class="hint">All slices of one patient: TIFF, PNG or JPEG files in the order of their names, a
-ZIP archive of them, a TIFF with a page a slice, a DICOM series, or NIfTI, FLAIR alone or one file for each
-sequence. 512 slices at most. Deleted within the hour; still, send nothing that identifies a patient.</p>"""
+WAITING = message_html("empty", "No series yet", "Upload a patient's slices, then choose Examine.")
+CANCELLED = message_html(
+    "empty", "Cancelled", "Nothing was kept. Choose Examine to begin again.", role="status"
+)
 TRUTH_HINT = """Masks of the series that is shown: NIfTI, a TIFF with a page a slice, or a file a slice,
 packed or not. Whatever is not black is tumour."""
 NONE = "(none: FLAIR stands in)"
@@ -133,7 +131,7 @@ class SeriesHandlers(Handlers):
 
     def scores(self, view: View) -> str:
         """Dice and IoU of the volume against the ground truth, if there is one."""
-        return "" if view.truth is None else render.series_truth_html(view.result, view.truth)
+        return "" if view.truth is None else render.truth_html(view.result.masks, view.truth)
 
     def surface(self, values: Values) -> Iterator[Updates]:
         """The tumour in 3D."""
@@ -213,7 +211,7 @@ def build_series_tab(service: Service, choices: Sequence[tuple[str, str]]) -> No
 def _lay_out_choice(tab: Tab, choices: Sequence[tuple[str, str]], preferred: str | None) -> None:
     gr.HTML("<h2>Upload a series</h2>")
     tab["files"] = gr.File(show_label=False, file_count="multiple", height=150, elem_id="series-upload")
-    gr.HTML(HINT)
+    gr.HTML(render.html("series_hint"))
     with gr.Column(visible=False, elem_id="series-sequences") as tab["sequences"]:
         gr.HTML("<h2>Which volume is which?</h2>")
         for role, sequence in zip(ROLES, SEQUENCES, strict=True):
@@ -238,7 +236,7 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
     tab["slice"] = gr.Slider(1, 2, value=1, step=1, label="Slice", buttons=[], elem_id="series-slice")
     tab["legend"] = gr.HTML(elem_id="series-legend")
     look_controls(tab, service.thresholds(service.preferred, "volume"), "series-")
-    tab["chart"] = gr.HTML(js_on_load=ON_LOAD, elem_id="series-chart")
+    tab["chart"] = gr.HTML(js_on_load=script("chart"), elem_id="series-chart")
     tab["scores"] = gr.HTML(elem_id="series-scores")
     tab["facts"] = gr.HTML(elem_id="series-facts")
     with gr.Row(elem_id="series-more"):
@@ -266,8 +264,8 @@ def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
         **SERIES,
     )
     # It changes nothing itself: all that is said of an examination comes from one event, in order.
-    tab["stop"].click(handlers.stop, None, None, js="() => lgg.sayCancelling()", queue=False, **quiet)
-    tab["slice"].input(None, tab["slice"], None, js=FOLLOW)
+    tab["stop"].click(handlers.stop, None, None, js=script("cancelling"), queue=False, **quiet)
+    tab["slice"].input(None, tab["slice"], None, js=script("follow"))
     tab.on(tab["slice"].input, handlers.redraw, INPUTS, **DRAW)
     tab.on(tab["chart"].select, handlers.pick, INPUTS, picked="slice", **DRAW)
     tab.on([tab[name].input for name in ("layer", "channel", "opacity")], handlers.redraw, INPUTS, **DRAW)
@@ -285,4 +283,4 @@ def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
     packed = tab.on(
         tab["prepare"].click, handlers.archive, INPUTS, show_progress_on=[tab["prepare"]], **SERIES
     )
-    packed.success(None, js="() => lgg.saveFile('series-save')")
+    packed.success(None, js=save_file("series-save"))

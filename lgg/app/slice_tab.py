@@ -20,11 +20,13 @@ from lgg.app.controls import (
     layers,
     look_controls,
     refusal,
+    save_file,
     scroll_to,
     tell,
     truth_box,
 )
 from lgg.app.gallery import Example
+from lgg.app.render import script
 from lgg.app.service import Request, Service, slice_request
 from lgg.app.url_state import UrlState, read_link, write_link
 from lgg.explain import calibration_error, in_words
@@ -109,7 +111,7 @@ class SliceHandlers(Handlers):
 
     def scores(self, view: View) -> str:
         """Dice, IoU and HD95 against the ground truth, if there is one."""
-        return "" if view.truth is None else render.truth_html(view.prediction, view.truth[0])
+        return "" if view.truth is None else render.truth_html(view.prediction.mask, view.truth[0])
 
     def open(self, request: Request, values: Values) -> Updates:
         """Another slice, with the layers that it offers; `trouble` where it cannot be examined."""
@@ -246,6 +248,8 @@ def build_slice_tab(
 
     def connect_load(page: gr.Blocks) -> None:
         tab.on(page.load, handlers.restore, show_progress="hidden", **MODEL)
+        # A picture that is pasted anywhere is uploaded; Gradio's drop zone takes only drops and clicks.
+        page.load(None, js=script("paste_to_upload"))
 
     return connect_load
 
@@ -270,7 +274,7 @@ def _lay_out_choice(
     tab["caption"] = gr.HTML(elem_id="caption")
     gr.HTML("<h2>or upload a slice</h2>")
     tab["upload"] = gr.File(show_label=False, height=88, elem_id="upload")
-    gr.HTML(render.PRIVACY)
+    gr.HTML(render.html("privacy"))
     tab["architecture"] = gr.Radio(
         choices, value=preferred, label="Architecture", visible=bool(choices), elem_id="architecture"
     )
@@ -332,8 +336,8 @@ def _connect(tab: Tab, handlers: SliceHandlers) -> None:
     tab.on([tab[name].input for name in ("threshold", "gate", "opacity")], handlers.adjust, INPUTS, **DRAW)
     tab.on(tab["compare"].click, handlers.compare, INPUTS, show_progress_on=[tab["comparison"]], **MODEL)
     tab.on(tab["pack"].click, handlers.archive, INPUTS, show_progress_on=[tab["pack"]], **MODEL).success(
-        None, js="() => lgg.saveFile('download-ready')"
+        None, js=save_file("download-ready")
     )
     tab.on(tab["link"].click, handlers.link, ("example", *INPUTS), **DRAW).then(
-        None, tab["query"], tab["address"], js="query => lgg.copyLink(query)"
+        None, tab["query"], tab["address"], js=script("copy_link")
     ).then(lambda: gr.Textbox(visible=True), None, tab["address"], **DRAW)

@@ -1,0 +1,1 @@
+() => setTimeout(() => document.querySelector("a#NAME, #NAME a, button#NAME")?.click(), 200)
