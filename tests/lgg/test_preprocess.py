@@ -8,7 +8,7 @@ import tifffile
 import torch
 
 from lgg.io import read_slice
-from lgg.preprocess import PadGeometry, head_and_stats, head_mask, inner_head, network_input, resize_pad, undo
+from lgg.preprocess import PadGeometry, head_and_stats, head_mask, inner_head, prepare, resize_pad, undo
 from lgg.types import FLAIR, POST, PRE
 from train.data.augment import PLAIN, augment
 from train.data.dataset import load_slices
@@ -49,7 +49,7 @@ def is_disc(head, radius, within=2):
 
 
 def served(pixels, mode="slice", size=64):
-    return network_input(pixels, head_and_stats(pixels, mode)[1], size)
+    return prepare(pixels, mode).network_input(size)
 
 
 class TestHead:
