@@ -13,7 +13,7 @@ import torch
 
 from lgg.errors import WeightsError
 from lgg.files import write_atomically
-from lgg.weights import load_model
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_model
 
 #: Understood by ONNX Runtime since 1.14 and by every converter in use.
 OPSET = 18
@@ -22,6 +22,23 @@ INPUT, OUTPUT = "slices", "logits"
 TOLERANCE = 1e-4
 #: Sizes of the batches that are compared; the graph is traced with another.
 BATCHES = (1, 3)
+
+
+def convert(
+    models: tuple[str, ...] = (), weights: Path = REPOSITORY_WEIGHTS, out: Path = Path("onnx")
+) -> None:
+    """Write models as ONNX, OUT/<model>.onnx, and check that they still say the same.
+
+    Args:
+        models: Which models; by default all in the folder of weights.
+        weights: Folder of weights.
+        out: Folder for one file a model.
+    """
+    for name in models or available(weights):
+        path = out / f"{name}.onnx"
+        largest = export_onnx(weights / name, path)
+        megabytes = path.stat().st_size / 1e6
+        print(f"{path}: {megabytes:.1f} MB, logits within {largest:.1e} of torch's under ONNX Runtime")
 
 
 def export_onnx(folder: Path, path: Path) -> float:
@@ -50,20 +67,20 @@ def export_onnx(folder: Path, path: Path) -> float:
     )
     assert program is not None  # it is without dynamo only
     program.model.metadata_props["config"] = json.dumps(asdict(config))
-    found = float("nan")
+    largest = float("nan")
 
     def write(partial: Path) -> None:
-        nonlocal found
+        nonlocal largest
         program.save(partial)
-        found = difference(partial, model, config.input_size)
-        if not found <= TOLERANCE:
+        largest = difference(partial, model, config.input_size)
+        if not largest <= TOLERANCE:
             raise WeightsError(
-                f"ONNX Runtime and torch differ by {found:.1e} on '{config.architecture}', more than "
+                f"ONNX Runtime and torch differ by {largest:.1e} on '{config.architecture}', more than "
                 f"{TOLERANCE:g}. Export it with the torch that it was trained with."
             )
 
     write_atomically(path, write)
-    return found
+    return largest
 
 
 @torch.inference_mode()
