@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = [Path("app.py")] + sorted(
-    path.relative_to(ROOT) for folder in ("lgg", "train", "tools") for path in (ROOT / folder).rglob("*.py")
-)
+FOLDERS = ("lgg", "train", "tools")
+FILES = [Path("app.py"), *(path.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*.py"))]
 
 #: From the bottom to the top: a module imports what stands on lines above its own, and its own folder.
 #: The longest name that fits a module says where it stands.
