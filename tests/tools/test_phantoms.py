@@ -165,10 +165,12 @@ def test_the_command_writes_the_shipped_examples(tmp_path: Path) -> None:
 
 def test_the_same_case_gives_the_same_bytes(tmp_path: Path) -> None:
     pytest.importorskip("nilearn")
-    from tools.phantoms.__main__ import write_examples
-    from tools.phantoms.cases import CASES
+    from tools.phantoms.__main__ import write_case
+    from tools.phantoms.anatomy import load_template
 
     for run in ("first", "second"):
-        write_examples(tmp_path / run, CASES[1:2])
-    for file in (tmp_path / "first").iterdir():
-        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()
+        write_case(tmp_path / run, "small-lesion", load_template())
+    files = [file.name for file in (tmp_path / "first").iterdir()]
+    assert len(files) == 2
+    for name in files:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
