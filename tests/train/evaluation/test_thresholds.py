@@ -45,7 +45,7 @@ def test_the_gates_threshold_stands_in_the_middle_of_where_it_tells_slices_apart
 
 def test_the_gate_is_heard_by_both_kinds_of_statistics(volumes):
     logits, tumour = gate_logits(BrightPart(gate=True), ModelConfig("gate", 48), volumes)
-    assert len(logits) == len(tumour) == 2 * sum(len(one.numbers) for one in volumes)
+    assert len(logits) == len(tumour) == 2 * sum(len(volume.numbers) for volume in volumes)
     assert len(np.unique(logits)) > len(logits) / 2
 
 
@@ -109,8 +109,8 @@ def test_thresholds_are_chosen_on_the_validation_side_alone(tmp_path, keys, monk
     )
     wanted = validation if keys == "patients" else ["CASE_01_2", "CASE_01_5", "CASE_02_3"]
     choose_on("unet-mini", patients, wanted, tmp_path, tmp_path)
-    assert [one.patient for one in heard] == validation
-    assert [one.numbers for one in heard] == (
+    assert [volume.patient for volume in heard] == validation
+    assert [volume.numbers for volume in heard] == (
         [(1, 2, 3, 4, 5, 6)] * 2 if keys == "patients" else [(2, 5), (3,)]
     )
 
@@ -133,5 +133,5 @@ def test_temperature_calibrates_an_overconfident_gate():
     temperature = gate_temperature(4 * honest, tumour)
     assert temperature == pytest.approx(4, rel=0.1)
     says = [1 / (1 + np.exp(-4 * honest / by)) for by in (1, temperature)]
-    before, after = (calibration_error(one, tumour) for one in says)
+    before, after = (calibration_error(probability, tumour) for probability in says)
     assert after < 0.03 < before
