@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.postprocess import Gating, decide, remove_isolated
+from lgg.postprocess import Gating, decide_all
 from lgg.preprocess import prepare
 from lgg.types import FLAIR, RawOutput, Thresholds
 from train.data.kaggle_3m import Volume
@@ -104,9 +104,7 @@ def score(
         gate_threshold: where the gate alone says "glioma", for its own measures.
         series: leave out what no neighbouring slice confirms.
     """
-    pairs = zip(maps.gate, maps.probability, strict=True)
-    masks = np.stack([decide(float(gate), one, thresholds, gating) for gate, one in pairs])
-    masks = remove_isolated(masks) if series else masks
+    masks = decide_all(maps, thresholds, gating, series)
     truth, tumour = volume.masks, volume.tumour
     empty = np.array([not one.any() for one in masks])
     both = list(zip(masks, truth, strict=True))
