@@ -13,7 +13,7 @@ from train.data.augment import PLAIN
 from train.data.kaggle_3m import load_volumes
 from train.data.splits import Side
 from train.evaluation.patient_metrics import Mode
-from train.evaluation.results import load_records, save_records
+from train.evaluation.results import load_lines, save_lines
 from train.fit.checkpoint import CHECKPOINT
 from train.fit.leakage import load_teacher
 from train.fit.trainer import train
@@ -147,7 +147,7 @@ def load_runs(path: Path = ABLATIONS) -> list[Run]:
     Raises:
         DataError: the file is not one of ours.
     """
-    return load_records(path, Run, "ablations")
+    return load_lines(path, Run, "ablations")
 
 
 def save_run(run: Run, path: Path = ABLATIONS) -> None:
@@ -156,4 +156,4 @@ def save_run(run: Run, path: Path = ABLATIONS) -> None:
     kept = [one for one in load_runs(path) if (one.variant, one.seed, one.recipe) != key]
     order = list(VARIANTS)
     runs = sorted([*kept, run], key=lambda one: (one.recipe, order.index(one.variant), one.seed))
-    save_records(path, runs)
+    save_lines(path, runs)

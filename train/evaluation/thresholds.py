@@ -74,8 +74,8 @@ def gate_temperature(logits: NDArray[np.float64], tumour: NDArray[np.bool_]) -> 
     def cross_entropy(exponent: float) -> float:
         return float(np.logaddexp(0, -sign * logits / np.exp(exponent)).mean())
 
-    found = minimize_scalar(cross_entropy, bounds=(np.log(0.1), np.log(10)), method="bounded")
-    return round(float(np.exp(found.x)), 3)
+    fitted = minimize_scalar(cross_entropy, bounds=(np.log(0.1), np.log(10)), method="bounded")
+    return round(float(np.exp(fitted.x)), 3)
 
 
 def gate_threshold(probability: NDArray[np.float64], tumour: NDArray[np.bool_]) -> float:
@@ -103,7 +103,7 @@ def slice_thresholds(
         masks: ground truth of each.
         own: what is to be replaced.
     """
-    volumes = [_Outlined(maps, truth) for maps, truth in zip(answers, masks, strict=True)]
+    volumes = [_Outlined(raw, truth) for raw, truth in zip(answers, masks, strict=True)]
     return _search(volumes, GATE_GRID, own)
 
 
@@ -111,18 +111,18 @@ def series_thresholds(
     answers: Sequence[RawOutput], masks: Sequence[NDArray[np.bool_]], own: Thresholds
 ) -> Thresholds:
     """As `slice_thresholds`, for whole volumes with what no neighbouring slice confirms left out."""
-    volumes = [_Outlined(maps, truth, True) for maps, truth in zip(answers, masks, strict=True)]
+    volumes = [_Outlined(raw, truth, True) for raw, truth in zip(answers, masks, strict=True)]
     return _search(volumes, SERIES_GATE_GRID, own)
 
 
 class _Outlined:
     """A volume's slices, outlined once and then looked at under many a gate."""
 
-    def __init__(self, maps: RawOutput, truth: NDArray[np.bool_], series: bool = False) -> None:
+    def __init__(self, raw: RawOutput, truth: NDArray[np.bool_], series: bool = False) -> None:
         """`series`: what no neighbouring slice confirms is left out."""
-        self.gate = maps.gate.astype(float)  # as a lone decision compares it
+        self.gate = raw.gate.astype(float)  # as a lone decision compares it
         self.holds, self._series = truth.any((1, 2)), series
-        self._probability, self._truth = maps.probability, truth
+        self._probability, self._truth = raw.probability, truth
         self._lost = self._worths(np.zeros_like(truth))
 
     def outline(self, under: Thresholds) -> None:
@@ -151,25 +151,28 @@ class _Outlined:
 
 
 def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thresholds) -> Thresholds:
-    holds = np.concatenate([one.holds for one in volumes])
+    """The thresholds that are worth the most: mask, smallest and hard gate first, then the soft gate's."""
+    holds = np.concatenate([volume.holds for volume in volumes])
 
     def worth(stays: Iterable[NDArray[np.bool_]]) -> float:
-        found = [one.worths(kept) for one, kept in zip(volumes, stays, strict=True)]
-        return objective(np.concatenate(found), holds)
+        worths = [volume.worths(kept) for volume, kept in zip(volumes, stays, strict=True)]
+        return objective(np.concatenate(worths), holds)
 
     candidates, values = [], []
     for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
         under = replace(own, mask=float(mask), smallest=float(smallest))
-        for one in volumes:
-            one.outline(under)
+        for volume in volumes:
+            volume.outline(under)
         for threshold in gates:
             candidates.append(replace(under, gate=float(threshold)))
-            values.append(worth(keeps_outline(one.gate, 0.0, candidates[-1], "hard") for one in volumes))
+            values.append(
+                worth(keeps_outline(volume.gate, 0.0, candidates[-1], "hard") for volume in volumes)
+            )
     chosen = best(candidates, values)
 
-    for one in volumes:
-        one.outline(chosen)
-    unsure = [(one.gate, one.sure()) for one in volumes]
+    for volume in volumes:
+        volume.outline(chosen)
+    unsure = [(volume.gate, volume.sure()) for volume in volumes]
     candidates, values = [], []
     for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
         candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
