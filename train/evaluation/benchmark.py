@@ -1,4 +1,4 @@
-"""How fast is it here? `python -m train.evaluation.benchmark` measures page and networks.
+"""How fast is it here? `python -m train benchmark` measures page and networks, `speed` training steps.
 
 The page is timed as a visitor meets it: from the start of `python app.py` to the answer to its first upload.
 """
@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tifffile
 import torch
-import tyro
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,7 +29,7 @@ from lgg.files import write_text
 from lgg.io import read_slice
 from lgg.models import BUILDERS, GATE, TITLES, build
 from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
-from train.fit.distillation import Learner
+from train.fit.distillation import NetworkWithLoss
 from train.hardware import depthwise_in_fp32, hardware, make_accelerator
 from train.recipes import RECIPES
 
@@ -179,10 +178,6 @@ def load_benchmark(path: Path = RESULTS) -> Benchmark | None:
     return Benchmark(**json.loads(path.read_text())) if path.exists() else None
 
 
-if __name__ == "__main__":
-    tyro.cli(run, prog="python -m train.evaluation.benchmark")
-
-
 #: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
 MATRIX = {"cuda": 8192, "cpu": 2048}
 WARM_UP = {"cuda": 8, "cpu": 1}
@@ -237,7 +232,7 @@ def _time_step(
     """One network's step beside the matrix product's `rate`, in teraflops."""
     device = accelerator.device
     network = build(name)
-    learner = Learner(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
+    learner = NetworkWithLoss(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
     if device.type == "cpu" and accelerator.mixed_precision == "bf16":
         depthwise_in_fp32(network)
     learner = learner.to(device).to(memory_format=torch.channels_last).train()

@@ -1,19 +1,16 @@
-"""Publish weights and deploy the page: `python -m train.publish.hub --repo user/lgg --space user/lgg-demo`.
+"""Publish weights and deploy the page: `python -m train push --repo user/lgg --space user/lgg-demo`.
 
 With both, the Space runs what was just published; with --space alone, what `lgg/weights/pinned.json` pins.
 """
 
 import hashlib
 import json
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-import tyro
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -23,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from lgg.errors import LggError, PublishError
+from lgg.errors import PublishError
 from lgg.files import write_atomically
 from lgg.models import GATE
 from lgg.weights import CONFIG_FILE, REPOSITORY_WEIGHTS, WEIGHTS_FILE, ModelConfig, available, load_config
@@ -287,16 +284,3 @@ def push(
                 HfApi(), space, files, variables, HARDWARE[hardware], f"Page, code {code[:12]}", private
             )
             print(f"Deployed to {space}; it now builds")
-
-
-def main() -> None:
-    """Run the command; our own errors end it with their message, not a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        tyro.cli(push, prog="python -m train.publish.hub", description=__doc__)
-    except LggError as error:
-        sys.exit(f"{error}")
-
-
-if __name__ == "__main__":
-    main()

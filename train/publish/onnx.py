@@ -13,7 +13,7 @@ import torch
 
 from lgg.errors import WeightsError
 from lgg.files import write_atomically
-from lgg.weights import load_model
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_model
 
 #: Understood by ONNX Runtime since 1.14 and by every converter in use.
 OPSET = 18
@@ -78,3 +78,20 @@ def difference(path: Path, model: torch.nn.Module, size: int) -> float:
         (logits,) = session.run([OUTPUT], {INPUT: slices.numpy()})
         largest = max(largest, float(np.abs(logits - model(slices).numpy()).max()))
     return largest
+
+
+def convert(
+    models: tuple[str, ...] = (), weights: Path = REPOSITORY_WEIGHTS, out: Path = Path("onnx")
+) -> None:
+    """Write models as ONNX (float32, any batch, logits out) and check that they still say the same.
+
+    Args:
+        models: Which models; by default all in the folder of weights.
+        weights: Folder of weights.
+        out: Folder for one file a model, as OUT/<model>.onnx.
+    """
+    for name in models or available(weights):
+        path = out / f"{name}.onnx"
+        largest = export_onnx(weights / name, path)
+        size = path.stat().st_size / 1e6
+        print(f"{path}: {size:.1f} MB, logits within {largest:.1e} of torch's under ONNX Runtime")
