@@ -1,14 +1,18 @@
-# make app runs the page, make test checks everything. `make help` lists the rest.
+# make app runs the page, make test tests it. `make help` lists the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+# Two files at a time, each with one thread: starting processes takes most of the time. In the order of
+# tests/conftest.py, the slowest first, which pytest-xdist would otherwise begin last.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help app test lint benchmark screenshots resolve chromium
+.PHONY: help app test test-all lint benchmark screenshots resolve chromium
 
 help:
 	@echo "make app          run the page on http://127.0.0.1:7860"
-	@echo "make test         run every test, in a real browser too"
+	@echo "make test         run the tests, in a real browser too"
+	@echo "make test-all     the same, with those that take minutes and rarely fail"
 	@echo "make lint         ruff and mypy"
 	@echo "make benchmark    measure speed and memory"
 	@echo "make screenshots  draw the README's pictures of the page"
@@ -19,10 +23,12 @@ help:
 app: $(STAMPS)/app
 	$(BIN)/python app.py
 
-# Two files at a time, each with one thread: starting processes takes most of the time. In the order of
-# tests/conftest.py, the slowest first, which pytest-xdist would otherwise begin last.
 test: $(STAMPS)/test chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+# Before a release.
+test-all: $(STAMPS)/test chromium
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(STAMPS)/test
 	$(BIN)/ruff check .

@@ -1,8 +1,9 @@
 """The predictor: slices in, gate probabilities and tumour masks out, numpy on both sides."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -12,16 +13,16 @@ from torch import Tensor, nn
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS
 from lgg.postprocess import Gating, confirmed, decide, gate_floor
-from lgg.preprocess import PadGeometry, Statistics, StatisticsMode, head_and_stats, network_input, undo
-from lgg.types import Prediction, RawOutput, Slice, Thresholds
+from lgg.preprocess import PadGeometry, Prepared, prepare, undo
+from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
 from lgg.weights import DeferredModel, ModelConfig, load_model
 from lgg.weights.hub import Source, find_address, obtain
 
 DEFAULT_ARCHITECTURE = "unet-lite0"
 #: Slices that go through a network at once.
 BATCH = 8
-#: Runs both networks on some slices, as `Cascade.batch` does: pixels, heads, statistics, floor → answers.
-RunBatch = Callable[[NDArray[np.float32], NDArray[np.bool_], Sequence[Statistics], float], RawOutput]
+#: Runs both networks on some slices, as `Cascade.raw` does.
+RunBatch = Callable[[Prepared, float], RawOutput]
 
 
 class Cascade:
@@ -86,120 +87,108 @@ class Cascade:
             models.append((model, config))
         return cls(models[0], models[1], device, source)
 
-    def predict(self, one: Slice, gating: Gating = "hard", always_segment: bool = False) -> Prediction:
-        """Examine a lone slice, by its own statistics.
+    @overload
+    def predict(self, x: Slice, gating: Gating = "hard", always_segment: bool = False) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, x: Series | NDArray[np.float32], gating: Gating = "hard", always_segment: bool = False
+    ) -> SeriesResult: ...
+
+    def predict(
+        self, x: Slice | Series | NDArray[np.float32], gating: Gating = "hard", always_segment: bool = False
+    ) -> Prediction | SeriesResult:
+        """Examine a lone slice, or the slices of one patient.
+
+        A slice is examined by its own statistics and the thresholds of lone slices. A series, by the volume's
+        statistics and thresholds of its own, without components that no neighbouring slice confirms.
 
         Args:
-            one: the slice.
+            x: a slice, a series, or the (N, H, W, 3) float32 pixels of one patient's slices in their order.
             gating: what the gate may veto, see `lgg.postprocess`.
             always_segment: run the segmenter even if the gate vetoes, so that `probability` is there; the
                 mask is empty all the same.
-        """
-        floor = 0.0 if always_segment else gate_floor(self.thresholds, gating)
-        maps = self.maps(one.pixels[None], "slice", floor)
-        return self._predictions(maps, [one], self.thresholds, gating)[0]
-
-    def predict_series(
-        self, slices: Sequence[Slice], gating: Gating = "hard", always_segment: bool = False
-    ) -> list[Prediction]:
-        """Examine the slices of one patient, in their order, by the volume's statistics.
-
-        Their own thresholds decide, and components that no neighbouring slice confirms are left out.
 
         Raises:
-            SliceError: there are none, or their sizes differ.
+            SliceError: the series has no slice.
         """
-        batches = self.predict_batches(slices, gating, always_segment)
-        return confirmed([prediction for batch in batches for prediction in batch])
+        if isinstance(x, Slice):
+            floor = 0.0 if always_segment else gate_floor(self.thresholds, gating)
+            clock = time.perf_counter()
+            prepared = prepare(x.pixels[None], "slice")
+            seconds = time.perf_counter() - clock
+            output = self.raw(prepared, floor)
+            output.milliseconds["preprocess"] += 1000 * seconds
+            return self._predictions(output, self.thresholds, gating, x.spacing)[0]
+        series = x if isinstance(x, Series) else Series.from_pixels(x)
+        batches = self.predict_batches(series, gating, always_segment)
+        return SeriesResult(
+            series, tuple(confirmed([prediction for batch in batches for prediction in batch]))
+        )
 
     def predict_batches(
         self,
-        slices: Sequence[Slice],
+        x: Series | NDArray[np.float32],
         gating: Gating = "hard",
         always_segment: bool = False,
         *,
         size: int = BATCH,
         run: RunBatch | None = None,
     ) -> Iterator[list[Prediction]]:
-        """As `predict_series`, batch after batch, so that progress can be shown, or the rest be left.
+        """As `predict` of a series, batch after batch, so that progress can be shown, or the rest be left.
 
         The statistics are measured once, over the whole volume, before the first batch. What neighbouring
-        slices confirm is known once all are there: `lgg.types.confirmed`.
+        slices confirm is known once all are there: `lgg.postprocess.confirmed`.
 
         Args:
             size: slices of a batch.
-            run: what runs a batch, `batch` of this cascade unless another process has to.
+            run: what runs a batch, `raw` of this cascade unless another process has to.
 
         Raises:
-            SliceError: there are no slices, or their sizes differ; at the first batch.
+            SliceError: there are no slices; at the first batch.
         """
-        if not slices:
+        series = x if isinstance(x, Series) else Series.from_pixels(x)
+        if not len(series):
             raise SliceError("The series is empty. Upload at least one slice.")
-        if len({one.size for one in slices}) > 1:
-            raise SliceError("The slices differ in size, so they are not one series. Upload them one by one.")
         clock = time.perf_counter()
-        pixels = np.stack([one.pixels for one in slices])
-        heads, found = head_and_stats(pixels, "volume")
-        measured = 1000 * (time.perf_counter() - clock) / len(slices)
+        prepared = prepare(series.pixels, "volume")
+        milliseconds = 1000 * (time.perf_counter() - clock) / len(series)
         floor = 0.0 if always_segment else gate_floor(self.series_thresholds, gating)
-        for start in range(0, len(slices), size):
-            part = slice(start, start + size)
-            maps = (run or self.batch)(pixels[part], heads[part], found[part], floor)
-            maps.milliseconds["preprocess"] += measured * len(maps.gate)
-            yield self._predictions(maps, slices[part], self.series_thresholds, gating)
+        for start in range(0, len(series), size):
+            output = (run or self.raw)(prepared[start : start + size], floor)
+            output.milliseconds["preprocess"] += milliseconds * len(output.gate)
+            yield self._predictions(output, self.series_thresholds, gating, series.spacing)
 
-    def maps(self, pixels: NDArray[np.float32], mode: StatisticsMode, floor: float = 0.0) -> RawOutput:
-        """Run the networks.
+    def raw(self, prepared: Prepared, floor: float = 0.0) -> RawOutput:
+        """Run the networks on slices, maybe a part of a larger volume.
 
         Args:
-            pixels: (N, H, W, 3) float32.
-            mode: statistics of each slice, or of the volume.
+            prepared: the slices, with their own statistics or their volume's.
             floor: the segmenter is skipped where the gate's probability is below it.
         """
         clock = time.perf_counter()
-        heads, found = head_and_stats(pixels, mode)
-        measured = 1000 * (time.perf_counter() - clock)
-        maps = self.batch(pixels, heads, found, floor)
-        maps.milliseconds["preprocess"] += measured
-        return maps
-
-    def batch(
-        self,
-        pixels: NDArray[np.float32],
-        heads: NDArray[np.bool_],
-        found: Sequence[Statistics],
-        floor: float = 0.0,
-    ) -> RawOutput:
-        """Run the networks on slices that were measured before, maybe as part of a larger volume.
-
-        Args:
-            pixels: (N, H, W, 3) float32.
-            heads, found: the N heads and statistics that `lgg.preprocess.head_and_stats` gave.
-            floor: as for `maps`.
-        """
-        clock = time.perf_counter()
-        gate_input = network_input(pixels, list(found), self.gate_config.input_size)
-        prepared = time.perf_counter()
+        gate_input = prepared.network_input(self.gate_config.input_size)
+        ready = time.perf_counter()
         gate = self._run(self._gate, gate_input, self.gate_config.temperature)[:, 0].numpy()
         gated = time.perf_counter()
         segmented = gate >= floor
-        probability = np.zeros(pixels.shape[:3], np.float32)
-        ready = gated
+        probability = np.zeros(prepared.pixels.shape[:3], np.float32)
+        loaded = gated
         if segmented.any():
             if isinstance(self._segmenter, DeferredModel):
                 self._segmenter.read(self.device)
-                ready = time.perf_counter()  # reading is not the network's time
-            chosen = [one for one, wanted in zip(found, segmented, strict=True) if wanted]
-            inputs = network_input(pixels[segmented], chosen, self.config.input_size)
-            outputs = self._run(self._segmenter, inputs)[:, 0]
-            placement = PadGeometry(pixels.shape[1], pixels.shape[2], self.config.input_size)
-            probability[segmented] = undo(outputs, placement)
-        stages = {
-            "preprocess": prepared - clock,
-            "gate": gated - prepared,
-            "segment": time.perf_counter() - ready,
+                loaded = time.perf_counter()  # reading is not the network's time
+            size = self.config.input_size
+            inputs = prepared[np.flatnonzero(segmented).tolist()].network_input(size)
+            geometry = PadGeometry(prepared.pixels.shape[1], prepared.pixels.shape[2], size)
+            probability[segmented] = undo(self._run(self._segmenter, inputs)[:, 0], geometry)
+        seconds = {
+            "preprocess": ready - clock,
+            "gate": gated - ready,
+            "segment": time.perf_counter() - loaded,
         }
-        return RawOutput(gate, probability, segmented, heads, {name: 1000 * s for name, s in stages.items()})
+        milliseconds = {stage: 1000 * value for stage, value in seconds.items()}
+        return RawOutput(gate, probability, segmented, prepared.heads, milliseconds)
 
     @torch.inference_mode()
     def _run(self, model: nn.Module, inputs: Tensor, temperature: float = 1.0) -> Tensor:
@@ -213,9 +202,13 @@ class Cascade:
         return torch.cat(outputs)
 
     def _predictions(
-        self, maps: RawOutput, slices: Sequence[Slice], thresholds: Thresholds, gating: Gating
+        self,
+        output: RawOutput,
+        thresholds: Thresholds,
+        gating: Gating,
+        spacing: tuple[float, float] | None,
     ) -> list[Prediction]:
-        share = {name: value / len(slices) for name, value in maps.milliseconds.items()}
+        share = {stage: value / len(output.gate) for stage, value in output.milliseconds.items()}
         return [
             Prediction(
                 gate_probability=float(gate),
@@ -225,11 +218,9 @@ class Cascade:
                 head=head,
                 thresholds=thresholds,
                 milliseconds=share,
-                spacing=one.spacing,
+                spacing=spacing,
             )
-            for gate, probability, head, one in zip(
-                maps.gate, maps.probability, maps.heads, slices, strict=True
-            )
+            for gate, probability, head in zip(output.gate, output.probability, output.heads, strict=True)
         ]
 
 

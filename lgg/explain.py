@@ -13,13 +13,11 @@ from torch import Tensor, nn
 
 from lgg import metrics
 from lgg.cascade import BATCH, Cascade
-from lgg.preprocess import PadGeometry, Statistics, head_and_stats, network_input, undo
+from lgg.preprocess import PadGeometry, Prepared, undo
 from lgg.weights import ModelConfig
 
 
-def grad_cam(
-    cascade: Cascade, pixels: NDArray[np.float32], found: Sequence[Statistics] | None = None
-) -> NDArray[np.float32]:
+def grad_cam(cascade: Cascade, prepared: Prepared) -> NDArray[np.float32]:
     """Grad-CAM of the gate (Selvaraju et al., 2017) at its last convolutional layer, 8 × 8 cells at 256.
 
     Each map is relative to its own slice, its highest place is 1: show it beside the gate's probability,
@@ -27,17 +25,16 @@ def grad_cam(
 
     Args:
         cascade: whose gate is asked.
-        pixels: (N, H, W, 3) float32, slices of one size.
-        found: the slices' statistics, by default each slice's own.
+        prepared: N slices, with their own statistics or their volume's.
 
     Returns:
         (N, H, W) float32, 0 to 1, at the slices' own size.
     """
     size = cascade.gate_config.input_size
-    inputs = network_input(pixels, list(found or head_and_stats(pixels, "slice")[1]), size)
+    inputs = prepared.network_input(size)
     coarse = torch.cat([_maps(cascade.gate, part.to(cascade.device)).cpu() for part in inputs.split(BATCH)])
     fine = F.interpolate(coarse[:, None], (size, size), mode="bilinear")[:, 0]
-    maps = undo(fine, PadGeometry(pixels.shape[1], pixels.shape[2], size))
+    maps = undo(fine, PadGeometry(prepared.pixels.shape[1], prepared.pixels.shape[2], size))
     highest = maps.max((1, 2), keepdims=True)
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
 
@@ -80,27 +77,19 @@ class Spread:
     std: NDArray[np.float32]
 
 
-def flip_spread(
-    cascade: Cascade,
-    pixels: NDArray[np.float32],
-    found: Sequence[Statistics] | None = None,
-    flips: Sequence[Flip] = FLIPS,
-) -> Spread:
+def flip_spread(cascade: Cascade, prepared: Prepared, flips: Sequence[Flip] = FLIPS) -> Spread:
     """Test-time augmentation by mirroring: examine slices as they are and mirrored, and mirror back.
 
     The segmenter runs on every slice, whatever the gate says.
 
     Args:
         cascade: who is asked.
-        pixels: (N, H, W, 3) float32, slices of one size.
-        found: the slices' statistics, by default each slice's own.
+        prepared: N slices, with their own statistics or their volume's.
         flips: the views; `up-down` is one that no network was made for, so it exaggerates.
     """
-    heads, own = head_and_stats(pixels, "slice")
     gates, maps = [], []
     for flip in flips:
-        turned = np.ascontiguousarray(np.flip(pixels, AXES[flip]))
-        seen = cascade.batch(turned, np.flip(heads, AXES[flip]), found or own)
+        seen = cascade.raw(prepared.flip(AXES[flip]))
         gates.append(seen.gate)
         maps.append(np.flip(seen.probability, AXES[flip]))
     stacked = np.stack(maps)

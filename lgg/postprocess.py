@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,27 +93,29 @@ def remove_isolated(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return confirmed
 
 
-def decide_again(prediction: Prediction, thresholds: Thresholds, gating: Gating = "hard") -> Prediction:
-    """The same answers of the networks about a slice, judged by other thresholds.
+@overload
+def redecide(result: Prediction, thresholds: Thresholds, gating: Gating = "hard") -> Prediction: ...
+
+
+@overload
+def redecide(result: SeriesResult, thresholds: Thresholds, gating: Gating = "hard") -> SeriesResult: ...
+
+
+def redecide(
+    result: Prediction | SeriesResult, thresholds: Thresholds, gating: Gating = "hard"
+) -> Prediction | SeriesResult:
+    """The same answers of the networks about a slice or a series, judged by other thresholds.
 
     Where the segmenter did not run (`always_segment`), there is no mask that another gate could let pass.
     """
-    mask = decide(prediction.gate_probability, prediction.probability, thresholds, gating)
-    passed = prediction.gate_probability >= gate_floor(thresholds, gating)
-    return replace(prediction, mask=mask, passed=passed, thresholds=thresholds)
-
-
-def decide_series_again(
-    result: SeriesResult, thresholds: Thresholds, gating: Gating = "hard"
-) -> SeriesResult:
-    """The same answers of the networks about a series, judged by other thresholds.
-
-    Slices that the segmenter never saw stay empty, whatever the gate's threshold is now.
-    """
-    if thresholds == result.thresholds:
-        return result
-    decided = [decide_again(prediction, thresholds, gating) for prediction in result.predictions]
-    return replace(result, predictions=tuple(confirmed(decided)))
+    if isinstance(result, SeriesResult):
+        if thresholds == result.thresholds:
+            return result
+        decided = [redecide(prediction, thresholds, gating) for prediction in result.predictions]
+        return replace(result, predictions=tuple(confirmed(decided)))
+    mask = decide(result.gate_probability, result.probability, thresholds, gating)
+    passed = result.gate_probability >= gate_floor(thresholds, gating)
+    return replace(result, mask=mask, passed=passed, thresholds=thresholds)
 
 
 def confirmed(predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -9,6 +9,7 @@ statistics are those of the slice (a lone upload) or of the whole volume (a seri
 with both.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -178,11 +179,47 @@ def head_and_stats(
     return heads, [statistics(one, head) for one, head in zip(pixels, heads, strict=True)]
 
 
-def network_input(pixels: NDArray[np.float32], found: list[Statistics], size: int) -> Tensor:
-    """What a network sees: (N, H, W, 3) slices and their statistics in, (N, 3, size, size) float32 out."""
-    mean = torch.from_numpy(np.stack([one.mean for one in found]))
-    std = torch.from_numpy(np.stack([one.std for one in found]))
-    return normalise(resize_pad(pixels, size), mean, std)
+@dataclass(frozen=True)
+class Prepared:
+    """N slices of one size with what was measured of them before any network runs.
+
+    Attributes:
+        pixels: (N, H, W, 3) float32 in the file's own units.
+        heads: (N, H, W) bool, where the head was found.
+        stats: N statistics: each slice's own, or N times those of the volume.
+    """
+
+    pixels: NDArray[np.float32]
+    heads: NDArray[np.bool_]
+    stats: Sequence[Statistics]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, rows: slice | Sequence[int]) -> "Prepared":
+        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
+        return Prepared(self.pixels[rows], self.heads[rows], [self.stats[row] for row in chosen])
+
+    def flip(self, axes: tuple[int, ...]) -> "Prepared":
+        """Mirrored along some of the axes (1: up and down, 2: left and right); the statistics stay."""
+        pixels = np.ascontiguousarray(np.flip(self.pixels, axes))
+        return Prepared(pixels, np.flip(self.heads, axes), self.stats)
+
+    def network_input(self, size: int) -> Tensor:
+        """What a network sees: (N, 3, size, size) float32."""
+        mean = torch.from_numpy(np.stack([stats.mean for stats in self.stats]))
+        std = torch.from_numpy(np.stack([stats.std for stats in self.stats]))
+        return normalise(resize_pad(self.pixels, size), mean, std)
+
+
+def prepare(pixels: NDArray[np.float32], mode: StatisticsMode) -> Prepared:
+    """Slices with their heads and statistics.
+
+    Args:
+        pixels: (N, H, W, 3) float32; with `mode="volume"` the slices of one series in their order.
+        mode: whether each slice has its own statistics or all share those of the volume.
+    """
+    return Prepared(pixels, *head_and_stats(pixels, mode))
 
 
 def undo(maps: Tensor, placement: PadGeometry) -> NDArray[np.float32]:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
-    from lgg.io.dicom import Header
-
 
 #: The order of the channels everywhere in this project, as in the `kaggle_3m` data.
 SEQUENCES = ("pre-contrast T1", "FLAIR", "post-contrast T1")
@@ -106,6 +104,33 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class DicomReference:
+    """What a result that refers to a DICOM image must repeat of it, and nothing of the patient.
+
+    Attributes:
+        sop_class, instance, series, study, frame_of_reference: unique identifiers, each "" where missing.
+        rows, columns: size in pixels.
+        spacing: (row, column) distance of pixel centres in mm, from PixelSpacing alone: ImagerPixelSpacing
+            is measured at the detector, not in the patient.
+        thickness: of the slice in mm.
+        orientation: direction of a row, then of a column, two unit vectors in the patient's LPS axes.
+        position: centre of the first pixel in mm, in the same axes.
+    """
+
+    sop_class: str
+    instance: str
+    series: str
+    study: str
+    frame_of_reference: str
+    rows: int
+    columns: int
+    spacing: tuple[float, float] | None
+    thickness: float | None
+    orientation: tuple[float, ...] | None
+    position: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One volume among several that may be a sequence: a DICOM series or a NIfTI file.
 
@@ -136,7 +161,7 @@ class Series:
         slice_distance: from slice to slice in millimetres, or None.
         grid: leads masks back to the source's own array.
         nifti: for a NIfTI upload, its header without any text that its writer left.
-        dicom: for a DICOM upload, the headers of the FLAIR files in the order of the source's array.
+        dicom: for a DICOM upload, the FLAIR files' headers in the order of the source's array.
         candidates: the volumes among which the sequences were chosen.
         chosen: channel (PRE, FLAIR, POST) → the candidate's key.
         notes: what the user should know, one plain sentence each: gaps, files that were left out …
@@ -150,7 +175,7 @@ class Series:
     spacing: tuple[float, float] | None = None
     slice_distance: float | None = None
     nifti: "Nifti1Header | None" = None
-    dicom: "tuple[Header, ...]" = ()
+    dicom: tuple[DicomReference, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     chosen: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -172,8 +197,26 @@ class Series:
             return bool(self.nifti["qform_code"] or self.nifti["sform_code"])
         return bool(self.dicom) and self.dicom[0].orientation is not None
 
+    @classmethod
+    def from_slice(cls, slice_: Slice) -> "Series":
+        """A lone slice as a series of one; its pixels are a view."""
+        return cls(
+            slice_.pixels[None],
+            slice_.source,
+            (slice_.source,),
+            Grid((1, *slice_.size)),
+            flair_only=slice_.flair_only,
+            spacing=slice_.spacing,
+        )
+
+    @classmethod
+    def from_pixels(cls, pixels: NDArray[np.float32], source: str = "series") -> "Series":
+        """Slices of one patient that are in memory: (N, H, W, 3) float32, in their order."""
+        names = tuple(f"slice {number}" for number in range(1, len(pixels) + 1))
+        return cls(pixels, source, names, Grid(pixels.shape[:3]))
+
     def slices(self) -> list[Slice]:
-        """The slices one by one, as `Cascade.predict_series` takes them; their pixels are views."""
+        """The slices one by one; their pixels are views."""
         return [
             Slice(pixels, name, self.flair_only, self.spacing)
             for pixels, name in zip(self.pixels, self.names, strict=True)

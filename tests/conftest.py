@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from tests.hub_server import Hub
 
 #: The files that take minutes, the longest first.
-SLOWEST = ("test_train_interrupted", "test_train_cli", "test_train_processes", "test_page_series")
+SLOWEST = ("test_interrupted", "test_cli", "test_processes", "test_series_browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest files: `make test` deals files out, and the last must leave no core waiting."""
-    place = {name: number for number, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    rank = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +37,8 @@ def browser() -> Iterator:
     """A headless Chromium."""
     from tests.page_server import chromium
 
-    with chromium() as one:
-        yield one
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture

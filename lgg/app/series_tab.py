@@ -152,7 +152,7 @@ class SeriesEvents:
     def write(self, folder: Path, order: Request, result: SeriesResult) -> Path:
         """Write the archive of a result into a folder."""
         method = replace(provenance_of(self.desk.cascade(order)), thresholds=result.thresholds)
-        write_zip(folder / ARCHIVE, result.series, result.predictions, method)
+        write_zip(folder / ARCHIVE, result, method)
         return folder / ARCHIVE
 
     def _decided(self, order: Request, settings: Settings) -> SeriesResult:

@@ -17,9 +17,9 @@ from lgg.cascade import BATCH, DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
 from lgg.input_check import input_warnings
-from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_truth
-from lgg.postprocess import confirmed, decide_series_again
-from lgg.preprocess import Statistics, head_and_stats
+from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
+from lgg.postprocess import confirmed, redecide
+from lgg.preprocess import Prepared, prepare
 from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
 from lgg.visualize import Layer
 
@@ -90,21 +90,11 @@ Map = NDArray[np.float32]
 EXTRA: tuple[Layer, ...] = ("why", "unsure")
 
 
-def extra_map(
-    cascade: Cascade, pixels: NDArray[np.float32], layer: Layer, found: Sequence[Statistics] | None = None
-) -> Map:
-    """The map of one slice for a layer of `EXTRA`.
-
-    Args:
-        pixels: (1, H, W, 3) float32.
-        found: the slice's statistics, where they are its volume's.
-
-    Returns:
-        (H, W) float32.
-    """
+def extra_map(cascade: Cascade, prepared: Prepared, layer: Layer) -> Map:
+    """The map of one slice for a layer of `EXTRA`, (H, W) float32."""
     if layer == "why":
-        return grad_cam(cascade, pixels, found)[0]
-    return flip_spread(cascade, pixels, found).std[0]
+        return grad_cam(cascade, prepared)[0]
+    return flip_spread(cascade, prepared).std[0]
 
 
 try:  # On Spaces only, and before anything touches CUDA.
@@ -170,7 +160,9 @@ class Desk:
             return None
         found: Map = self.memory.recall(
             (layer, path, architecture),
-            lambda: self._explain(self.examine(path, architecture).one.pixels[None], architecture, layer),
+            lambda: self._explain(
+                prepare(self.examine(path, architecture).one.pixels[None], "slice"), architecture, layer
+            ),
             lambda made: made.nbytes,
         )
         return found
@@ -212,8 +204,8 @@ class Desk:
         # By name: ZeroGPU sends arguments to another process, and the cascade is there already.
         return self.cascades[architecture].predict(one, always_segment=True)
 
-    def _look_inside(self, pixels: Map, architecture: str, layer: Layer) -> Map:
-        return extra_map(self.cascades[architecture], pixels, layer)
+    def _look_inside(self, prepared: Prepared, architecture: str, layer: Layer) -> Map:
+        return extra_map(self.cascades[architecture], prepared, layer)
 
 
 def read_one(uploads: Sequence[Any]) -> Series:
@@ -350,7 +342,7 @@ class SeriesDesk:
         # Without the series, which is remembered elsewhere; all but masks is shared with the first result.
         predictions = self._found.recall(
             (wanted, order),
-            lambda: decide_series_again(result, wanted).predictions,
+            lambda: redecide(result, wanted).predictions,
             lambda made: sum(one.mask.nbytes for one in made),
         )
         return replace(result, predictions=predictions)
@@ -367,13 +359,8 @@ class SeriesDesk:
             return None
 
         def make() -> Map:
-            part = slice(number - 1, number)
-            found: Map = self._explain(
-                self.cascade(order).config.architecture,
-                self.series(order).pixels[part],
-                layer,
-                self._statistics(order)[part],
-            )
+            prepared = self._prepared(order)[number - 1 : number]
+            found: Map = self._explain(prepared, self.cascade(order).config.architecture, layer)
             return found
 
         return self._found.recall((layer, number, order), make, lambda one: one.nbytes)
@@ -389,7 +376,7 @@ class SeriesDesk:
 
         def read() -> NDArray[np.bool_]:
             check_still_there(order.truth)
-            return read_truth(order.truth, self.series(order))
+            return read_series_mask(order.truth, self.series(order))
 
         key = ("truth", order.truth, order.paths, order.assignment)
         return self._found.recall(key, read, lambda made: made.nbytes)
@@ -402,34 +389,27 @@ class SeriesDesk:
         """
         return cascade_of(self.cascades, order.architecture)
 
-    def _statistics(self, order: Request) -> list[Statistics]:
-        key = ("statistics", order.paths, order.assignment)
-        return self._found.recall(key, lambda: head_and_stats(self.series(order).pixels, "volume")[1], len)
+    def _prepared(self, order: Request) -> Prepared:
+        key = ("prepared", order.paths, order.assignment)
+        return self._found.recall(
+            key, lambda: prepare(self.series(order).pixels, "volume"), lambda made: made.heads.nbytes
+        )
 
     def _batches(self, cascade: Cascade, series: Series, order: Request) -> Iterator[list[Prediction]]:
         # Always, as for one slice: then the gate's threshold can move without running a network again.
         return cascade.predict_batches(
-            series.slices(),
+            series,
             always_segment=True,
             size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
             run=partial(self._batch, order.architecture),
         )
 
-    def _run(
-        self,
-        architecture: str,
-        pixels: NDArray[np.float32],
-        heads: NDArray[np.bool_],
-        found: Sequence[Statistics],
-        floor: float,
-    ) -> RawOutput:
+    def _run(self, architecture: str, prepared: Prepared, floor: float) -> RawOutput:
         # By name: ZeroGPU sends arguments to another process, and the cascade is there already.
-        return self.cascades[architecture].batch(pixels, heads, found, floor)
+        return self.cascades[architecture].raw(prepared, floor)
 
-    def _look_inside(
-        self, architecture: str, pixels: NDArray[np.float32], layer: Layer, found: Sequence[Statistics]
-    ) -> Map:
-        return extra_map(self.cascades[architecture], pixels, layer, found)
+    def _look_inside(self, prepared: Prepared, architecture: str, layer: Layer) -> Map:
+        return extra_map(self.cascades[architecture], prepared, layer)
 
 
 def assigned(chosen: Sequence[str | None]) -> tuple[tuple[str, str], ...]:

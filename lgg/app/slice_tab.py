@@ -32,8 +32,8 @@ from lgg.explain import calibration_error, in_words
 from lgg.export import write_zip
 from lgg.export.provenance import provenance_of
 from lgg.io import read_slice
-from lgg.postprocess import decide_again
-from lgg.types import SEQUENCES, Prediction
+from lgg.postprocess import redecide
+from lgg.types import SEQUENCES, Prediction, SeriesResult
 from lgg.visualize import Display, base, describe, draw, flair_picture, legend, overlay, shrink
 
 #: What the result's pictures share.
@@ -181,7 +181,7 @@ def show(desk: Desk, current: Current, wanted: Wanted, same_base: bool = False) 
     except Exception as error:
         return failed(error)
     one = examined.one
-    prediction = decide_again(examined.prediction, wanted.thresholds(examined.prediction.thresholds))
+    prediction = redecide(examined.prediction, wanted.thresholds(examined.prediction.thresholds))
     over = shrink(draw(one, prediction, look, extra, truth))
     sides = not wanted.slider
     plain = None if sides and same_base else shrink(base(one, prediction, look))
@@ -305,7 +305,8 @@ class Handlers:
                 thresholds = chosen.thresholds(examined.prediction.thresholds)
                 method = replace(provenance_of(examined.cascade, statistics="slice"), thresholds=thresholds)
                 path = Path(folder) / PACK_NAME
-                write_zip(path, examined.series, [decide_again(examined.prediction, thresholds)], method)
+                decided = redecide(examined.prediction, thresholds)
+                write_zip(path, SeriesResult(examined.series, (decided,)), method)
             except Exception as error:
                 raise refusal(*report.explain(error)) from None
             yield gr.DownloadButton(value=str(path))  # Gradio copies it before the folder goes

@@ -19,7 +19,7 @@ from lgg.export.dicom_seg import dicom_segmentation
 from lgg.export.provenance import NOTICE, Provenance
 from lgg.files import write_atomically
 from lgg.postprocess import DEPTH, FEWEST, SHARE
-from lgg.types import SEQUENCES, Prediction, Series
+from lgg.types import SEQUENCES, Prediction, Series, SeriesResult
 from lgg.visualize import flair_picture, overlay
 
 COLUMNS = ("slice", "gate_probability", "gate_passed", "area_px", "area_mm2", "head_percent")
@@ -58,11 +58,12 @@ def table(predictions: Sequence[Prediction]) -> str:
     return stream.getvalue()
 
 
-def readme(series: Series, predictions: Sequence[Prediction], method: Provenance, files: set[str]) -> str:
+def readme(result: SeriesResult, provenance: Provenance, files: set[str]) -> str:
     """`README.txt`: what must not be done with the results, what each file is, and by what it was made."""
+    series = result.series
     height, width = series.pixels.shape[1:3]
     roots = {name.split("/")[0] for name in files}
-    held = method.thresholds
+    held = provenance.thresholds
     gates = {
         "hard": f"hard: slices at or above {held.gate:g} are segmented",
         "soft": f"soft: below {held.low:g} empty, from {held.high:g} on segmented, between them kept if the "
@@ -70,26 +71,26 @@ def readme(series: Series, predictions: Sequence[Prediction], method: Provenance
         "none": "none: every slice is segmented",
     }
     sequences = "FLAIR alone" if series.flair_only else ", ".join(SEQUENCES)
-    volume = _volume(series, predictions)
+    volume = "" if result.volume_ml is None else f", {result.volume_ml:.2f} ml"
     order = "in the order of their names or pages" if series.grid.affine is None else "from bottom to top"
     lines = [
         "Low-grade glioma segmentation: results",
         f"{NOTICE}. Not a medical device.",
         "",
         f"Slices      {len(series)} of {width} x {height} pixels, {order} ({sequences})",
-        f"With tumour {sum(one.area > 0 for one in predictions)}" + volume,
+        f"With tumour {len(result.with_tumour)}" + volume,
         "",
         "Files",
         *(f"  {name}: {meaning}." for name, meaning in MEANINGS.items() if name in roots),
         "",
         "Made by",
-        f"  gate: resnet18, weights sha256 {method.gate_weights or 'unknown'}",
-        f"  segmenter: {method.architecture}, weights sha256 {method.segmenter_weights or 'unknown'}",
-        f"  gating: {gates[method.gating]}",
+        f"  gate: resnet18, weights sha256 {provenance.gate_weights or 'unknown'}",
+        f"  segmenter: {provenance.architecture}, weights sha256 {provenance.segmenter_weights or 'unknown'}",
+        f"  gating: {gates[provenance.gating]}",
         f"  mask: pixels at or above {held.mask:g}",
-        f"  z-scores: by the statistics of the {method.statistics}",
+        f"  z-scores: by the statistics of the {provenance.statistics}",
     ]
-    if method.statistics == "volume" and len(series) >= FEWEST:
+    if provenance.statistics == "volume" and len(series) >= FEWEST:
         lines.append(
             f"  neighbours: what reaches through fewer than {DEPTH} slices, or holds less than {SHARE:.0%} "
             "of the largest outline, is left out"
@@ -102,13 +103,6 @@ def readme(series: Series, predictions: Sequence[Prediction], method: Provenance
     if notes:
         lines += ["", "Notes on the upload", *(f"  {note}" for note in notes)]
     return "\n".join(lines) + "\n"
-
-
-def _volume(series: Series, predictions: Sequence[Prediction]) -> str:
-    """The tumour's volume where all distances are known."""
-    if series.voxel_mm3 is None:
-        return ""
-    return f", {sum(one.area for one in predictions) * series.voxel_mm3 / 1000:.2f} ml"
 
 
 def nifti_mask(series: Series, masks: NDArray[np.bool_]) -> bytes:
@@ -143,40 +137,34 @@ NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"
 SHRINKS = (".txt", ".csv", ".dcm")
 
 
-def export_zip(series: Series, predictions: Sequence[Prediction], method: Provenance) -> bytes:
-    """The archive of a series and its predictions.
+def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
+    """The archive of a series and what was found in it.
 
     `README.txt`; `slices.csv`, a row a slice; `masks/` and `overlays/`, a PNG a slice; `probability.tif`, a
     page a slice, 16 bits from 0 (0 %) to 65535 (100 %); for a NIfTI upload `mask.nii.gz` and for a DICOM
     upload `segmentation.dcm`, both on the upload's own grid.
 
     Args:
-        series: what was examined; `lgg.io.series_of` makes one of a lone slice.
-        predictions: of each slice, in the same order.
-        method: by what.
-
-    Raises:
-        ValueError: there are not as many predictions as slices.
+        result: what was found; `Series.from_slice` makes a series of a lone slice.
+        provenance: by what.
     """
-    if len(predictions) != len(series):
-        raise ValueError("a prediction for each slice is needed")
-    masks = np.stack([one.mask for one in predictions])
+    series, predictions, masks = result.series, result.predictions, result.masks
     files = {TABLE: table(predictions).encode(), PROBABILITY: _probability(predictions)}
     if series.nifti is not None:
         files[NIFTI] = nifti_mask(series, masks)
-    if (segmentation := dicom_segmentation(series, masks, method)) is not None:
+    if (segmentation := dicom_segmentation(series, masks, provenance)) is not None:
         files[SEGMENTATION] = segmentation
-    for number, (one, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
-        picture = overlay(flair_picture(one, prediction.head), prediction.mask)
+    for number, (slice_, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
+        picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
         files[f"masks/slice_{number:03}.png"] = _png(prediction.mask.astype(np.uint8) * 255)
         files[f"overlays/slice_{number:03}.png"] = _png(picture)
-    files = {README: readme(series, predictions, method, set(files)).encode(), **files}
+    files = {README: readme(result, provenance, set(files)).encode(), **files}
     return _zipped(files)
 
 
-def write_zip(path: Path, series: Series, predictions: Sequence[Prediction], method: Provenance) -> None:
+def write_zip(path: Path, result: SeriesResult, provenance: Provenance) -> None:
     """Write `export_zip`'s archive, whole or not at all."""
-    data = export_zip(series, predictions, method)
+    data = export_zip(result, provenance)
     write_atomically(path, lambda partial: partial.write_bytes(data))
 
 

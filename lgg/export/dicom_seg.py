@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg.export.provenance import NOTICE, Provenance
-from lgg.io.dicom import Header
-from lgg.types import Series
+from lgg.types import DicomReference, Series
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -88,14 +87,13 @@ def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Provena
     return stream.getvalue()
 
 
-def _can_be_referred_to(header: Header) -> bool:
-    one = header.identity
-    uids = (one.instance, one.series, one.study, one.frame_of_reference)
-    known = one.sop_class in SOP_CLASSES and all(map(UID.fullmatch, uids))
+def _can_be_referred_to(header: DicomReference) -> bool:
+    uids = (header.instance, header.series, header.study, header.frame_of_reference)
+    known = header.sop_class in SOP_CLASSES and all(map(UID.fullmatch, uids))
     return known and None not in (header.spacing, header.orientation, header.position)
 
 
-def _reference(header: Header, first: Header) -> "Dataset":
+def _reference(header: DicomReference, first: DicomReference) -> "Dataset":
     """What highdicom asks of a source image; the patient's and the study's texts are empty.
 
     It wants one direction and spacing for all: the first image's, from which the others differ by less than
@@ -109,9 +107,9 @@ def _reference(header: Header, first: Header) -> "Dataset":
         *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
     ):
         setattr(dataset, keyword, None)
-    dataset.SOPClassUID, dataset.SOPInstanceUID = header.identity.sop_class, header.identity.instance
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = header.identity.study, header.identity.series
-    dataset.FrameOfReferenceUID = header.identity.frame_of_reference
+    dataset.SOPClassUID, dataset.SOPInstanceUID = header.sop_class, header.instance
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = header.study, header.series
+    dataset.FrameOfReferenceUID = header.frame_of_reference
     dataset.Modality, dataset.Rows, dataset.Columns = "MR", header.rows, header.columns
     dataset.PixelSpacing = list(first.spacing or ())
     dataset.ImageOrientationPatient = list(first.orientation or ())

@@ -34,7 +34,7 @@ class Provenance:
 def provenance_of(
     cascade: Cascade, gating: Gating = "hard", statistics: StatisticsMode = "volume"
 ) -> Provenance:
-    """The method of a cascade: `slice` statistics for `predict`, `volume` for `predict_series`."""
+    """The method of a cascade: `slice` statistics for a lone slice, `volume` for a series."""
     return Provenance(
         cascade.config.architecture,
         cascade.gate_config.sha256,

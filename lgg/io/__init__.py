@@ -1,4 +1,13 @@
-"""Which format a file has, by its first bytes; its suffix is never asked."""
+"""From files to a typed slice or series: TIFF, PNG, JPEG, DICOM and NIfTI, told apart by their first bytes.
+
+Uploads are hostile until proven otherwise. So tifffile, Pillow, pydicom, nibabel and imagecodecs, which read
+them, are fenced in: a declared size is checked before memory is reserved for it, metadata is bounded or taken
+out first, and data that is missing is an error. Everything is read in memory, within limits that each have
+their own message; file names are shown without their folders.
+
+Transparency is ignored throughout: it says where a program would show its background, not what the scanner
+measured, and blending it in would change intensities.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
-from lgg.io.archive import File, unpack
+from lgg.io.archive import File, Source, bare_name, load_bytes, unpack
 from lgg.io.dicom import decode_dicom, is_dicom, read_dicom_series
 from lgg.io.images import Picture, decode_jpeg, decode_png, decode_stack, decode_tiff
 from lgg.io.limits import (
@@ -16,16 +25,13 @@ from lgg.io.limits import (
     MAX_SIDE,
     MAX_SLICES,
     MIN_SIDE,
-    Source,
-    bare_name,
-    check_content,
     check_finite,
     check_volume,
     guarded,
-    load_bytes,
+    named,
 )
 from lgg.io.nifti import is_nifti, read_nifti
-from lgg.io.sequences import AmbiguousSeriesError
+from lgg.io.sequences import AmbiguousSeriesError, check_content
 from lgg.types import FLAIR, Candidate, Grid, Series, Slice
 
 __all__ = [
@@ -38,23 +44,19 @@ __all__ = [
     "as_slice",
     "read_mask",
     "read_series",
+    "read_series_mask",
     "read_slice",
-    "read_stack",
-    "read_truth",
-    "series_of",
 ]
 
-TIFF, PNG, JPEG, DICOM = "TIFF", "PNG", "JPEG", "DICOM"
+TIFF, PNG, JPEG, DICOM, NIFTI, PICTURES = "TIFF", "PNG", "JPEG", "DICOM", "NIfTI", "pictures"
+DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg, DICOM: decode_dicom}
+Reader = Callable[[Sequence[File], str, Mapping[str, str] | None], Series]
 
-READABLE = {
-    b"II*\0": TIFF,
-    b"MM\0*": TIFF,
-    b"II+\0": TIFF,  # BigTIFF
-    b"MM\0+": TIFF,
-    b"\x89PNG\r\n\x1a\n": PNG,
-    b"\xff\xd8\xff": JPEG,
-}
+#: First bytes → format. BigTIFF has a plus sign.
+MAGIC = dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TIFF)
+MAGIC |= {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
 
+ONE_SLICE = "Upload one slice, not a series."
 EXPORT_SLICE = "Save one axial slice of it as TIFF or PNG and upload that."
 SAVE_AGAIN = "Save it as TIFF or PNG and upload that."
 UNPACK = "Unpack it and upload one slice as TIFF, PNG or JPEG."
@@ -65,12 +67,7 @@ FOREIGN = (
     (344, b"ni1\0", "the header of a NIfTI volume", EXPORT_SLICE),
     (4, b"n+2\0", "a NIfTI volume", EXPORT_SLICE),
     (4, b"ni2\0", "the header of a NIfTI volume", EXPORT_SLICE),
-    (
-        0,
-        b"\x1f\x8b",
-        "a gzip archive (often a NIfTI volume)",
-        "Unpack it, then save one axial slice as TIFF or PNG.",
-    ),
+    (0, b"\x1f\x8b", "a gzip archive (often a NIfTI volume)", UNPACK),
     (0, b"NRRD", "an NRRD volume", EXPORT_SLICE),
     (0, b"ObjectType", "a MetaImage header", EXPORT_SLICE),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MINC or MATLAB, perhaps)", EXPORT_SLICE),
@@ -99,34 +96,8 @@ FOREIGN = (
     (0, b"%PDF", "a PDF", "Export the slice itself as TIFF or PNG and upload that."),
     (0, b"<", "text (a web page, SVG or XML)", "Upload the picture itself as TIFF, PNG or JPEG."),
 )
-
 #: The first field of a NIfTI-1 or Analyze header, which holds its own length, in either byte order.
 ANALYZE_LENGTH = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
-
-
-def kind_of(data: bytes) -> str:
-    """Name the format of a file's bytes: `TIFF`, `PNG`, `JPEG` or `DICOM`.
-
-    Raises:
-        SliceError: it is empty, another format (named), or nothing known.
-    """
-    if not data:
-        raise SliceError("the file is empty. Export the slice once more, as TIFF, PNG or JPEG.")
-    if is_dicom(data):  # asked first: some writers put the beginning of a TIFF in front of DICOM's mark
-        return DICOM
-    for magic, kind in READABLE.items():
-        if data.startswith(magic):
-            return kind
-    for offset, magic, what, advice in FOREIGN:
-        if data.startswith(magic, offset):
-            raise SliceError(f"this is {what}, which is not read here. {advice}")
-    if len(data) >= 348 and data.startswith(ANALYZE_LENGTH):
-        raise SliceError(f"this is an Analyze volume's header, which is not read here. {EXPORT_SLICE}")
-    raise SliceError("this is not an image that can be read. Upload TIFF, PNG, JPEG or DICOM.")
-
-
-ONE_SLICE = "Upload one slice, not a series."
-DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg, DICOM: decode_dicom}
 
 
 def read_slice(source: Source, name: str | None = None, *, allow_constant: bool = False) -> Slice:
@@ -137,7 +108,7 @@ def read_slice(source: Source, name: str | None = None, *, allow_constant: bool 
     A fourth channel, and a second beside grey, must be transparency and is ignored. Pixel values stay the
     file's own (in DICOM the scanner's, after its slope and intercept and before any window), except that
     "white is zero" is inverted and colour tables are looked up. Spacing is filled in only where the file
-    states one that can be believed (rules in `lgg.io.images`; in DICOM, PixelSpacing).
+    states one that can be believed (rules in `lgg.io.limits`; in DICOM, PixelSpacing).
 
     Args:
         source: a path, the file's bytes, or a binary stream, read from where it stands and left open.
@@ -151,139 +122,11 @@ def read_slice(source: Source, name: str | None = None, *, allow_constant: bool 
         SliceError: the file cannot be read or is no slice; the message names the file and says what to do.
     """
     name = bare_name(source, name)
-    try:
+    with named(name):
         picture = _decode(load_bytes(source, ONE_SLICE))
-        if not allow_constant:
-            _check_content(picture.pixels)
-    except SliceError as error:
-        raise SliceError(f"{name}: {error}") from error.__cause__
+        if not allow_constant and (picture.pixels == picture.pixels[:1, :1]).all():
+            raise SliceError("every pixel has the same value: there is nothing to see. Choose another slice.")
     return as_slice(picture, name)
-
-
-def read_mask(source: Source, name: str | None = None) -> NDArray[np.bool_]:
-    """Read a ground-truth mask: (H, W) bool, True where the file's value is above zero.
-
-    One channel, three equal ones, or a colour table (where black is background). Empty masks are valid.
-
-    Args:
-        source, name: as for `read_slice`.
-
-    Raises:
-        SliceError: as for `read_slice`; also for a JPEG, whose compression blurs the outline into values
-            above zero, and for a coloured picture.
-    """
-    name = bare_name(source, name)
-    try:
-        picture = _decode(load_bytes(source, ONE_SLICE))
-        if picture.lossy:
-            raise SliceError(
-                "a JPEG cannot hold a mask, its edges are blurred. Save the mask as PNG or TIFF."
-            )
-        if not picture.palette and not _is_grey(picture.pixels):
-            raise SliceError(
-                "a mask has one channel, and this picture is coloured. Save it as black and white."
-            )
-    except SliceError as error:
-        raise SliceError(f"{name}: {error}") from error.__cause__
-    return np.any(picture.pixels > 0, axis=2)
-
-
-def read_stack(data: bytes, name: str, pages: int, check: Callable[[int, int, int], None]) -> list[Slice]:
-    """Read the pages of a TIFF as slices, by the rules of `read_slice`; pages of one value are accepted.
-
-    Args:
-        data: the file's bytes.
-        name: what messages and, with the page's number, `Slice.source` call it.
-        pages, check: the limits, as for `lgg.io.images.decode_stack`.
-
-    Raises:
-        SliceError: as `read_slice`, or `check` refuses.
-    """
-    try:
-        pictures = guarded(decode_stack, data, pages, check)
-        for picture in pictures:
-            check_finite(picture.pixels)
-    except SliceError as error:
-        raise type(error)(f"{name}: {error}") from error.__cause__
-    return [as_slice(picture, f"{name}, page {page}") for page, picture in enumerate(pictures, start=1)]
-
-
-def as_slice(picture: Picture, name: str) -> Slice:
-    """A picture as a slice: one channel, or three equal ones, is FLAIR in all three."""
-    grey = _is_grey(picture.pixels)
-    pixels = np.repeat(picture.pixels[..., :1], 3, axis=2) if grey else picture.pixels
-    return Slice(np.ascontiguousarray(pixels), name, flair_only=grey, spacing=picture.spacing)
-
-
-def _decode(data: bytes) -> Picture:
-    kind = kind_of(data)
-    picture = guarded(DECODERS[kind], data)
-    check_finite(picture.pixels)
-    return picture
-
-
-def _check_content(pixels: NDArray[np.float32]) -> None:
-    if (pixels == pixels[:1, :1]).all():
-        raise SliceError("every pixel has the same value: there is nothing to see. Choose another slice.")
-
-
-def _is_grey(pixels: NDArray[np.float32]) -> bool:
-    return bool((pixels == pixels[..., :1]).all())
-
-
-def read_pictures(files: Sequence[File], source: str) -> Series:
-    """Read slices that are TIFF, PNG or JPEG files, in the order given; or one TIFF with a page a slice.
-
-    Ground-truth masks beside the slices, `…_mask`, are left out.
-
-    Raises:
-        SliceError, SeriesError: a file cannot be read (it is named), the sizes differ, or there is too much.
-    """
-    kept = [file for file in files if not PurePath(file.name).stem.lower().endswith("_mask")] or list(files)
-    notes = []
-    if len(kept) < len(files):
-        notes.append(f"Files whose names end with “_mask” were left out: {len(files) - len(kept)}.")
-    if len(kept) == 1 and kind_of(kept[0].data) == TIFF:
-        slices = read_stack(kept[0].data, kept[0].name, MAX_SLICES + 1, check_volume)
-        _check_sizes(slices)
-    else:
-        slices = _read(kept)
-    pixels = np.stack([one.pixels for one in slices])
-    check_content(pixels, source)
-    spacings = {one.spacing for one in slices}
-    return Series(
-        pixels,
-        source,
-        tuple(one.source for one in slices),
-        Grid(pixels.shape[:3]),
-        flair_only=all(one.flair_only for one in slices),
-        spacing=spacings.pop() if len(spacings) == 1 else None,
-        notes=tuple(notes),
-    )
-
-
-def _read(files: Sequence[File]) -> list[Slice]:
-    slices: list[Slice] = []
-    for file in files:
-        slices.append(read_slice(file.data, file.name, allow_constant=True))
-        # At once, so that no more is kept than one series may take.
-        check_volume(len(files), *slices[0].size)
-        _check_sizes((slices[0], slices[-1]))
-    return slices
-
-
-def _check_sizes(slices: Sequence[Slice]) -> None:
-    first = slices[0]
-    for one in slices:
-        if one.size != first.size:
-            raise SeriesError(
-                f"{one.source} is {one.size[1]} × {one.size[0]} pixels, {first.source} is "
-                f"{first.size[1]} × {first.size[0]}. Upload the slices of one series."
-            )
-
-
-NIFTI, PICTURES = "NIfTI", "pictures"
-Reader = Callable[[Sequence[File], str, Mapping[str, str] | None], Series]
 
 
 def read_series(
@@ -312,28 +155,99 @@ def read_series(
     source = bare_name(uploads[0], names[0] if names else None)
     if len(uploads) > 1:
         source = f"{len(uploads)} files"
-    read: dict[str, Reader] = {
+    readers: dict[str, Reader] = {
         NIFTI: read_nifti,
         DICOM: read_dicom_series,
-        PICTURES: lambda files, source, _: read_pictures(files, source),
+        PICTURES: lambda files, source, _: _read_pictures(files, source),
     }
-    series = read[kinds.pop()](files, source, assignment)
+    series = readers[kinds.pop()](files, source, assignment)
     if not left_out:
         return series
     note = f"Files in the archive that are no images were left out: {len(left_out)}."
     return replace(series, notes=(note, *series.notes))
 
 
-def series_of(one: Slice) -> Series:
-    """A lone slice as a series of one."""
-    return Series(
-        one.pixels[None],
-        one.source,
-        (one.source,),
-        Grid((1, *one.size)),
-        flair_only=one.flair_only,
-        spacing=one.spacing,
-    )
+def read_mask(source: Source, name: str | None = None) -> NDArray[np.bool_]:
+    """Read a ground-truth mask: (H, W) bool, True where the file's value is above zero.
+
+    One channel, three equal ones, or a colour table (where black is background). Empty masks are valid.
+
+    Args:
+        source, name: as for `read_slice`.
+
+    Raises:
+        SliceError: as for `read_slice`; also for a JPEG, whose compression blurs the outline into values
+            above zero, and for a coloured picture.
+    """
+    name = bare_name(source, name)
+    with named(name):
+        picture = _decode(load_bytes(source, ONE_SLICE))
+        if picture.lossy:
+            raise SliceError(
+                "a JPEG cannot hold a mask, its edges are blurred. Save the mask as PNG or TIFF."
+            )
+        if not picture.palette and not _is_grey(picture.pixels):
+            raise SliceError(
+                "a mask has one channel, and this picture is coloured. Save it as black and white."
+            )
+    return np.any(picture.pixels > 0, axis=2)
+
+
+def read_series_mask(
+    uploads: Sequence[Source], series: Series, names: Sequence[str] | None = None
+) -> NDArray[np.bool_]:
+    """Read the mask of each slice of a series; whatever is not black is tumour.
+
+    Args:
+        uploads: a NIfTI volume, a TIFF with a page a slice, mask files in the natural order of their names,
+            or an archive of them. Where some files are called `…_mask` and others are not, only those count.
+        series: what they were drawn on; pictures of masks come in the order of its axial slices.
+        names: what messages call the uploads, in the same order; by default their own names.
+
+    Returns:
+        (N, H, W) bool, as the series' pixels lie.
+
+    Raises:
+        SliceError, SeriesError: they cannot be read as masks, or are not of the series' size.
+    """
+    files = unpack(uploads, names)
+    files = [file for file in files if _is_mask(file)] or files
+    masks = _read_masks(files)
+    if masks.shape != series.pixels.shape[:3]:
+        (count, height, width), (slices, rows, columns) = masks.shape, series.pixels.shape[:3]
+        raise SeriesError(
+            f"The ground truth is {count} × {width} × {height} and the series {slices} × {columns} × {rows} "
+            "(slices, width, height). Upload the masks that were drawn on this series."
+        )
+    return masks
+
+
+def as_slice(picture: Picture, name: str) -> Slice:
+    """A picture as a slice: one channel, or three equal ones, is FLAIR in all three."""
+    grey = _is_grey(picture.pixels)
+    pixels = np.repeat(picture.pixels[..., :1], 3, axis=2) if grey else picture.pixels
+    return Slice(np.ascontiguousarray(pixels), name, flair_only=grey, spacing=picture.spacing)
+
+
+def kind_of(data: bytes) -> str:
+    """Name the format of a file's bytes: `TIFF`, `PNG`, `JPEG` or `DICOM`.
+
+    Raises:
+        SliceError: it is empty, another format (named), or nothing known.
+    """
+    if not data:
+        raise SliceError("the file is empty. Export the slice once more, as TIFF, PNG or JPEG.")
+    if is_dicom(data):  # asked first: some writers put the beginning of a TIFF in front of DICOM's mark
+        return DICOM
+    for magic, kind in MAGIC.items():
+        if data.startswith(magic):
+            return kind
+    for offset, magic, what, advice in FOREIGN:
+        if data.startswith(magic, offset):
+            raise SliceError(f"this is {what}, which is not read here. {advice}")
+    if len(data) >= 348 and data.startswith(ANALYZE_LENGTH):
+        raise SliceError(f"this is an Analyze volume's header, which is not read here. {EXPORT_SLICE}")
+    raise SliceError("this is not an image that can be read. Upload TIFF, PNG, JPEG or DICOM.")
 
 
 def _readable(files: Sequence[File]) -> tuple[list[File], list[File]]:
@@ -361,33 +275,83 @@ def _kind(data: bytes) -> str:
     return PICTURES
 
 
-def read_truth(
-    uploads: Sequence[Source], series: Series, names: Sequence[str] | None = None
-) -> NDArray[np.bool_]:
-    """Read the mask of each slice of a series; whatever is not black is tumour.
+def _decode(data: bytes) -> Picture:
+    kind = kind_of(data)
+    picture = guarded(DECODERS[kind], data)
+    check_finite(picture.pixels)
+    return picture
 
-    Args:
-        uploads: a NIfTI volume, a TIFF with a page a slice, mask files in the natural order of their names,
-            or an archive of them. Where some files are called `…_mask` and others are not, only those count.
-        series: what they were drawn on; pictures of masks come in the order of its axial slices.
-        names: what messages call the uploads, in the same order; by default their own names.
 
-    Returns:
-        (N, H, W) bool, as the series' pixels lie.
+def _is_grey(pixels: NDArray[np.float32]) -> bool:
+    return bool((pixels == pixels[..., :1]).all())
+
+
+def _read_pictures(files: Sequence[File], source: str) -> Series:
+    """Read slices that are TIFF, PNG or JPEG files, in the order given; or one TIFF with a page a slice.
+
+    Ground-truth masks beside the slices, `…_mask`, are left out.
 
     Raises:
-        SliceError, SeriesError: they cannot be read as masks, or are not of the series' size.
+        SliceError, SeriesError: a file cannot be read (it is named), the sizes differ, or there is too much.
     """
-    files = unpack(uploads, names)
-    files = [one for one in files if PurePath(one.name).stem.lower().endswith("_mask")] or files
-    masks = _read_masks(files)
-    if masks.shape != series.pixels.shape[:3]:
-        (count, height, width), (slices, rows, columns) = masks.shape, series.pixels.shape[:3]
-        raise SeriesError(
-            f"The ground truth is {count} × {width} × {height} and the series {slices} × {columns} × {rows} "
-            "(slices, width, height). Upload the masks that were drawn on this series."
-        )
-    return masks
+    kept = [file for file in files if not _is_mask(file)] or list(files)
+    notes = []
+    if len(kept) < len(files):
+        notes.append(f"Files whose names end with “_mask” were left out: {len(files) - len(kept)}.")
+    if len(kept) == 1 and kind_of(kept[0].data) == TIFF:
+        slices = _read_stack(kept[0].data, kept[0].name)
+        _check_sizes(slices)
+    else:
+        slices = _read_files(kept)
+    pixels = np.stack([slice_.pixels for slice_ in slices])
+    check_content(pixels, source)
+    spacings = {slice_.spacing for slice_ in slices}
+    return Series(
+        pixels,
+        source,
+        tuple(slice_.source for slice_ in slices),
+        Grid(pixels.shape[:3]),
+        flair_only=all(slice_.flair_only for slice_ in slices),
+        spacing=spacings.pop() if len(spacings) == 1 else None,
+        notes=tuple(notes),
+    )
+
+
+def _read_files(files: Sequence[File]) -> list[Slice]:
+    slices: list[Slice] = []
+    for file in files:
+        slices.append(read_slice(file.data, file.name, allow_constant=True))
+        # At once, so that no more is kept than one series may take.
+        check_volume(len(files), *slices[0].size)
+        _check_sizes((slices[0], slices[-1]))
+    return slices
+
+
+def _check_sizes(slices: Sequence[Slice]) -> None:
+    first = slices[0]
+    for slice_ in slices:
+        if slice_.size != first.size:
+            raise SeriesError(
+                f"{slice_.source} is {slice_.size[1]} × {slice_.size[0]} pixels, {first.source} is "
+                f"{first.size[1]} × {first.size[0]}. Upload the slices of one series."
+            )
+
+
+def _is_mask(file: File) -> bool:
+    return PurePath(file.name).stem.lower().endswith("_mask")
+
+
+def _read_stack(data: bytes, name: str) -> list[Slice]:
+    """Read the pages of a TIFF as slices, by the rules of `read_slice`; pages of one value are accepted.
+
+    Raises:
+        SliceError, SeriesError: as `read_slice`, or there are too many pages or pixels.
+    """
+    with named(name):
+        pictures = guarded(decode_stack, data, MAX_SLICES + 1, check_volume)
+        for picture in pictures:
+            check_finite(picture.pixels)
+    return [as_slice(picture, f"{name}, page {page}") for page, picture in enumerate(pictures, start=1)]
 
 
 def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
@@ -399,11 +363,11 @@ def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
             read_nifti(files, first.name, {first.name: "flair"}).pixels[..., FLAIR] > 0
         )
         return volume
-    if any(is_dicom(one.data) for one in files):
+    if any(is_dicom(file.data) for file in files):
         raise SeriesError("A ground truth is not read from DICOM. Save the masks as NIfTI, PNG or TIFF.")
     if len(files) == 1 and kind_of(first.data) == TIFF:
-        pages = read_stack(first.data, first.name, MAX_SLICES + 1, check_volume)
-        return np.stack([one.pixels.any(2) for one in pages])
+        pages = _read_stack(first.data, first.name)
+        return np.stack([page.pixels.any(2) for page in pages])
     masks: list[NDArray[np.bool_]] = []
     for file in files:
         masks.append(read_mask(file.data, file.name))

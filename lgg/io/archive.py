@@ -6,6 +6,7 @@ shown. Sizes are counted while bytes come out, as those that an archive declares
 
 import gzip
 import io
+import os
 import re
 import stat
 import struct
@@ -13,11 +14,16 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from pathlib import PureWindowsPath
+from typing import IO, BinaryIO
 
 from lgg.errors import SeriesError, SliceError
-from lgg.io.limits import Source, bare_name, load_bytes
+from lgg.io.limits import MAX_BYTES, named
 
+Source = str | os.PathLike[str] | bytes | BinaryIO
+
+#: Characters of a name that are kept, its end: no file system allows more, but an archive does.
+MAX_NAME = 255
 #: Files of a series: three sequences of 512 slices, and what a patient's CD holds beside them.
 MAX_FILES = 2000
 #: Bytes of all files together once they are unpacked.
@@ -73,16 +79,49 @@ def unpack(uploads: Sequence[Source], names: Sequence[str] | None = None) -> lis
     given: Sequence[str | None] = names or [None] * len(uploads)
     for upload, wanted in zip(uploads, given, strict=True):
         name = bare_name(upload, wanted)
-        try:
-            data = load_bytes(upload, SMALLER)
-            for file in _files(name, data, left):
+        with named(name):
+            for file in _files(name, load_bytes(upload, SMALLER), left):
                 left -= len(file.data)
                 files.append(file)
                 if len(files) > MAX_FILES:
                     raise _too_many(len(files))
-        except SliceError as error:
-            raise type(error)(f"{name}: {error}") from error.__cause__
     return sorted(files, key=lambda file: natural(file.path))
+
+
+def bare_name(source: Source, name: str | None = None) -> str:
+    """The last part of a path of either convention, without what could not be printed; or "slice"."""
+    if name is None:
+        name = getattr(source, "name", None) if not isinstance(source, str | os.PathLike | bytes) else None
+    if name is None and isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+    bare = PureWindowsPath(name).name if isinstance(name, str) else ""
+    return "".join(character for character in bare if character.isprintable())[-MAX_NAME:] or "slice"
+
+
+def load_bytes(source: Source, advice: str) -> bytes:
+    """The file's bytes, at most `MAX_BYTES` of them.
+
+    Raises:
+        SliceError: it cannot be opened, or is larger; then `advice` says what to do.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source) if len(source) <= MAX_BYTES else None
+    else:
+        try:
+            if isinstance(source, str | os.PathLike):
+                with open(source, "rb") as stream:  # noqa: PTH123 (a str or any PathLike)
+                    data = stream.read(MAX_BYTES + 1)
+            else:
+                data = source.read(MAX_BYTES + 1)
+        except (OSError, ValueError):
+            # The cause would tell the path, so it goes no further.
+            # ValueError: a NUL in a path, a closed stream.
+            raise SliceError("the file cannot be opened. Check that it is there and readable.") from None
+        if not isinstance(data, bytes):
+            raise TypeError("read_slice wants a stream that was opened in binary mode")
+    if data is None or len(data) > MAX_BYTES:
+        raise SliceError(f"the file is over {MAX_BYTES >> 20} MiB. {advice}")
+    return data
 
 
 def natural(name: str) -> list[tuple[int, str]]:

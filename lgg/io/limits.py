@@ -1,18 +1,66 @@
-"""Around every decoder: whatever a stranger's bytes provoke in it becomes an error for people."""
+"""What holds before and around every decoder: names, sizes, counts of tags, and when a spacing is believed.
 
-import os
-from collections.abc import Callable
-from pathlib import PureWindowsPath
-from typing import BinaryIO, ParamSpec, TypeVar
+Whatever a stranger's bytes provoke in a decoder becomes an error for people. Nothing global is changed (no
+Pillow limit, no warning filter), so any number of threads may read at once.
+
+Spacing: TIFF and PNG have a field for the resolution, but most programs fill it with a default (72 or 96 dots
+an inch) that says nothing about the patient. A spacing that is wrong makes every reported area wrong, and one
+that is missing only leaves the area in pixels; so a stated resolution counts only when all of this holds:
+
+1. its unit is stated: centimetre, inch or (PNG) metre, or the unit in ImageJ's own header;
+2. both spacings lie within 0.1 to 10 mm, where MRI pixels do;
+3. unless ImageJ stated the unit, neither axis looks like a default: not exactly one dot a unit, not a whole
+   number of dots an inch (72, 96, 150, 300 …: printers and screens; 1 mm is 25.4), and not close to 72 or 96.
+"""
+
+import math
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
-from lgg.types import FLAIR
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: Pixels a side. A brain slice has 128 to 1024; more is a scanned film or an attack.
+MAX_SIDE = 4096
+#: Pixels a side. Below this there is no anatomy left to segment.
+MIN_SIDE = 32
+#: Bytes of a file, and of one TIFF strip or tile unpacked: 256 MiB, which is 4096 × 4096 pixels × 4 channels
+#: × 4 bytes, the largest picture that `MAX_SIDE` allows in 32 bits.
+MAX_BYTES = MAX_SIDE * MAX_SIDE * 4 * 4
+#: What a reader answers about a file whose end, or whose middle, is missing.
+CUT_SHORT = "the file is cut short or damaged. Copy or download it again, or export the slice once more."
+#: Slices of a series, and voxels: 256 slices of 512 × 512. As float32 in three channels these are 768 MiB.
+MAX_SLICES, MAX_VOXELS = 512, 2**26
+
+#: Plausible distance of MRI pixel centres, in millimetres.
+SMALLEST, LARGEST = 0.1, 10.0
+MM_PER_INCH, MM_PER_METRE = 25.4, 1000.0
+#: Slack in dots an inch: PNG holds whole dots a metre, which turns 72 into 72.009.
+WHOLE_DPI_SLACK = 0.02
+SCREEN_DPI, SCREEN_SLACK = (72.0, 96.0), 0.5
+
+#: Pages in a TIFF's chain, thumbnails among them, and tags a page. A slice has about one and twenty.
+MAX_PAGES, MAX_TAGS = 32, 1024
+#: Values in all tags together: enough for strips of one row and for tiles of 16 × 16 pixels. A stack may have
+#: four times as many: 512 pages of 512 strips.
+MAX_VALUES = 2**19
+#: XMP, IPTC, Photoshop and ICC blocks may be longer: tifffile reads them only when asked.
+OPAQUE = frozenset((700, 33723, 34377, 34675, 37724))
+#: Tags by which tifffile knows MetaMorph, Zeiss and Hamamatsu files, and reads their pixels by other rules.
+MICROSCOPES = frozenset((33628, 34412, 65420))
+IMAGEJ_LENGTHS, IMAGEJ_BLOCK = 50838, 50839
+STACK = (
+    "the TIFF holds several images, and one slice is read here. Save one slice as its own file; "
+    "if they are the three sequences of one slice, save them as the three channels of one image."
+)
 
 
 def guarded(decode: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -43,59 +91,17 @@ def check_finite(pixels: NDArray[np.float32]) -> None:
         )
 
 
-#: Characters of a name that are kept, its end: no file system allows more, but an archive does.
-MAX_NAME = 255
-
-Source = str | os.PathLike[str] | bytes | BinaryIO
-
-
-def bare_name(source: Source, name: str | None = None) -> str:
-    """The last part of a path of either convention, without what could not be printed; or "slice"."""
-    if name is None:
-        name = getattr(source, "name", None) if not isinstance(source, str | os.PathLike | bytes) else None
-    if name is None and isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-    bare = PureWindowsPath(name).name if isinstance(name, str) else ""
-    return "".join(character for character in bare if character.isprintable())[-MAX_NAME:] or "slice"
-
-
-def load_bytes(source: Source, advice: str) -> bytes:
-    """The file's bytes, at most `MAX_BYTES` of them.
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put a file's name before whatever is said about it.
 
     Raises:
-        SliceError: it cannot be opened, or is larger; then `advice` says what to do.
+        SliceError: the same error with the name; no path of the server in its cause.
     """
-    if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source) if len(source) <= MAX_BYTES else None
-    else:
-        try:
-            if isinstance(source, str | os.PathLike):
-                with open(source, "rb") as stream:  # noqa: PTH123 (a str or any PathLike)
-                    data = stream.read(MAX_BYTES + 1)
-            else:
-                data = source.read(MAX_BYTES + 1)
-        except (OSError, ValueError):
-            # The cause would tell the path, so it goes no further.
-            # ValueError: a NUL in a path, a closed stream.
-            raise SliceError("the file cannot be opened. Check that it is there and readable.") from None
-        if not isinstance(data, bytes):
-            raise TypeError("read_slice wants a stream that was opened in binary mode")
-    if data is None or len(data) > MAX_BYTES:
-        raise SliceError(f"the file is over {MAX_BYTES >> 20} MiB. {advice}")
-    return data
-
-
-#: Pixels a side. A brain slice has 128 to 1024; more is a scanned film or an attack.
-MAX_SIDE = 4096
-#: Pixels a side. Below this there is no anatomy left to segment.
-MIN_SIDE = 32
-#: Bytes of a file, and of one TIFF strip or tile unpacked: 256 MiB, which is 4096 × 4096 pixels × 4 channels
-#: × 4 bytes, the largest picture that `MAX_SIDE` allows in 32 bits.
-MAX_BYTES = MAX_SIDE * MAX_SIDE * 4 * 4
-
-
-#: What a reader answers about a file whose end, or whose middle, is missing.
-CUT_SHORT = "the file is cut short or damaged. Copy or download it again, or export the slice once more."
+    try:
+        yield
+    except SliceError as error:
+        raise type(error)(f"{name}: {error}") from error.__cause__
 
 
 def check_size(height: int, width: int) -> None:
@@ -114,10 +120,6 @@ def check_size(height: int, width: int) -> None:
             f"the image is {width} × {height} pixels, and at most {MAX_SIDE} a side can be read. "
             "Export the slice at its own size."
         )
-
-
-#: Slices of a series, and voxels: 256 slices of 512 × 512. As float32 in three channels these are 768 MiB.
-MAX_SLICES, MAX_VOXELS = 512, 2**26
 
 
 def check_volume(slices: int, height: int, width: int) -> None:
@@ -139,35 +141,68 @@ def check_volume(slices: int, height: int, width: int) -> None:
         )
 
 
-def combine(sequences: dict[int, NDArray[np.float32]], source: str) -> NDArray[np.float32]:
-    """One (N, H, W, 3) array of the sequences (channel → (N, H, W)); FLAIR where one is missing.
+def walk_tags(data: bytes, pages: int) -> list[frozenset[int]]:
+    """The tag codes of every page of a TIFF or BigTIFF, in the file's order, before tifffile sees them.
 
     Args:
-        source: what a message calls it.
+        pages: how many slices the file may hold; thumbnails and masks come on top.
 
     Raises:
-        SeriesError: a voxel is not finite, or all of them are equal.
+        SliceError: the chain runs in a circle or beyond the limits, or the file is a microscope's.
+        struct.error: the chain leaves the file.
     """
-    flair = sequences[FLAIR]
-    pixels = np.empty((*flair.shape, 3), np.float32)
-    for channel in range(3):
-        pixels[..., channel] = sequences.get(channel, flair)
-    check_content(pixels, source)
-    return pixels
+    order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
+    kinds = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "I")
+    number, entry, link = (struct.Struct(order + kind) for kind in kinds)
+    (offset,) = link.unpack_from(data, 8 if big else 4)
+    codes: dict[int, frozenset[int]] = {}
+    lengths: Counter[int] = Counter()
+    while offset:
+        if offset in codes:
+            raise SliceError(CUT_SHORT)
+        if len(codes) == pages - 1 + MAX_PAGES:
+            raise SliceError(STACK)
+        (count,) = number.unpack_from(data, offset)
+        if count > MAX_TAGS:
+            raise SliceError(CUT_SHORT)
+        start = offset + number.size
+        end = start + count * entry.size
+        tags = list(entry.iter_unpack(data[start:end]))
+        for code, _, length, _ in tags:
+            lengths[code] += length
+        codes[offset] = frozenset(code for code, *_ in tags)
+        (offset,) = link.unpack_from(data, end)
+    if lengths.keys() & MICROSCOPES:
+        raise SliceError("it is a microscope's TIFF, which is not read here. Save the slice as a plain TIFF.")
+    # tifffile cuts ImageJ's block into as many pieces as there are lengths, each up to the block's own.
+    pieces = lengths[IMAGEJ_LENGTHS] * lengths[IMAGEJ_BLOCK]
+    values = sum(lengths[code] for code in lengths.keys() - OPAQUE)
+    if pieces > MAX_BYTES or values > MAX_VALUES * min(pages, 4):
+        raise SliceError(CUT_SHORT)
+    return list(codes.values())
 
 
-def check_content(pixels: NDArray[np.float32], source: str) -> None:
-    """Refuse what no network could use.
+def plausible_spacing(spacing: tuple[float, float] | None) -> tuple[float, float] | None:
+    """(row, column) spacing in millimetres by rule 2 alone, for one that a scanner or a person stated."""
+    return spacing if spacing and all(SMALLEST <= distance <= LARGEST for distance in spacing) else None
 
-    Raises:
-        SeriesError: as for `combine`.
-    """
-    if not np.isfinite(pixels).all():
-        raise SeriesError(
-            f"{source}: some voxels are NaN or infinite. Replace them and save the series again."
-        )
-    if (pixels == pixels[:1, :1, :1]).all():
-        pixel, what = ("pixel", "slice") if len(pixels) == 1 else ("voxel", "series")
-        raise SeriesError(
-            f"{source}: every {pixel} has the same value: there is nothing to see. Choose another {what}."
-        )
+
+def believable_spacing(row: float, column: float, unit_mm: float) -> tuple[float, float] | None:
+    """Spacing by all three rules from pixels a unit, row to row and column to column."""
+    if any(_is_default(density, unit_mm) for density in (row, column)):
+        return None
+    return spacing_from_densities(row, column, unit_mm)
+
+
+def spacing_from_densities(row: float, column: float, unit_mm: float) -> tuple[float, float] | None:
+    if not all(math.isfinite(density) and density > 0 for density in (row, column)):
+        return None
+    return plausible_spacing((unit_mm / row, unit_mm / column))
+
+
+def _is_default(density: float, unit_mm: float) -> bool:
+    if not math.isfinite(density) or density == 1:
+        return True
+    dpi = density * MM_PER_INCH / unit_mm
+    whole = abs(dpi - round(dpi)) <= WHOLE_DPI_SLACK
+    return whole or any(abs(dpi - screen) <= SCREEN_SLACK for screen in SCREEN_DPI)

@@ -1,7 +1,8 @@
 """NIfTI: one volume as FLAIR, or one for each sequence, turned to axial slices without resampling.
 
-The header and the voxels are taken from the bytes themselves. What else a file may carry, extensions (whole
-DICOM headers, sometimes) and free texts, is never parsed, nor kept for the mask that is handed back.
+nibabel parses the header; the voxels are a view of the bytes behind it. What else a file may carry,
+extensions (whole DICOM headers, sometimes) and free texts, is never parsed, nor kept for the mask
+that is handed back: nibabel's own images would parse them, and log what they dislike to the console.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.errors import SeriesError, SliceError
+from lgg.errors import SeriesError
 from lgg.io.archive import File
-from lgg.io.limits import CUT_SHORT, check_finite, check_volume, combine, guarded
+from lgg.io.limits import check_finite, check_volume, guarded, named
 from lgg.io.orientation import axial_grid
-from lgg.io.sequences import choose, guess
+from lgg.io.sequences import choose, combine, guess, left_out_note
 from lgg.types import FLAIR, SEQUENCES, Candidate, Grid, Series
 
 if TYPE_CHECKING:
@@ -64,17 +65,15 @@ def read_nifti(files: Sequence[File], source: str, assignment: Mapping[str, str]
             are not on one grid, or there is too much.
     """
     candidates = tuple(Candidate(file.name, file.name, guess(file.name)) for file in files)
-    if len({one.key for one in candidates}) < len(candidates):
+    if len({candidate.key for candidate in candidates}) < len(candidates):
         raise SeriesError("Two of the volumes have the same name. Name each after its sequence.")
     chosen = choose(candidates, assignment)
     by_name = {file.name: file for file in files}
-    volumes = {channel: _volume(by_name[one.key]) for channel, one in chosen.items()}
+    volumes = {channel: _volume(by_name[candidate.key]) for channel, candidate in chosen.items()}
     flair = volumes[FLAIR]
     for channel, volume in volumes.items():
         _check_same_grid(flair.grid, volume.grid, SEQUENCES[channel])
-    notes = []
-    if len(candidates) > len(chosen):
-        notes.append(f"Further volumes in the upload were left out: {len(candidates) - len(chosen)}.")
+    notes = left_out_note("volumes", candidates, chosen)
     if not flair.header["qform_code"] and not flair.header["sform_code"]:
         notes.append("The file does not say how it lies in the patient; NIfTI's default was assumed.")
     pixels = combine(
@@ -91,16 +90,14 @@ def read_nifti(files: Sequence[File], source: str, assignment: Mapping[str, str]
         slice_distance=distances and distances[0],
         nifti=flair.header,
         candidates=candidates,
-        chosen={channel: one.key for channel, one in chosen.items()},
+        chosen={channel: candidate.key for channel, candidate in chosen.items()},
         notes=tuple(notes),
     )
 
 
 def _volume(file: File) -> _Volume:
-    try:
+    with named(file.name):
         return guarded(_parsed, file)
-    except SliceError as error:
-        raise type(error)(f"{file.name}: {error}") from error.__cause__
 
 
 def _parsed(file: File) -> _Volume:
@@ -137,19 +134,15 @@ def _parsed(file: File) -> _Volume:
 
 def _values(volume: _Volume) -> NDArray[np.float32]:
     """The voxels in the file's own order of axes, scaled as the header says."""
-    shape, data = volume.grid.shape, volume.file.data
-    size = int(np.prod(shape)) * volume.dtype.itemsize
-    if len(data) < volume.offset + size or volume.offset < 0:
-        raise SliceError(f"{volume.file.name}: {CUT_SHORT}")
-    stored = np.frombuffer(data[volume.offset : volume.offset + size], volume.dtype).reshape(shape, order="F")
-    with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, which is refused
-        values = stored.astype(np.float32)
-        if (volume.slope, volume.intercept) != (1.0, 0.0):
-            values = values * np.float32(volume.slope) + np.float32(volume.intercept)
-    try:
+    with named(volume.file.name):
+        count = int(np.prod(volume.grid.shape))
+        # A ValueError where the file is shorter, which becomes our own.
+        stored = guarded(np.frombuffer, volume.file.data, volume.dtype, count, volume.offset)
+        with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, which is refused
+            values = stored.reshape(volume.grid.shape, order="F").astype(np.float32)
+            if (volume.slope, volume.intercept) != (1.0, 0.0):
+                values = values * np.float32(volume.slope) + np.float32(volume.intercept)
         check_finite(values)
-    except SliceError as error:
-        raise SliceError(f"{volume.file.name}: {error}") from None
     return values
 
 

@@ -1,7 +1,10 @@
-"""Which of several volumes is pre-contrast T1, FLAIR, post-contrast T1: told, or guessed by their names."""
+"""Several volumes of one patient: which is pre-contrast T1, FLAIR, post-contrast T1, and all in one array."""
 
 import re
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lgg.errors import SeriesError
 from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate
@@ -65,11 +68,51 @@ def choose(
     elif len(candidates) == 1:
         pairs = [(FLAIR, candidates[0])]
     else:
-        pairs = [(one.guess, one) for one in candidates if one.guess is not None]
+        pairs = [(volume.guess, volume) for volume in candidates if volume.guess is not None]
     chosen = dict(pairs)
     if len(chosen) < len(pairs) or FLAIR not in chosen:
         raise AmbiguousSeriesError(candidates, chosen)
     return chosen
+
+
+def left_out_note(what: str, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate]) -> list[str]:
+    """A sentence on the candidates that were not chosen, if there are any; `what` they are in the plural."""
+    left_out = len(candidates) - len(chosen)
+    return [f"Further {what} in the upload were left out: {left_out}."] if left_out > 0 else []
+
+
+def combine(sequences: dict[int, NDArray[np.float32]], source: str) -> NDArray[np.float32]:
+    """One (N, H, W, 3) array of the sequences (channel → (N, H, W)); FLAIR where one is missing.
+
+    Args:
+        source: what a message calls it.
+
+    Raises:
+        SeriesError: a voxel is not finite, or all of them are equal.
+    """
+    flair = sequences[FLAIR]
+    pixels = np.empty((*flair.shape, 3), np.float32)
+    for channel in range(3):
+        pixels[..., channel] = sequences.get(channel, flair)
+    check_content(pixels, source)
+    return pixels
+
+
+def check_content(pixels: NDArray[np.float32], source: str) -> None:
+    """Refuse what no network could use.
+
+    Raises:
+        SeriesError: as for `combine`.
+    """
+    if not np.isfinite(pixels).all():
+        raise SeriesError(
+            f"{source}: some voxels are NaN or infinite. Replace them and save the series again."
+        )
+    if (pixels == pixels[:1, :1, :1]).all():
+        pixel, what = ("pixel", "slice") if len(pixels) == 1 else ("voxel", "series")
+        raise SeriesError(
+            f"{source}: every {pixel} has the same value: there is nothing to see. Choose another {what}."
+        )
 
 
 class AmbiguousSeriesError(SeriesError):
@@ -82,7 +125,7 @@ class AmbiguousSeriesError(SeriesError):
             if FLAIR not in chosen
             else "Some seem to be the same sequence"
         )
-        names = ", ".join(f"“{one.label}”" for one in self.candidates[:8])
+        names = ", ".join(f"“{volume.label}”" for volume in self.candidates[:8])
         more = f" and {len(self.candidates) - 8} more" if len(self.candidates) > 8 else ""
         super().__init__(
             f"There are {len(self.candidates)} volumes: {names}{more}. {what}. "

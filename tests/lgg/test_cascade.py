@@ -12,7 +12,7 @@ from lgg.cascade import BATCH, Cascade
 from lgg.errors import SliceError, WeightsError
 from lgg.models import BUILDERS
 from lgg.models.unet import UNet
-from lgg.types import Prediction, Slice, Thresholds
+from lgg.types import Prediction, Series, Slice, Thresholds
 from lgg.weights import ModelConfig, save_model
 
 HARD = Thresholds(gate=0.5, mask=0.5)
@@ -88,6 +88,11 @@ def head_with_lesion(height=64, width=64, bright=1.0, spacing=None):
     return Slice(pixels.astype(np.float32), "slice", spacing=spacing), lesion
 
 
+def stack(slices):
+    """The pixels of one patient's slices: (N, H, W, 3)."""
+    return np.stack([slice_.pixels for slice_ in slices])
+
+
 class TestGating:
     def test_a_veto_empties_the_mask_and_spares_the_segmenter(self):
         segmenter = Constant(0.9)
@@ -138,7 +143,7 @@ class TestGating:
         one, _ = head_with_lesion()
         dim = replace(one, pixels=one.pixels * np.float32(0.1))
         segmenter = Bright()
-        predictions = cascade(Level(0.5), segmenter).predict_series([one, dim, one, dim, dim])
+        predictions = cascade(Level(0.5), segmenter).predict(stack([one, dim, one, dim, dim])).predictions
         assert [one.passed for one in predictions] == [True, False, True, False, False]
         assert [one.mask.any() for one in predictions] == [True, False, True, False, False]
         assert segmenter.seen == 2
@@ -185,7 +190,7 @@ class TestArea:
 class TestSeries:
     def test_uses_the_volumes_statistics(self):
         made, slices = cascade(0.9, Bright()), [head_with_lesion(bright=one)[0] for one in (1, 0.7, 1.3)]
-        together, alone = made.predict_series(slices), [made.predict(one) for one in slices]
+        together, alone = made.predict(stack(slices)).predictions, [made.predict(one) for one in slices]
         # Alone, brightness does not matter; in a series it does.
         assert np.allclose(alone[0].probability, alone[1].probability, atol=1e-3)
         assert not np.allclose(together[0].probability, together[1].probability, atol=0.1)
@@ -193,7 +198,7 @@ class TestSeries:
     def test_of_equal_slices_is_each_alone(self):
         made = cascade(0.9, Bright())
         alone = made.predict(head_with_lesion()[0])
-        for one in made.predict_series([head_with_lesion()[0]] * 3):
+        for one in made.predict(stack([head_with_lesion()[0]] * 3)).predictions:
             assert np.allclose(one.probability, alone.probability, atol=1e-4)
             assert np.array_equal(one.mask, alone.mask)
 
@@ -203,7 +208,7 @@ class TestSeries:
         lesion, plain = head_with_lesion()[0], replace(head_with_lesion()[0])
         plain = replace(plain, pixels=np.where(plain.pixels > 90, 60, plain.pixels).astype(np.float32))
         slices = [plain] * 2 + [lesion] * 3 + [plain] * 3 + [lesion] + [plain]
-        found = made.predict_series(slices)
+        found = made.predict(stack(slices)).predictions
         assert all(one.passed and one.thresholds.gate == 0.3 for one in found)
         assert not made.predict(lesion).passed
         outlined = [number for number, one in enumerate(found) if one.area]
@@ -211,17 +216,23 @@ class TestSeries:
 
     def test_longer_than_a_batch_keeps_its_order(self):
         slices = [head_with_lesion(bright=1 + number / 10)[0] for number in range(2 * BATCH + 1)]
-        found = [one.gate_probability for one in cascade(Level(0.5), Bright()).predict_series(slices)]
+        found = [
+            one.gate_probability for one in cascade(Level(0.5), Bright()).predict(stack(slices)).predictions
+        ]
         assert len(found) == len(slices)
         assert found == sorted(found)
 
-    def test_of_different_sizes_is_refused(self):
-        with pytest.raises(SliceError, match="size"):
-            cascade(0.9, Bright()).predict_series([head_with_lesion()[0], head_with_lesion(64, 65)[0]])
+    def test_as_an_array_and_as_a_series_is_the_same(self):
+        made, slice_ = cascade(0.9, Bright()), head_with_lesion(spacing=(2.0, 1.5))[0]
+        series = replace(Series.from_slice(slice_), slice_distance=5.0)
+        from_series, from_array = made.predict(series), made.predict(slice_.pixels[None])
+        assert np.array_equal(from_series.masks, from_array.masks)
+        assert from_series.volume_ml == pytest.approx(from_series.voxels * 15 / 1000)
+        assert from_array.volume_ml is None
 
     def test_of_no_slice_is_refused(self):
         with pytest.raises(SliceError, match="empty"):
-            cascade(0.9, Bright()).predict_series([])
+            cascade(0.9, Bright()).predict(np.empty((0, 64, 64, 3), np.float32))
 
 
 class TestRuns:

@@ -10,6 +10,7 @@ from torch import nn
 from lgg.cascade import Cascade
 from lgg.explain import _maps, grad_cam
 from lgg.models import BUILDERS
+from lgg.preprocess import prepare
 from lgg.types import FLAIR
 from lgg.weights import ModelConfig
 
@@ -46,7 +47,7 @@ def test_the_map_is_that_of_the_published_formula():
 
 @pytest.mark.parametrize("size", [(60, 44), (44, 60), (97, 131), (64, 64)], ids=str)
 def test_maps_have_the_slices_size_and_reach_from_zero_to_one(size):
-    maps = grad_cam(cascade(), pixels(3, *size))
+    maps = grad_cam(cascade(), prepare(pixels(3, *size), "slice"))
     assert maps.shape == (3, *size)
     assert maps.dtype == np.float32
     assert maps.min() >= 0
@@ -56,19 +57,21 @@ def test_maps_have_the_slices_size_and_reach_from_zero_to_one(size):
 def test_without_evidence_the_map_is_zero():
     made = cascade()
     nn.init.constant_(made.gate.fc.weight, -1.0)
-    assert not grad_cam(made, pixels()).any()
+    assert not grad_cam(made, prepare(pixels(), "slice")).any()
 
 
 def test_the_answer_does_not_depend_on_the_units():
     made = cascade()
-    np.testing.assert_allclose(grad_cam(made, pixels() * 16), grad_cam(made, pixels()), atol=1e-3)
+    np.testing.assert_allclose(
+        grad_cam(made, prepare(pixels() * 16, "slice")), grad_cam(made, prepare(pixels(), "slice")), atol=1e-3
+    )
 
 
 def test_threads_may_share_the_gate():
     made, inputs = cascade(), pixels()
-    expected = grad_cam(made, inputs)
+    expected = grad_cam(made, prepare(inputs, "slice"))
     with ThreadPoolExecutor(4) as pool:
-        for result in pool.map(lambda _: grad_cam(made, inputs), range(8)):
+        for result in pool.map(lambda _: grad_cam(made, prepare(inputs, "slice")), range(8)):
             np.testing.assert_array_equal(result, expected)
 
 
@@ -87,6 +90,6 @@ def test_the_map_is_highest_where_the_evidence_is(size):
     slices, middle = pixels(1, *size) * 0.1, size[0] // 2
     slices[0, 4:-4, 4:-4] += 5  # the head
     slices[0, middle : middle + 12, 10:22, FLAIR] += 5
-    row, column = np.unravel_index(grad_cam(made, slices)[0].argmax(), size)
+    row, column = np.unravel_index(grad_cam(made, prepare(slices, "slice"))[0].argmax(), size)
     assert abs(row - (middle + 6)) <= 8
     assert abs(column - 16) <= 8

@@ -9,7 +9,7 @@ import pytest
 from lgg.app import render as series_report
 from lgg.cascade import Cascade
 from lgg.models.unet import UNet
-from lgg.postprocess import decide_series_again
+from lgg.postprocess import redecide
 from lgg.types import SeriesResult
 from lgg.weights import ModelConfig
 from tests.series_results import THRESHOLDS, result, series
@@ -42,23 +42,26 @@ class TestResult:
         assert EMPTY.most_telling == 2, "where nothing is outlined, the gate says where to look"
 
     def test_other_thresholds_decide_anew(self):
-        stricter = decide_series_again(FOUND, replace(THRESHOLDS, mask=0.8))
+        stricter = redecide(FOUND, replace(THRESHOLDS, mask=0.8))
         assert stricter.voxels == 0
-        looser = decide_series_again(FOUND, replace(THRESHOLDS, mask=0.05))
+        looser = redecide(FOUND, replace(THRESHOLDS, mask=0.05))
         assert looser.areas == (0, 40 * 32, 40 * 32, 0), "what the gate does not pass stays empty"
-        assert decide_series_again(FOUND, THRESHOLDS) is FOUND
+        assert redecide(FOUND, THRESHOLDS) is FOUND
 
     def test_what_no_neighbour_confirms_is_left_out_by_whatever_thresholds(self):
         sides = [0, 0, 6, 6, 6, 0, 0, 6, 0, 0]
-        made = decide_series_again(result([0.9] * 10, sides), replace(THRESHOLDS, mask=0.6))
+        made = redecide(result([0.9] * 10, sides), replace(THRESHOLDS, mask=0.6))
         assert made.with_tumour == (3, 4, 5)
         assert made.predictions[7].passed, "the gate's word is not changed by it"
-        assert decide_series_again(
-            result([0.9] * 9, sides[:9]), replace(THRESHOLDS, mask=0.6)
-        ).with_tumour == (3, 4, 5, 8)
+        assert redecide(result([0.9] * 9, sides[:9]), replace(THRESHOLDS, mask=0.6)).with_tumour == (
+            3,
+            4,
+            5,
+            8,
+        )
 
     def test_an_outline_in_one_slice_alone_is_no_verdict(self):
-        made = decide_series_again(result([0.9] * 10, [0] * 4 + [6] + [0] * 5), replace(THRESHOLDS, mask=0.6))
+        made = redecide(result([0.9] * 10, [0] * 4 + [6] + [0] * 5), replace(THRESHOLDS, mask=0.6))
         said = series_report.series_verdict(made)
         assert said.headline == "Unclear"
         assert "outlines nothing that a neighbouring slice confirms." in said.detail

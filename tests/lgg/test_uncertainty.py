@@ -7,6 +7,7 @@ from torch import nn
 
 from lgg.cascade import Cascade
 from lgg.explain import agreement, calibration_error, disagreement, flip_spread, in_words
+from lgg.preprocess import prepare
 from lgg.weights import ModelConfig
 
 
@@ -40,33 +41,35 @@ def pixels(count=2, height=64, width=64):
 
 
 def test_a_segmenter_that_a_mirror_does_not_confuse_is_sure():
-    spread = flip_spread(cascade(Pointwise()), pixels(), flips=("none", "left-right", "up-down"))
+    spread = flip_spread(
+        cascade(Pointwise()), prepare(pixels(), "slice"), flips=("none", "left-right", "up-down")
+    )
     assert spread.std.max() < 0.02
     assert spread.mean.std() > 0.05
 
 
 def test_a_segmenter_of_one_side_is_unsure_everywhere():
-    spread = flip_spread(cascade(LeftOnly()), pixels())
+    spread = flip_spread(cascade(LeftOnly()), prepare(pixels(), "slice"))
     np.testing.assert_allclose(spread.std, 0.5, atol=1e-6)
     np.testing.assert_allclose(spread.mean, 0.5, atol=1e-6)
 
 
 def test_a_view_from_above_tells_it_nothing():
-    spread = flip_spread(cascade(LeftOnly()), pixels(), flips=("none", "up-down"))
+    spread = flip_spread(cascade(LeftOnly()), prepare(pixels(), "slice"), flips=("none", "up-down"))
     assert spread.std.max() < 1e-6
 
 
 def test_the_gate_answers_for_every_view():
     inputs = pixels()
     inputs[:, :, :32] += 3
-    spread = flip_spread(cascade(Pointwise()), inputs)
+    spread = flip_spread(cascade(Pointwise()), prepare(inputs, "slice"))
     assert spread.gate.shape == (2, 2)
     assert (spread.gate[0] > spread.gate[1]).all()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 99), (99, 50)], ids=str)
 def test_maps_have_the_slices_size(size):
-    spread = flip_spread(cascade(Pointwise()), pixels(3, *size))
+    spread = flip_spread(cascade(Pointwise()), prepare(pixels(3, *size), "slice"))
     assert spread.mean.shape == spread.std.shape == (3, *size)
     assert spread.std.dtype == np.float32
 

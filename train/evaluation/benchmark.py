@@ -1,6 +1,6 @@
-"""How fast is it here? `python -m train benchmark` measures page and networks, `speed` training steps.
+"""How fast is it here (`benchmark`, `speed`)? The page, a warm slice, a training step of each network.
 
-The page is timed as a visitor meets it: from the start of `python app.py` to the answer to its first upload.
+The page is timed from the start of `python app.py` to the answer to its first upload.
 """
 
 import json
@@ -29,6 +29,7 @@ from lgg.files import write_text
 from lgg.io import read_slice
 from lgg.models import BUILDERS, GATE, TITLES, build
 from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
+from train.evaluation.results import markdown_table
 from train.fit.distillation import NetworkWithLoss
 from train.hardware import depthwise_in_fp32, hardware, make_accelerator
 from train.recipes import RECIPES
@@ -37,6 +38,9 @@ RESULTS = REPOSITORY_WEIGHTS / "benchmark.json"
 PATIENCE = 120  # seconds until a page that does not answer is given up
 #: Slices of the series that is timed, three in five with a lesion.
 SERIES = 100
+#: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
+MATRIX = {"cuda": 8192, "cpu": 2048}
+WARM_UP = {"cuda": 8, "cpu": 1}
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class Benchmark:
 def time_slice(architecture: str, repeats: int) -> dict[str, float]:
     """Median milliseconds of each stage and in total for a lone 256×256 slice, after three to warm up."""
     cascade = Cascade.from_pretrained(architecture=architecture)
-    one = read_slice(load_examples()[0].image)
-    runs = [cascade.predict(one, always_segment=True).milliseconds for _ in range(repeats + 3)][3:]
+    slice_ = read_slice(load_examples()[0].image)
+    runs = [cascade.predict(slice_, always_segment=True).milliseconds for _ in range(repeats + 3)][3:]
     stages = {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
     stages["total"] = statistics.median(sum(run.values()) for run in runs)
     return {stage: round(value, 1) for stage, value in stages.items()}
@@ -112,8 +116,8 @@ def time_page(architecture: str, series: str) -> tuple[float, float | None, floa
 
 def _write_series(folder: Path) -> Path:
     """The examples over and over, a page each."""
-    examples = [tifffile.imread(one.image) for one in load_examples()]
-    colours = [one for one in examples if one.ndim == 3]
+    images = [tifffile.imread(example.image) for example in load_examples()]
+    colours = [image for image in images if image.ndim == 3]
     pages = np.stack([colours[number % len(colours)] for number in range(SERIES)])
     tifffile.imwrite(folder / "series.tif", pages, photometric="rgb")
     return folder / "series.tif"
@@ -157,30 +161,24 @@ def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
 
 
 def table(result: Benchmark) -> str:
-    """The figures as a Markdown table."""
-    lines = [
-        f"| one 256×256 slice, warm, {result.hardware} | preprocess | gate | segment | total |",
-        "|---|---|---|---|---|",
+    """The figures as a Markdown table, and a sentence each about the page and a series."""
+    columns = ("preprocess", "gate", "segment", "total")
+    rows = [
+        (f"gate + {TITLES[name]}", *(f"{stages[stage]:.0f} ms" for stage in columns))
+        for name, stages in result.slice_ms.items()
     ]
-    for name, stages in result.slice_ms.items():
-        cells = " | ".join(f"{stages[stage]:.0f} ms" for stage in ("preprocess", "gate", "segment", "total"))
-        lines.append(f"| gate + {TITLES[name]} | {cells} |")
+    text = markdown_table((f"one 256×256 slice, warm, {result.hardware}", *columns), rows)
     if result.first_answer_s is not None:
         memory = f"; the page then holds {result.page_mb:.0f} MB" if result.page_mb else ""
-        lines += ["", f"`python app.py` to its first answer: {result.first_answer_s:.1f} s{memory}."]
+        text += f"\n\n`python app.py` to its first answer: {result.first_answer_s:.1f} s{memory}."
     if result.series_s is not None:
-        lines += [f"A series of {SERIES} slices, from the upload to its archive: {result.series_s:.1f} s."]
-    return "\n".join(lines)
+        text += f"\nA series of {SERIES} slices, from the upload to its archive: {result.series_s:.1f} s."
+    return text
 
 
 def load_benchmark(path: Path = RESULTS) -> Benchmark | None:
     """The figures written last, if any."""
     return Benchmark(**json.loads(path.read_text())) if path.exists() else None
-
-
-#: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
-MATRIX = {"cuda": 8192, "cpu": 2048}
-WARM_UP = {"cuda": 8, "cpu": 1}
 
 
 @dataclass(frozen=True)
@@ -295,24 +293,24 @@ def _median_seconds(work: Callable[[], object], device: torch.device, repeats: i
     return statistics.median(times)
 
 
-def step_table(found: Sequence[StepSpeed]) -> str:
-    """The figures as a Markdown table."""
-    lines = []
-    if found:
-        one = found[0]
-        lines.append(
-            f"One training step, {one.batch_size} slices of {one.size}×{one.size}, {one.hardware}"
-            f"{', compiled' if one.compiled else ''}; "
-            f"bf16 matrix product in the same run: {one.matmul_teraflops:.2f} TFLOP/s."
+def step_table(speeds: Sequence[StepSpeed]) -> str:
+    """The figures as a Markdown table under a sentence about how they were measured."""
+    if not speeds:
+        return ""
+    first = speeds[0]
+    rows = [
+        (
+            speed.model,
+            f"{speed.ms_per_step:.0f}",
+            f"{speed.slices_per_second:.1f}",
+            f"{speed.teraflops:.2f}",
+            f"{100 * speed.share:.0f} %",
         )
-    lines += [
-        "",
-        "| | ms a step | slices/s | TFLOP/s | share of the matrix product |",
-        "|---|---|---|---|---|",
+        for speed in speeds
     ]
-    lines += [
-        f"| {one.model} | {one.ms_per_step:.0f} | {one.slices_per_second:.1f} | {one.teraflops:.2f} | "
-        f"{100 * one.share:.0f} % |"
-        for one in found
-    ]
-    return "\n".join(lines)
+    return (
+        f"One training step, {first.batch_size} slices of {first.size}×{first.size}, {first.hardware}"
+        f"{', compiled' if first.compiled else ''}; "
+        f"bf16 matrix product in the same run: {first.matmul_teraflops:.2f} TFLOP/s.\n\n"
+        + markdown_table(("", "ms a step", "slices/s", "TFLOP/s", "share of the matrix product"), rows)
+    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lgg import metrics
 from lgg.cascade import Cascade
 from lgg.postprocess import Gating, decide, remove_isolated
-from lgg.preprocess import head_and_stats
+from lgg.preprocess import prepare
 from lgg.types import FLAIR, RawOutput, Thresholds
 from train.data.kaggle_3m import Volume
 
@@ -73,15 +73,14 @@ def predict_volume(
     pixels = volume.pixels
     if mode == "flair":
         pixels = np.repeat(pixels[..., FLAIR : FLAIR + 1], 3, axis=3)
-    heads, found = head_and_stats(pixels, "slice" if mode == "slice" else "volume")
-    rows = range(len(pixels)) if rows is None else rows
-    measured = 1000 * (time.perf_counter() - clock) * len(rows) / len(pixels)
-    pixels, heads, found = pixels[list(rows)], heads[list(rows)], [found[row] for row in rows]
-    maps = cascade.batch(pixels, heads, found)
+    whole = prepare(pixels, "slice" if mode == "slice" else "volume")
+    prepared = whole if rows is None else whole[list(rows)]
+    measured = 1000 * (time.perf_counter() - clock) * len(prepared) / len(whole)
+    maps = cascade.raw(prepared)
     maps.milliseconds["preprocess"] += measured
     if mode != "tta":
         return maps
-    mirrored = cascade.batch(np.ascontiguousarray(pixels[:, :, ::-1]), heads[:, :, ::-1], found)
+    mirrored = cascade.raw(prepared.flip((2,)))
     return RawOutput(
         ((maps.gate + mirrored.gate) / 2).astype(np.float32),
         ((maps.probability + mirrored.probability[:, :, ::-1]) / 2).astype(np.float32),

@@ -43,6 +43,13 @@ def save_records(path: Path, records: Sequence[Any]) -> None:
     write_text(path, f"[\n {lines}\n]\n")
 
 
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows under their columns' titles as a Markdown table; empty where there is no row."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    head = "| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|"
+    return "\n".join([head, *lines]) if lines else ""
+
+
 RESULTS = REPOSITORY_WEIGHTS / "results.json"
 #: Measured anew each time, so it stands in `benchmark.json`, not here.
 TIMING = "ms_per_slice"

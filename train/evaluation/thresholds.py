@@ -22,7 +22,7 @@ from torch import nn
 from lgg import metrics
 from lgg.cascade import Cascade
 from lgg.postprocess import decide, remove_isolated
-from lgg.preprocess import head_and_stats, network_input
+from lgg.preprocess import prepare
 from lgg.types import RawOutput, Thresholds
 from lgg.weights import ModelConfig
 from train.data.kaggle_3m import Volume
@@ -56,7 +56,7 @@ def gate_logits(
     logits, tumour = [], []
     for volume in volumes:
         for mode in ("slice", "volume"):
-            inputs = network_input(volume.pixels, head_and_stats(volume.pixels, mode)[1], config.input_size)
+            inputs = prepare(volume.pixels, mode).network_input(config.input_size)
             logits.append(gate(inputs)[:, 0].double().numpy())
             tumour.append(volume.tumour)
     return np.concatenate(logits), np.concatenate(tumour)

@@ -60,9 +60,9 @@ def model_files(weights: Path, repo: str) -> Files:
         inside = path.relative_to(weights).as_posix()
         if path.is_file() and path.suffix in BESIDE and inside not in files:
             files[inside] = path
-    rows = [asdict(one) for one in load_results(weights / RESULTS).rows]
     figures = [path for path in files if path.endswith((".png", ".svg"))]
-    files["README.md"] = collection_text(configs, rows, repo, figures).encode()
+    results = load_results(weights / RESULTS)
+    files["README.md"] = collection_text(configs, results, repo, figures).encode()
     return files
 
 

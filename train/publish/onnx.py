@@ -27,7 +27,7 @@ BATCHES = (1, 3)
 def export_onnx(folder: Path, path: Path) -> float:
     """Write a model's folder of weights as one ONNX file; nothing is written if it does not agree.
 
-    Input `slices`: (batch, 3, size, size) float32, as `lgg.preprocess.network_input` makes it.
+    Input `slices`: (batch, 3, size, size) float32, as `lgg.preprocess.Prepared.network_input` makes it.
     Output `logits`: (batch, 1) of the gate, (batch, 1, size, size) of a segmenter.
 
     Returns:

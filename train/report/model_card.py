@@ -1,17 +1,19 @@
-"""Who was trained and tested on, by the hospital they came from: where a model's bias would show."""
+"""Model cards: what a model is for, what it was trained on, and how well it does, by site too."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from lgg.files import write_text
 from lgg.models import GATE, TITLES
 from lgg.types import Thresholds
 from lgg.weights import ModelConfig
 from train.data.splits import site
+from train.evaluation.results import Results, markdown_table
+from train.report.tables import TEMPLATES, headline_tables, interval
 
 #: Code in a patient's name (TCGA_<site>_<id>_<date>) → hospital, as Buda et al. (2019) list them.
 SITES = {
@@ -21,47 +23,6 @@ SITES = {
     "FG": "Case Western",
     "HT": "Case Western, St. Joseph's",
 }
-
-
-def site_of(patient: str) -> str:
-    """The site's code, or "other" for a name of another shape."""
-    return site(patient) or "other"
-
-
-def by_site(patients: Iterable[str]) -> dict[str, list[str]]:
-    """Site → its patients, sites in alphabetical order."""
-    groups: dict[str, list[str]] = {}
-    for patient in sorted(patients, key=lambda one: (site_of(one), one)):
-        groups.setdefault(site_of(patient), []).append(patient)
-    return groups
-
-
-def sites_table(config: ModelConfig) -> str:
-    """Patients a site, and what a segmenter reaches on them (the gate's figures know no site)."""
-    training = config.split.get("train")
-    trained = by_site(training) if isinstance(training, list) else {}
-    scores: dict[str, Any] = config.metrics.get("patients", {})
-    tested = by_site(scores)
-    if not trained and not tested:
-        return "Not known: the split names no patients."
-    segmenter = config.architecture != GATE
-    lines = [
-        "| site | patients trained on | tested on |"
-        + (" Dice a volume, mean | lowest |" if segmenter else ""),
-        "|---|---|---|" + ("---|---|" if segmenter else ""),
-    ]
-    for code in sorted({*trained, *tested}):
-        row = f"| {SITES.get(code, code)} | {len(trained.get(code, []))} | {len(tested.get(code, []))} |"
-        if segmenter:
-            values = [float(scores[one]) for one in tested.get(code, [])]
-            row += f" {mean(values):.3f} | {min(values):.3f} |" if values else " not tested | |"
-        lines.append(row)
-    few = (
-        "All sites are hospitals in the United States, and a site with few patients says little about itself."
-    )
-    return "\n".join([*lines, "", few])
-
-
 LICENCE = "cc-by-nc-sa-4.0"
 #: Measures that cards show, in this order: the Hub's name of the metric, and words for people.
 SHOWN = {
@@ -77,6 +38,78 @@ SHOWN = {
     "recall_empty": ("recall", "Recall, slices without"),
     "ece": ("expected_calibration_error", "Expected calibration error"),
 }
+#: Measures in a collection's table of models.
+COLUMNS = ("volume_mean", "volume_median", "slice_tumour", "empty_kept")
+
+
+def write_card(folder: Path, config: ModelConfig) -> None:
+    """Write the card; the same config gives the same bytes."""
+    write_text(folder / "README.md", card_text(config))
+
+
+def card_text(config: ModelConfig, repo: str = "") -> str:
+    """The card of one model as Markdown with its front matter.
+
+    Args:
+        repo: where on the Hub it will stand, for the lines that load it; "" for the folder in this project.
+    """
+    gate = config.architecture == GATE
+    return _card(
+        "model_card.md",
+        _front_matter(task(config), [config.architecture], TITLES[config.architecture], [config]),
+        title=TITLES[config.architecture],
+        parameters=f"{config.parameters / 1e6:.2f} M parameters",
+        job="says how likely a slice holds a low-grade glioma"
+        if gate
+        else "outlines low-grade glioma in a slice that the gate lets pass",
+        load=load_snippet(repo, "" if gate else config.architecture),
+        input=input_text(config),
+        thresholds=_thresholds(config),
+        training=training_text(config),
+        evaluation=evaluation_text(config),
+        sites=sites_table(config),
+    )
+
+
+def collection_text(
+    configs: Sequence[ModelConfig], results: Results, repo: str, figures: Sequence[str] = ()
+) -> str:
+    """The card of a repository that holds several models.
+
+    Args:
+        configs: those of the models, with their metrics.
+        results: what was measured.
+        repo: `user/name` of the repository.
+        figures: paths of pictures in the repository.
+    """
+    segmenters = [config for config in configs if config.architecture != GATE]
+    gates = [config for config in configs if config.architecture == GATE]
+    best = max(segmenters, key=lambda config: _value(config, "volume_mean"))
+    tasks = [config.architecture for config in configs]
+    tables = [
+        f"By {protocol}:\n\n{table}"
+        for protocol in dict.fromkeys(row.protocol for row in results.rows)
+        if (table := headline_tables(results, configs, protocol))
+    ]
+    return _card(
+        "collection_card.md",
+        _front_matter("image-segmentation", tasks, repo.rpartition("/")[2], configs),
+        load=load_snippet(repo, best.architecture),
+        models=models_table(configs),
+        input="\n\n".join(f"{TITLES[c.architecture]}. {input_text(c)}" for c in (*gates, best)),
+        training="\n".join(f"- {TITLES[c.architecture]}. {training_text(c)}" for c in configs),
+        results="\n\n".join([_protocol(best), *tables]),
+        figures=figures,
+        gates={TITLES[config.architecture]: evaluation_text(config) for config in gates},
+        best=TITLES[best.architecture],
+        sites=sites_table(best),
+    )
+
+
+def _card(template: str, data: ModelCardData, **values: object) -> str:
+    shared = {name: (TEMPLATES / f"{name}.md").read_text().strip() for name in ("use", "closing")}
+    card = ModelCard.from_template(data, str(TEMPLATES / template), None, **shared, **values)
+    return f"{card}\n"
 
 
 def task(config: ModelConfig) -> str:
@@ -84,19 +117,10 @@ def task(config: ModelConfig) -> str:
     return "image-classification" if config.architecture == GATE else "image-segmentation"
 
 
-def model_front_matter(config: ModelConfig) -> str:
-    """Front matter of one model's card, between its two lines of dashes."""
-    return _front_matter(task(config), [config.architecture], TITLES[config.architecture], [config])
-
-
-def collection_front_matter(configs: Sequence[ModelConfig], name: str) -> str:
-    """Front matter of a repository that holds several models; each measure names its model."""
-    return _front_matter("image-segmentation", [one.architecture for one in configs], name, configs)
-
-
-def _front_matter(kind: str, tags: list[str], name: str, configs: Sequence[ModelConfig]) -> str:
-    results = [result for config in configs for result in _results(config, name_model=len(configs) > 1)]
-    data = ModelCardData(
+def _front_matter(kind: str, tags: list[str], name: str, configs: Sequence[ModelConfig]) -> ModelCardData:
+    """Front matter; of several models each measure names its own."""
+    results = [result for config in configs for result in _eval_results(config, name_model=len(configs) > 1)]
+    return ModelCardData(
         license=LICENCE,
         library_name="lgg",
         pipeline_tag=kind,
@@ -104,16 +128,12 @@ def _front_matter(kind: str, tags: list[str], name: str, configs: Sequence[Model
         model_name=name,
         eval_results=results or None,
     )
-    return f"---\n{data.to_yaml()}\n---\n"
 
 
-def _results(config: ModelConfig, name_model: bool) -> Iterator[EvalResult]:
-    if not config.metrics:
-        return
+def _eval_results(config: ModelConfig, name_model: bool) -> Iterator[EvalResult]:
     prefix = f"{TITLES[config.architecture]}: " if name_model else ""
     for measure, (metric, words) in SHOWN.items():
-        row = config.metrics["measures"].get(measure)
-        if row and row["value"] is not None:
+        if row := _measured(config, measure):
             yield EvalResult(
                 task_type=task(config),
                 dataset_type="lgg-mri-segmentation",
@@ -126,72 +146,24 @@ def _results(config: ModelConfig, name_model: bool) -> Iterator[EvalResult]:
             )
 
 
-USE = """For research and teaching on lower-grade glioma in axial brain MRI, and as a baseline to beat.
-Not for diagnosis, treatment or triage, or anything else that reaches a patient. Not for other tumours
-(glioblastoma, metastases), children, scans after surgery, CT, or planes other than axial: it was not made for
-any of them."""
-
-LIMITS = """- Gliomas that barely show on FLAIR may be missed, and bright lesions of other kinds outlined.
-- Each slice is judged without its neighbours.
-- The masks it learnt from were drawn on FLAIR by one person and approved by a radiologist; experts disagree.
-- A threshold chosen on so few validation patients may suit another scanner badly: choose your own."""
-
-LICENCES = """Weights: CC BY-NC-SA 4.0, as the data they were trained on, as far as its licence is known: no
-commercial use. Code: MIT."""
-
-CITATION = """Cite the data set's papers: Buda, Saha, Mazurowski, *Computers in Biology and Medicine* 109
-(2019), and Mazurowski et al., *Journal of Neuro-Oncology* (2017); and this software by its CITATION.cff."""
-
-#: How every card ends.
-CLOSING = ("## Limits", LIMITS, "## Licence and citation", LICENCES, CITATION)
+def _measured(config: ModelConfig, measure: str) -> dict[str, Any] | None:
+    """A measure's value and bounds; None where it was not measured or is not defined."""
+    row = config.metrics.get("measures", {}).get(measure)
+    return row if row and row["value"] is not None else None
 
 
-def write_card(folder: Path, config: ModelConfig) -> None:
-    """Write the card; the same config gives the same bytes."""
-    text = card_text(config)
-    write_text(folder / "README.md", text)
-
-
-def card_text(config: ModelConfig, repo: str = "") -> str:
-    """The card as Markdown.
-
-    Args:
-        repo: where on the Hub it will stand, for the lines that load it; "" for the folder in this project.
-    """
-    job = (
-        "says how likely a slice holds a low-grade glioma"
-        if config.architecture == GATE
-        else "outlines low-grade glioma in a slice that the gate lets pass"
-    )
-    sections = [
-        model_front_matter(config) + f"# {TITLES[config.architecture]}",
-        f"{config.parameters / 1e6:.2f} M parameters; {job}. **Research only, not a medical device.**",
-        "## How to load",
-        load_snippet(repo, "" if config.architecture == GATE else config.architecture),
-        "## Use",
-        USE,
-        "## Input and output",
-        input_text(config),
-        f"Thresholds, from validation patients: {_thresholds(config)}.",
-        "## Training",
-        training_text(config),
-        "## Evaluation",
-        results_table(config.metrics),
-        "## By site",
-        sites_table(config),
-        *CLOSING,
-    ]
-    return "\n\n".join(sections) + "\n"
+def _value(config: ModelConfig, measure: str) -> float:
+    row = _measured(config, measure)
+    return row["value"] if row else 0.0
 
 
 def load_snippet(repo: str, architecture: str) -> str:
-    """Three lines of Python, to be run where this project is installed."""
+    """Two lines of Python, to be run where this project is installed."""
     given = [f'"{repo}"'] if repo else []
     given += [f'architecture="{architecture}"'] if architecture else []
     return (
         "```python\n"
-        "from lgg.cascade import Cascade\n"
-        "from lgg.io import read_slice\n"
+        "from lgg import Cascade, read_slice\n"
         f'prediction = Cascade.from_pretrained({", ".join(given)}).predict(read_slice("slice.tif"))\n'
         "```"
     )
@@ -238,7 +210,7 @@ def training_text(config: ModelConfig) -> str:
         stages += f"; stopped after epoch {training['stopped_after']}"
     if "teacher" in training:
         taught = [] if config.architecture == GATE else ["half of the loss"]
-        taught += ["hints to the inner layers"] if any(one.get("hints") for one in config.recipe) else []
+        taught += ["hints to the inner layers"] if any(stage.get("hints") for stage in config.recipe) else []
         stages += f"; {' and '.join(taught)} by the teacher {training['teacher']}"
     return (
         f"Data: {config.data}. Split: {split} ({sides}). {stages}. "
@@ -258,14 +230,15 @@ def _began(training: dict[str, Any]) -> str:
 
 def _stages(recipe: Sequence[dict[str, Any]]) -> str:
     return "; then ".join(
-        f"{one['epochs']} epochs of {one['slices_per_epoch']} slices at {one['size']}×{one['size']}, "
-        f"{one['loss'].replace('_', ' + ')}"
-        for one in recipe
+        f"{stage['epochs']} epochs of {stage['slices_per_epoch']} slices at {stage['size']}×{stage['size']}, "
+        f"{stage['loss'].replace('_', ' + ')}"
+        for stage in recipe
     )
 
 
-def results_table(metrics: dict[str, Any]) -> str:
+def evaluation_text(config: ModelConfig) -> str:
     """The headline figures, with what they mean and how sure they are."""
+    metrics = config.metrics
     if not metrics:
         return "Not measured yet."
     how = f"{metrics['cascade']} gate, " if metrics["cascade"] != "none" else ""
@@ -274,102 +247,16 @@ def results_table(metrics: dict[str, Any]) -> str:
         if metrics["protocol"] == "slice"
         else ""
     )
-    lines = [
+    rows = [
+        (words, f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
+        for name, (_, words) in SHOWN.items()
+        if (row := _measured(config, name))
+    ]
+    return (
         f"*{metrics['protocol']}* protocol, {len(metrics['patients'])} test patients, {how}{metrics['mode']} "
-        f"statistics, no TTA; 95 % intervals by bootstrap over patients.{leaky}",
-        "",
-        "| measure | value | 95 % interval |",
-        "|---|---|---|",
-    ]
-    for name, (_, words) in SHOWN.items():
-        row = metrics["measures"].get(name)
-        if row and row["value"] is not None:
-            lines.append(f"| {words} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} |")
-    return "\n".join(lines)
-
-
-#: Columns of the table of models and of that of all cascades.
-COLUMNS = ("volume_mean", "volume_median", "slice_tumour", "empty_kept")
-
-
-def collection_text(
-    configs: Sequence[ModelConfig], rows: Sequence[Mapping[str, Any]], repo: str, figures: Sequence[str] = ()
-) -> str:
-    """The card as Markdown.
-
-    Args:
-        configs: those of the models, with their metrics.
-        rows: `results.json`.
-        repo: `user/name` of the repository.
-        figures: paths of pictures in the repository.
-    """
-    segmenters = [one for one in configs if one.architecture != GATE]
-    gates = [one for one in configs if one.architecture == GATE]
-    best = max(segmenters, key=lambda one: _value(one, "volume_mean"))
-    sections = [
-        collection_front_matter(configs, repo.rpartition("/")[2]) + "# Low-grade glioma in brain MRI",
-        "A *gate* says how likely an axial slice holds a low-grade glioma; a *segmenter* outlines it. "
-        "**Research only, not a medical device.**",
-        "## How to load",
-        "With this project installed (`pip install .` in its checkout):",
-        load_snippet(repo, best.architecture),
-        "`architecture` is any segmenter below, the gate comes with it; `revision` is a version or a commit.",
-        "## Models",
-        models_table(configs),
-        "## Use",
-        USE,
-        "## Input and output",
-        *(f"{TITLES[one.architecture]}. {input_text(one)}" for one in (*gates, best)),
-        "## Training",
-        "\n".join(f"- {TITLES[one.architecture]}. {training_text(one)}" for one in configs),
-        "## Evaluation",
-        _protocol(best),
-        cascades_table(rows),
-        *(f"![{path}]({path})" for path in figures),
-        "All rows: [results.json](results.json).",
-        *(f"## {TITLES[one.architecture]} alone\n\n{results_table(one.metrics)}" for one in gates),
-        f"## {TITLES[best.architecture]} by site",
-        sites_table(best),
-        *CLOSING,
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def models_table(configs: Sequence[ModelConfig]) -> str:
-    """A row a model: size, input, training, headline figures."""
-    lines = [
-        "| | parameters | input | minutes of training | "
-        + " | ".join(SHOWN[one][1] for one in COLUMNS)
-        + " |",
-        "|---" * (4 + len(COLUMNS)) + "|",
-    ]
-    for one in configs:
-        title = f"[{TITLES[one.architecture]}]({one.architecture}/README.md) (`{one.architecture}`)"
-        minutes = f"{one.training['minutes']} on {one.training['hardware']}" if one.training else ""
-        cells = [_cell(one.metrics["measures"].get(name)) for name in COLUMNS]
-        size = f"{one.parameters / 1e6:.2f} M | {one.input_size}×{one.input_size}"
-        lines.append(f"| {title} | {size} | {minutes} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def cascades_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each way to run a segmenter: protocol, gate, statistics or TTA; and for each recipe."""
-    found: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["measure"] in COLUMNS:
-            key = tuple(str(row[one]) for one in ("model", "protocol", "cascade", "mode", "recipe"))
-            found.setdefault(key, {})[row["measure"]] = row
-    if not found:
-        return "No further rows."
-    lines = [
-        "| model | protocol | gate | mode | recipe | " + " | ".join(SHOWN[one][1] for one in COLUMNS) + " |",
-        "|---" * (5 + len(COLUMNS)) + "|",
-    ]
-    lines += [
-        f"| {' | '.join(key)} | {' | '.join(_cell(cells.get(name)) for name in COLUMNS)} |"
-        for key, cells in found.items()
-    ]
-    return "\n".join(lines)
+        f"statistics, no TTA; 95 % intervals by bootstrap over patients.{leaky}\n\n"
+        + markdown_table(("measure", "value", "95 % interval"), rows)
+    )
 
 
 def _protocol(config: ModelConfig) -> str:
@@ -377,16 +264,58 @@ def _protocol(config: ModelConfig) -> str:
     return (
         f"Headline figures: *{metrics['protocol']}* protocol, {len(metrics['patients'])} test patients, "
         f"{metrics['cascade']} gate, {metrics['mode']} statistics; 95 % intervals by bootstrap over "
-        "patients. *Slice* protocols put slices of one patient on both sides and flatter. Rows of `tta` "
-        "average flips, those of `flair` see FLAIR alone, those of `slice` use a slice's own statistics."
+        "patients. The *slice* protocol puts slices of one patient on both sides and flatters."
     )
 
 
-def _value(config: ModelConfig, measure: str) -> float:
-    return (config.metrics["measures"].get(measure) or {}).get("value") or 0.0
+def models_table(configs: Sequence[ModelConfig]) -> str:
+    """A row a model: size, input, training, headline figures."""
+    rows = [
+        (
+            f"[{TITLES[c.architecture]}]({c.architecture}/README.md) (`{c.architecture}`)",
+            f"{c.parameters / 1e6:.2f} M",
+            f"{c.input_size}×{c.input_size}",
+            f"{c.training['minutes']} on {c.training['hardware']}" if c.training else "",
+            *(interval(row) if (row := _measured(c, name)) else "" for name in COLUMNS),
+        )
+        for c in configs
+    ]
+    measures = [SHOWN[name][1] for name in COLUMNS]
+    return markdown_table(("", "parameters", "input", "minutes of training", *measures), rows)
 
 
-def _cell(row: Mapping[str, Any] | None) -> str:
-    if not row or row["value"] is None:
-        return ""
-    return f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})"
+def site_of(patient: str) -> str:
+    """The site's code, or "other" for a name of another shape."""
+    return site(patient) or "other"
+
+
+def by_site(patients: Iterable[str]) -> dict[str, list[str]]:
+    """Site → its patients, sites in alphabetical order."""
+    groups: dict[str, list[str]] = {}
+    for patient in sorted(patients, key=lambda name: (site_of(name), name)):
+        groups.setdefault(site_of(patient), []).append(patient)
+    return groups
+
+
+def sites_table(config: ModelConfig) -> str:
+    """Patients a site, and what a segmenter reaches on them (the gate's figures know no site)."""
+    training = config.split.get("train")
+    trained = by_site(training) if isinstance(training, list) else {}
+    scores: dict[str, Any] = config.metrics.get("patients", {})
+    tested = by_site(scores)
+    if not trained and not tested:
+        return "Not known: the split names no patients."
+    segmenter = config.architecture != GATE
+    rows = []
+    for code in sorted({*trained, *tested}):
+        row = [SITES.get(code, code), len(trained.get(code, [])), len(tested.get(code, []))]
+        if segmenter:
+            values = [float(scores[name]) for name in tested.get(code, [])]
+            row += [f"{mean(values):.3f}", f"{min(values):.3f}"] if values else ["not tested", ""]
+        rows.append(row)
+    columns = ["site", "patients trained on", "tested on"]
+    columns += ["Dice a volume, mean", "lowest"] if segmenter else []
+    few = (
+        "All sites are hospitals in the United States, and a site with few patients says little about itself."
+    )
+    return f"{markdown_table(columns, rows)}\n\n{few}"

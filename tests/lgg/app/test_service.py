@@ -16,7 +16,7 @@ from lgg.cascade import BATCH
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.models import BUILDERS
 from lgg.postprocess import confirmed
-from lgg.preprocess import head_and_stats
+from lgg.preprocess import prepare
 from tests.lgg.test_cascade import Bright, Level, cascade, head_with_lesion
 from tests.series_files import affine, nifti, slice_files, slices
 
@@ -45,10 +45,10 @@ def seen(desk):
 
 def test_batches_are_the_whole(desk, uploads):
     made, series = desk.cascades["unet"], desk.series(Request(uploads, "unet"))
-    whole = made.predict_series(series.slices())
+    whole = made.predict(series).predictions
     assert [one.area for one in whole] == list(desk.result(Request(uploads, "unet")).areas)
     for size in (1, BATCH, 100):
-        batches = list(made.predict_batches(series.slices(), size=size))
+        batches = list(made.predict_batches(series, size=size))
         assert [len(one) for one in batches[:-1]] == [size] * (len(batches) - 1)
         parts = confirmed([one for batch in batches for one in batch])
         for one, other in zip(parts, whole, strict=True):
@@ -63,12 +63,12 @@ def test_batches_are_the_whole(desk, uploads):
 def test_another_process_may_run_the_batches(desk, uploads):
     made, asked = desk.cascades["unet"], []
 
-    def run(pixels, heads, found, floor):
-        asked.append((pixels.shape, heads.shape, len(found), floor))
-        return made.batch(pixels, heads, found, floor)
+    def run(prepared, floor):
+        asked.append((prepared.pixels.shape, prepared.heads.shape, len(prepared.stats), floor))
+        return made.raw(prepared, floor)
 
     series = desk.series(Request(uploads, "unet"))
-    list(made.predict_batches(series.slices(), size=10, run=run))
+    list(made.predict_batches(series, size=10, run=run))
     assert asked == [((n, 60, 44, 3), (n, 60, 44), n, made.series_thresholds.gate) for n in (10, 9)]
 
 
@@ -198,9 +198,8 @@ def test_a_slice_is_explained_by_its_volumes_statistics_and_once(uploads, layer)
     again = events.slice(2, order, replace(SETTINGS, layer=layer, opacity=0.35))
     np.testing.assert_array_equal(again["picture"]["value"], shown["picture"]["value"])
     assert seen(desk) == before
-    pixels = desk.series(order).pixels
-    found = head_and_stats(pixels, "volume")[1]
-    expected = extra_map(desk.cascades["unet"], pixels[1:2], layer, found[1:2])
+    prepared = prepare(desk.series(order).pixels, "volume")[1:2]
+    expected = extra_map(desk.cascades["unet"], prepared, layer)
     np.testing.assert_allclose(desk.extra(order, 2, layer), expected, atol=1e-6)
 
 

@@ -11,14 +11,15 @@ import pytest
 from lgg.app.gallery import SHIPPED
 from lgg.cascade import Cascade
 from lgg.io import read_slice
+from lgg.types import Series
 
 ROOT = Path(__file__).resolve().parents[3]
 PHANTOM = SHIPPED / "large-lesion.tif"
 SCRIPT = """
 import json, sys
-from lgg.app import zero  # imports `spaces` before anything touches CUDA
+from lgg.app import service as zero  # imports `spaces` before anything touches CUDA
 from lgg.app.service import Desk
-from lgg.app.service import Order, SeriesDesk
+from lgg.app.service import Request, SeriesDesk
 from lgg.app.models import open_shelf
 
 assert zero.spaces.__file__.endswith("stand_ins/spaces.py")
@@ -26,7 +27,7 @@ cascade = open_shelf().cascades["unet-mini"]
 found = [Desk({"unet-mini": cascade}).examine(sys.argv[1], "unet-mini").prediction for _ in range(2)]
 desk = Desk({"unet-mini": cascade})
 maps = [desk.extra(sys.argv[1], "unet-mini", layer) for layer in ("why", "unsure")]
-series, order = SeriesDesk({"unet-mini": cascade}), Order((sys.argv[1],), "unet-mini")
+series, order = SeriesDesk({"unet-mini": cascade}), Request((sys.argv[1],), "unet-mini")
 (slice_found,) = series.result(order).predictions
 maps += [series.extra(order, 1, layer) for layer in ("why", "unsure")]
 weights = [*cascade._gate.parameters(), *cascade._segmenter.parameters()]
@@ -69,5 +70,5 @@ def test_the_forked_process_finds_what_the_cpu_finds(said):
 
 def test_a_series_finds_what_the_cpu_finds_too(said):
     cascade = Cascade.from_pretrained(architecture="unet-mini", device="cpu")
-    (expected,) = cascade.predict_series([read_slice(PHANTOM)])
+    (expected,) = cascade.predict(Series.from_slice(read_slice(PHANTOM))).predictions
     assert said["series"] == [pytest.approx(expected.gate_probability, abs=1e-5), expected.area]

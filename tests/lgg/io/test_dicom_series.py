@@ -6,7 +6,7 @@ import pytest
 from lgg.errors import SeriesError, SliceError
 from lgg.io import AmbiguousSeriesError, read_series
 from lgg.types import FLAIR, POST, PRE
-from tests.dicom_files import PATIENT, dicom, scan
+from tests.dicom_files import PATIENT, SERIES, dicom, scan
 from tests.reading_files import noise
 from tests.series_files import archive, blob, dicom_stack, rotated
 
@@ -42,7 +42,9 @@ def test_a_mask_goes_back_to_the_same_place(plane):
     series = read_series(shuffled(files))
     np.testing.assert_allclose(series.grid.affine, matrix, atol=1e-4)
     np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR] > 500), voxels)
-    assert [header.number for header in series.dicom] == [1000 - number for number in range(34)]
+    assert [header.instance for header in series.dicom] == [
+        f"{SERIES}.{1000 - number}" for number in range(34)
+    ]
 
 
 @pytest.mark.parametrize("plane", PLANES.values(), ids=PLANES)

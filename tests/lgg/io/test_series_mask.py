@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from lgg.errors import SliceError
-from lgg.io import read_series, read_truth
+from lgg.io import read_series, read_series_mask
 from tests.series_files import affine, archive, dicom_stack, nifti, slice_files, slices
 
 MASKS = np.zeros((4, 48, 40), bool)
@@ -28,19 +28,21 @@ def series():
 
 def test_files_in_the_order_of_their_names(series):
     files = {f"{number}.png": png(one) for number, one in zip((2, 10, 11, 100), MASKS, strict=True)}
-    np.testing.assert_array_equal(read_truth([archive(files)], series), MASKS)
-    np.testing.assert_array_equal(read_truth(list(files.values())[::-1], series, list(files)[::-1]), MASKS)
+    np.testing.assert_array_equal(read_series_mask([archive(files)], series), MASKS)
+    np.testing.assert_array_equal(
+        read_series_mask(list(files.values())[::-1], series, list(files)[::-1]), MASKS
+    )
 
 
 def test_masks_among_their_slices(series):
     both = slice_files(slices(4)) | {f"patient_{n}_mask.png": png(one) for n, one in enumerate(MASKS, 1)}
-    np.testing.assert_array_equal(read_truth([archive(both)], series), MASKS)
+    np.testing.assert_array_equal(read_series_mask([archive(both)], series), MASKS)
 
 
 def test_pages_of_a_tiff(series):
     stream = io.BytesIO()
     tifffile.imwrite(stream, MASKS.astype("uint8") * 255, photometric="minisblack")
-    np.testing.assert_array_equal(read_truth([stream.getvalue()], series), MASKS)
+    np.testing.assert_array_equal(read_series_mask([stream.getvalue()], series), MASKS)
 
 
 def test_nifti_in_another_orientation_than_the_series():
@@ -49,7 +51,7 @@ def test_nifti_in_another_orientation_than_the_series():
     turned = MASKS[::-1, ::-1].transpose(1, 0, 2)  # to the front, downwards, to the right
     place = affine(np.array([[0, 0, -1], [1, 0, 0], [0, -1, 0]]))
     data = nifti(np.ascontiguousarray(turned).astype("uint8"), place)
-    np.testing.assert_array_equal(read_truth([data], series, ["t1_mask.nii.gz"]), MASKS)
+    np.testing.assert_array_equal(read_series_mask([data], series, ["t1_mask.nii.gz"]), MASKS)
 
 
 @pytest.mark.parametrize(
@@ -66,4 +68,4 @@ def test_nifti_in_another_orientation_than_the_series():
 )
 def test_what_cannot_be_compared_is_refused_in_words(series, uploads, words):
     with pytest.raises(SliceError, match=words):
-        read_truth(uploads, series, [f"mask_{number}" for number in range(len(uploads))])
+        read_series_mask(uploads, series, [f"mask_{number}" for number in range(len(uploads))])

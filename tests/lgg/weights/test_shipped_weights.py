@@ -11,6 +11,7 @@ from lgg.cascade import Cascade
 from lgg.io import read_mask, read_slice
 from lgg.metrics import dice, hd95, iou
 from lgg.models import GATE
+from lgg.preprocess import prepare
 from lgg.weights import REPOSITORY_WEIGHTS, available, load_config, load_model
 from train.data.kaggle_3m import index_folder, load_volume
 from train.data.splits import fixed
@@ -60,7 +61,7 @@ def test_on_real_predictions_dice_iou_and_hd95_are_those_of_monai(name):
     patients = index_folder(DATA)
     volume = load_volume(patients[fixed()["regression"][0]])
     cascade = Cascade.from_pretrained(architecture=name, device="cpu")
-    masks = cascade.maps(volume.pixels, "volume").probability >= cascade.thresholds.mask
+    masks = cascade.raw(prepare(volume.pixels, "volume")).probability >= cascade.thresholds.mask
     pairs = [(a, b) for a, b in zip(masks, volume.masks, strict=True) if a.any() and b.any()]
     assert len(pairs) >= 3
     for mask, truth in pairs:

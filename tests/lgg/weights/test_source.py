@@ -27,7 +27,7 @@ def own_weights(tmp_path, monkeypatch):
     """Tiny weights where the repository's own would be; nothing in the environment, nothing pinned."""
     use_tiny_networks(monkeypatch)
     folder = write_weights(tmp_path / "own" / "weights", (GATE, "unet-mini"), date="2026-01-01")
-    for module in ("source", "shelf"):
+    for module in ("weights.hub", "app.models"):
         monkeypatch.setattr(f"lgg.{module}.REPOSITORY_WEIGHTS", folder)
     monkeypatch.delenv("LGG_WEIGHTS", raising=False)
     monkeypatch.setattr(source, "PINNED", tmp_path / "pinned.json")

@@ -7,6 +7,7 @@ from torch import nn
 
 from lgg.cascade import Cascade
 from lgg.errors import DataError
+from lgg.preprocess import prepare
 from lgg.types import RawOutput, Thresholds
 from lgg.weights import ModelConfig
 from tests.tiny_data import write_folder
@@ -137,7 +138,7 @@ def test_flair_mode_hides_the_other_sequences():
     volume.pixels[..., 0] = 7
     volume.pixels[:, 2:6, 2:6, 1] = 3
     flair = np.repeat(volume.pixels[..., 1:2], 3, axis=3)
-    expected = bright_cascade().maps(flair, "volume").probability
+    expected = bright_cascade().raw(prepare(flair, "volume")).probability
     np.testing.assert_array_equal(predict_volume(bright_cascade(), volume, "flair").probability, expected)
 
 

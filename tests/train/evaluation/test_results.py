@@ -20,18 +20,17 @@ from train.evaluation.results import (
     save_results,
     summary,
 )
-from train.report import FIGURES, repository_page, with_times, write_report
+from train.report import FIGURES, results_page, write_report
 from train.report.figures import draw_figures
 from train.report.tables import (
-    gate_mode_table,
-    gate_report,
-    group_tables,
+    causes,
+    confusion,
+    falls,
+    group_table,
     headline_tables,
-    leak,
-    mode_table,
+    modes_table,
     patient_table,
     published_table,
-    threshold_table,
 )
 
 
@@ -114,53 +113,53 @@ class TestTables:
     def test_of_a_protocol_without_results_are_empty(self):
         assert headline_tables(RESULTS, CONFIGS, "fold") == ""
 
-    def test_modes_have_a_line_each(self):
-        rows = [row(name, cascade=gate) for name in SEGMENTER for gate in ("hard", "soft")]
-        text = mode_table(Results(rows), "unet-mini", "patient")
-        assert [line.split("|")[2].strip() for line in text.splitlines()[2:]] == ["hard gate", "soft gate"]
-
-    def test_the_gates_modes_have_a_line_each_but_none_of_neighbours_it_does_not_look_at(self):
-        rows = [
-            row(name, value, "gate", "none", mode)
-            for name in ("auroc", "accuracy", "recall_tumour", "ece")
-            for mode, value in (("volume", 0.5), ("apart", 0.5), ("slice", 0.6), ("flair", 0.7))
+    def test_other_modes_stand_beside_the_headline_and_the_gates_auroc_above_them(self):
+        rows = [row(value=0.5), row(value=0.6, cascade="soft"), row(value=0.4, mode="flair")]
+        gates = [
+            row("auroc", value, "gate", "none", mode) for mode, value in (("volume", 0.9), ("apart", 0.8))
         ]
-        lines = gate_mode_table(Results(rows), "patient", "cpu").splitlines()[2:]
-        assert [line.split("|")[1].strip() for line in lines] == [
-            "volume statistics",
-            "slice statistics",
-            "FLAIR only",
+        text = modes_table(Results([*rows, *gates]), "patient")
+        assert text.splitlines()[2:] == [
+            "| ResNet18 gate | 0.900 |  |  |  |  |  |  |",
+            "| U-Net mini | 0.500 | 0.600 |  |  |  | 0.400 |  |",
         ]
-        assert lines[1].endswith("| 0.600 (0.500–0.700) |")
 
-    def test_the_masks_threshold_is_compared_with_a_half_and_with_the_best(self):
-        low = replace(RESULTS, pixels=[replace(PIXELS, threshold=0.25)])
-        # Above 0.25 lie 2050 pixels of tumour and 2500 others, above 0.5 2000 and 250, of 2100 in all.
-        expected = "| U-Net mini | 0.25 | 0.920 | 0.617 | 0.920 (threshold 0.5) |"
-        assert threshold_table(low, "patient").splitlines()[2] == expected
-        assert threshold_table(low, "slice") == ""
-
-    def test_the_worst_patient_stands_on_top(self):
+    def test_the_worst_patient_stands_on_top_with_the_cause_and_the_good_ones_have_none(self):
         lines = patient_table(RESULTS, "patient").splitlines()[2:]
         assert [line.split("|")[1].strip() for line in lines] == ["TCGA_CS_1", "TCGA_HT_2"]
+        assert "the outline itself" in lines[0]
+        assert lines[1].endswith("|  |")
+        assert patient_table(RESULTS, "slice") == ""
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({}, "the outline itself"),
+            ({"volume": 0.4, "ungated": 0.7}, "the gate vetoes slices with tumour, which costs 0.30"),
+            ({"volume": 0.1, "ungated": None}, "the outline itself"),
+            ({"missed_slices": 4}, "nothing outlined in 4 of 8 slices with tumour"),
+            ({"false_slices": 6}, "something outlined in 6 of 12 slices without"),
+            ({"tumour_pixels": 2000}, "a small tumour"),
+            ({"missing": "post"}, "no post"),
+        ],
+    )
+    def test_each_cause_is_named_where_it_holds_and_alone(self, change, words):
+        good = replace(patient(volume=0.95), missed_slices=0, false_slices=0, ungated=0.95)
+        (cause,) = causes(replace(good, **change))
+        assert words in cause
 
     def test_groups_are_sites_sizes_and_missing_sequences(self):
-        text = group_tables(RESULTS, "patient")
+        text = group_table(RESULTS, "patient")
         for line in (
-            "| CS | 1 | 0.500 |",
-            "| HT | 1 | 0.900 |",
-            "| post | 1 | 0.900 |",
-            "| none | 1 | 0.500 |",
+            "| site: CS | 1 | 0.500 |",
+            "| tumour: medium, to 45,000 px | 1 | 0.500 |",
+            "| tumour: large, above | 1 | 0.900 |",
+            "| missing sequence: post | 1 | 0.900 |",
         ):
             assert line in text
-        assert "| medium, to 45,000 px | 1 | 0.500 |" in text
-        assert "| large, above | 1 | 0.900 |" in text
 
-    def test_the_gates_report_has_the_references_form(self):
-        lines = gate_report(GATE).splitlines()
-        assert lines[2].split() == ["no", "tumour", "0.67", "0.67", "0.67", "3"]
-        assert lines[3].split() == ["tumour", "0.67", "0.67", "0.67", "3"]
-        assert lines[5].split() == ["accuracy", "0.67", "6"]
+    def test_the_gates_decisions_are_counted_as_the_reference_does(self):
+        assert "TN 2, FP 1, FN 1, TP 2" in confusion(GATE)
 
     def test_recipes_of_one_protocol_have_a_line_each_and_their_name(self):
         other = [replace(one, recipe="reference", value=0.25) for one in RESULTS.rows]
@@ -176,30 +175,12 @@ class TestTables:
         assert "volume" not in text, "of single slices there is none"
 
     def test_how_far_a_network_falls_is_told_where_it_was_measured_both_ways(self):
-        leaky = [replace(one, protocol="slice", value=0.875) for one in RESULTS.rows]
-        apart = [replace(one, mode="apart") for one in RESULTS.rows if one.mode == "volume"]
-        words = leak(Results([*RESULTS.rows, *apart, *leaky]))
-        assert "U-Net mini falls from 0.875 to 0.500 (slice-tumour)" in words
-        assert "ResNet18 gate falls from 0.875 to 0.500 (accuracy)" in words
-        assert "an all-empty prediction scores 68.2%" in words
-        assert "falls" not in leak(Results(leaky))
-
-    @pytest.mark.parametrize(
-        ("by_loss", "by_dice"),
-        [
-            ("reference", "reference (best by dice)"),
-            ("reference (size 128)", "reference (size 128, best by dice)"),
-            ("reference (seed 1)", "reference (best by dice, seed 1)"),
-        ],
-    )
-    def test_a_reference_network_whose_epoch_was_kept_otherwise_too_is_told(self, by_loss, by_dice):
-        alone = [replace(one, protocol="slice", cascade="none") for one in RESULTS.rows]
-        own = [replace(one, value=0.25, recipe=by_loss) for one in alone]
-        other = [replace(one, value=0.75, recipe=by_dice) for one in alone]
-        words = leak(Results([*own, *other]))
-        assert "U-Net mini kept by Dice gets 0.750 instead of 0.250 (slice-tumour, no gate)" in words
-        assert "kept by" not in leak(Results(own))
-        assert "kept by" not in leak(Results(other)), "there is nothing to compare it with"
+        leaky = [replace(line, protocol="slice", value=0.875) for line in RESULTS.rows]
+        apart = [replace(line, mode="apart") for line in RESULTS.rows]
+        told = falls(Results([*RESULTS.rows, *apart, *leaky]))
+        assert "U-Net mini falls from 0.875 to 0.500 (slice-tumour)" in told
+        assert "ResNet18 gate falls from 0.875 to 0.500 (accuracy)" in told
+        assert falls(Results(leaky)) == []
 
     def test_published_figures_stand_under_their_own_protocol(self):
         assert "Buda et al. 2019" in published_table("patient")
@@ -227,19 +208,6 @@ class TestFigures:
         assert draw_figures(Results(), tmp_path, tmp_path / "figures") == []
 
 
-def test_milliseconds_come_from_the_benchmark_and_are_replaced_not_added(tmp_path):
-    for total in (59.0, 45.0):
-        speed = {"hardware": "x CPU, 2 threads", "torch": "2", "first_answer_s": None, "page_mb": None}
-        speed["slice_ms"] = {"unet-mini": {"preprocess": 10.0, "gate": 15.0, "segment": 20.0, "total": total}}
-        (tmp_path / "benchmark.json").write_text(json.dumps(speed))
-        found = with_times(with_times(RESULTS, tmp_path), tmp_path)
-        times = [one for one in found.rows if one.measure == "ms_per_slice_cpu"]
-        assert [(one.model, one.cascade, one.value) for one in times] == [
-            ("gate", "none", 25.0),
-            ("unet-mini", "hard", total),
-        ]
-
-
 def test_the_report_writes_readme_and_page_and_changes_nothing_the_second_time(tmp_path, monkeypatch):
     weights, readme, page = tmp_path / "weights", tmp_path / "README.md", tmp_path / "docs" / "results.md"
     for config in CONFIGS:
@@ -255,14 +223,13 @@ def test_the_report_writes_readme_and_page_and_changes_nothing_the_second_time(t
     monkeypatch.setattr("train.report.PAGE", page)
     write_report(weights)
     text = readme.read_text()
-    assert text.startswith("before\n<!-- results -->\n**Patient split**")
+    assert text.startswith("before\n<!-- results -->\nBy patient: 2 test patients")
     assert text.endswith("<!-- /results -->\nafter\n")
     assert "| U-Net mini (`unet-mini`) | 1.80 M | 0.500 (0.400–0.600)" in text
     assert "Buda et al. 2019" in text
     assert "What each part of the recipe is worth" in page.read_text()
-    assert page.read_text() == repository_page(
-        RESULTS, weights, [name for name in FIGURES if name != "training"]
-    ), "of weights without a log there are no curves"
+    drawn = [name for name in FIGURES if name != "training"]  # of weights without a log there are no curves
+    assert page.read_text() == results_page(RESULTS, weights, drawn, folder="../weights/figures")
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     write_report(weights)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written

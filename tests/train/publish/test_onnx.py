@@ -16,8 +16,8 @@ from lgg.io import read_slice
 from lgg.models import GATE
 from lgg.weights import load_model
 from tests.tiny_weights import use_tiny_networks, write_weights
-from train.pipeline import convert
 from train.publish import onnx as module
+from train.publish.onnx import convert
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def exported(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_tiny_networks(monkeypatch)
         weights = write_weights(root / "weights", (GATE, "unet-mini"))
-        convert("onnx", weights=weights, out=root / "onnx")
+        convert(weights=weights, out=root / "onnx")
         models = {name: load_model(weights / name)[0] for name in (GATE, "unet-mini")}
     return models, root / "onnx"
 
@@ -55,7 +55,7 @@ def test_the_file_carries_its_config(exported):
 def test_what_the_docs_do_with_a_file_gives_the_librarys_probability(tmp_path, monkeypatch):
     use_tiny_networks(monkeypatch)
     weights = write_weights(tmp_path, (GATE, "unet-mini"), temperature=3.0)
-    convert("onnx", (GATE,), weights, tmp_path / "onnx")
+    convert((GATE,), weights, tmp_path / "onnx")
     docs = (Path(__file__).resolve().parents[3] / "docs" / "hub.md").read_text()
     (code,) = re.findall("```python\n(import json.*?)```", docs, re.DOTALL)
     places = {"onnx/gate.onnx": tmp_path / "onnx" / "gate.onnx", "slice.tif": SHIPPED / "large-lesion.tif"}
@@ -72,5 +72,5 @@ def test_a_graph_that_differs_is_refused_and_not_written(tmp_path, monkeypatch):
     weights = write_weights(tmp_path / "weights", (GATE,))
     monkeypatch.setattr(module, "difference", lambda *_: 2e-4)
     with pytest.raises(WeightsError, match="differ by 2"):
-        convert("onnx", weights=weights, out=tmp_path / "onnx")
+        convert(weights=weights, out=tmp_path / "onnx")
     assert not list((tmp_path / "onnx").iterdir())

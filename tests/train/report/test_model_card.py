@@ -55,7 +55,7 @@ def test_a_gate_is_a_classifier():
         ("Evaluation", "| Dice a volume, mean | 0.812 | 0.700 to 0.900 |"),
         ("By site", "| Thomas Jefferson University | 1 | 1 | 0.900 | 0.900 |"),
         ("By site", "| Henry Ford Hospital | 0 | 1 | 0.725 | 0.725 |"),
-        ("By site", "| Case Western, St. Joseph's | 2 | 0 | not tested | |"),
+        ("By site", "| Case Western, St. Joseph's | 2 | 0 | not tested |  |"),
         ("Limits", "without its neighbours"),
         ("Licence and citation", "CC BY-NC-SA 4.0"),
         ("Licence and citation", "Buda, Saha, Mazurowski"),
