@@ -1,17 +1,16 @@
 """The Gradio page: layout and events, the only package that imports gradio. `app.py` opens it.
 
-What the page says stands in `lgg.app.render`, what it draws in
-`lgg.visualize`, what it knows in `lgg.cascade`.
+What the page says stands in `lgg.app.render`, what it draws in `lgg.visualize`, what it knows in
+`lgg.cascade`.
 """
 
 from pathlib import Path
 
 import gradio as gr
 
-from lgg.app import render as report
 from lgg.app.api import offer_api
 from lgg.app.gallery import all_examples
-from lgg.app.render import about_html
+from lgg.app.render import TITLE, about_html, html
 from lgg.app.series_tab import series_tab
 from lgg.app.service import Desk
 from lgg.app.slice_tab import build_slice_tab
@@ -56,8 +55,8 @@ def build_page(
     """The whole page; `banner` and `origin` are HTML about its weights, see `lgg.app.models`."""
     desk, examples = Desk(cascades), all_examples()
     choices = [(TITLES[name], name) for name in cascades]
-    with gr.Blocks(title=report.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
-        gr.HTML(report.HEADER)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
+        gr.HTML(html("header", title=TITLE))
         gr.HTML(banner, visible=bool(banner))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One slice"):
@@ -67,7 +66,7 @@ def build_page(
             with gr.Tab("About"):
                 gr.HTML(about_html(cascades, reasons))
         gr.HTML(origin, visible=bool(origin))
-        gr.HTML(report.FOOTER)
+        gr.HTML(html("footer"))
         connect_load(page)
         offer_api(desk, series_desk, choices)
     return page

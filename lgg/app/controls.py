@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from lgg.app.render import script
 from lgg.types import FLAIR, POST, PRE, Thresholds
 from lgg.visualize import Display, Layer
 
@@ -43,35 +44,17 @@ def tell(trouble: Trouble | None) -> None:
 
 def scroll_to(name: str) -> str:
     """Show the element of this id, which on a phone may lie outside the screen; hands its arguments on."""
-    return """(...values) => {
-        const result = document.getElementById("NAME"), top = result.getBoundingClientRect().top;
-        const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-        if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: calm ? "auto" : "smooth"});
-        return values;
-    }""".replace("NAME", name)
+    return script("scroll_to").replace("NAME", name)
 
 
 #: A picture that is pasted anywhere on the page is uploaded; Gradio's drop zone takes only drops and clicks.
-PASTE_TO_UPLOAD = """() => document.addEventListener("paste", event => {
-    const input = document.querySelector("#upload input[type=file]"), files = event.clipboardData?.files;
-    if (!input || !files?.length || input.closest("[role=tabpanel]")?.offsetParent === null) return;
-    event.preventDefault();
-    input.files = files;
-    input.dispatchEvent(new Event("change", {bubbles: true}));
-})"""
+PASTE_TO_UPLOAD = script("paste_to_upload")
 #: The address of this page with the query given, to the clipboard; the box shows it if that is not allowed.
-COPY_LINK = """async (query) => {
-    const link = location.origin + location.pathname + query;
-    try { await navigator.clipboard.writeText(link); } catch { /* the box below holds it */ }
-    return link;
-}"""
+COPY_LINK = script("copy_link")
 #: Once a file is ready: download it.
 CLICK_DOWNLOAD = """() => document.querySelector("#download-ready")?.click()"""
 #: Seen at once; the examination itself says when it has stopped, which may be a batch of slices later.
-CANCELLING = """() => {
-    const words = document.querySelector("#series-said .progress p");
-    if (words) words.textContent = "Cancelling …";
-}"""
+CANCELLING = script("cancelling")
 
 
 LAYER_CHOICES: list[tuple[str, Layer]] = [

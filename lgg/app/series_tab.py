@@ -27,7 +27,7 @@ from lgg.app.controls import (
     scroll_to,
     truth_box,
 )
-from lgg.app.render import FOLLOW, ON_LOAD, chart_html, series_truth_html
+from lgg.app.render import chart_html, html, message_html, script, truth_html
 from lgg.app.service import ROLES, Request, SeriesDesk, Stops, assigned, own_thresholds
 from lgg.cascade import Cascade
 from lgg.export import write_zip
@@ -37,10 +37,10 @@ from lgg.io import AmbiguousSeriesError
 from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, SeriesResult
 from lgg.visualize import describe, draw, legend, shrink
 
-WAITING = """<section class="verdict empty"><h2>No series yet</h2>
-<p>Upload a patient's slices, then choose Examine.</p></section>"""
-CANCELLED = """<section class="verdict empty" role="status"><h2>Cancelled</h2>
-<p>Nothing was kept. Choose Examine to begin again.</p></section>"""
+WAITING = message_html("empty", "No series yet", "Upload a patient's slices, then choose Examine.")
+CANCELLED = message_html(
+    "empty", "Cancelled", "Nothing was kept. Choose Examine to begin again.", role="status"
+)
 #: What a visitor saves is never named after the upload.
 SURFACE, ARCHIVE = "tumour.glb", "segmentation.zip"
 #: Seconds between two answers that must both arrive.
@@ -194,7 +194,7 @@ class SeriesEvents:
 
     def _scores(self, order: Request, result: SeriesResult) -> str:
         truth = self.desk.truth(order)
-        return "" if truth is None else series_truth_html(result, truth)
+        return "" if truth is None else truth_html(result.masks, truth)
 
     def _picture(self, result: SeriesResult, number: int, order: Request, settings: Settings) -> Updates:
         one = result.series.slices()[number - 1]
@@ -247,16 +247,10 @@ def _asking(candidates: Sequence[Candidate], chosen: Mapping[int, str]) -> Updat
     return {"asked": True, "sequences": gr.Column(visible=True), **fields}
 
 
-HINT = """<p class="hint">All slices of one patient: TIFF, PNG or JPEG files in the order of their names, a
-ZIP archive of them, a TIFF with a page a slice, a DICOM series, or NIfTI, FLAIR alone or one file for each
-sequence. 512 slices at most. Deleted within the hour; still, send nothing that identifies a patient.</p>"""
 TRUTH_HINT = """Masks of the series that is shown: NIfTI, a TIFF with a page a slice, or a file a slice,
 packed or not. Whatever is not black is tumour."""
 #: The archive is made when it is asked for; then it is saved as if its own button were pressed.
-SAVE = """() => setTimeout(() => {
-    const save = document.querySelector("a#series-save, #series-save a, button#series-save");
-    if (save && save.offsetParent) save.click();
-}, 200)"""
+SAVE = script("save")
 
 
 class Models(Protocol):
@@ -296,7 +290,7 @@ def _controls(choices: Sequence[tuple[str, str]], preferred: str | None) -> dict
     parts: dict[str, Any] = {}
     gr.HTML("<h2>Upload a series</h2>")
     parts["files"] = gr.File(show_label=False, file_count="multiple", height=150, elem_id="series-upload")
-    gr.HTML(HINT)
+    gr.HTML(html("series_hint"))
     with gr.Column(visible=False, elem_id="series-sequences") as parts["sequences"]:
         gr.HTML("<h2>Which volume is which?</h2>")
         for role, sequence in zip(ROLES, SEQUENCES, strict=True):
@@ -324,7 +318,7 @@ def _view(thresholds: tuple[float, float]) -> dict[str, Any]:
     parts["legend"] = gr.HTML(elem_id="series-legend")
     look = look_controls(thresholds, "series-")
     parts |= {field.name: getattr(look, field.name) for field in fields(look)}
-    parts["chart"] = gr.HTML(js_on_load=ON_LOAD, elem_id="series-chart")
+    parts["chart"] = gr.HTML(js_on_load=script("chart"), elem_id="series-chart")
     parts["scores"] = gr.HTML(elem_id="series-scores")
     parts["facts"] = gr.HTML(elem_id="series-facts")
     with gr.Row(elem_id="series-more"):
@@ -401,7 +395,7 @@ def _connect(parts: dict[str, Any], events: SeriesEvents) -> None:
     )
     # It changes nothing itself: all that is said of an examination comes from one event, in order.
     parts["stop"].click(on_stop, None, None, js=CANCELLING, queue=False, **quiet)
-    parts["slider"].input(one(events.slice), place, outputs, js=FOLLOW, **DRAW)
+    parts["slider"].input(one(events.slice), place, outputs, js=script("follow"), **DRAW)
     parts["chart"].select(on_pick, place[1:], outputs, **DRAW)
     shown = [parts[name].input for name in ("layer", "channel", "opacity")]
     gr.on(shown, one(events.slice), place, outputs, **DRAW)

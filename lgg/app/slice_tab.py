@@ -81,7 +81,7 @@ def choice_column(examples: list[Example], choices: list[tuple[str, str]], prefe
     caption = gr.HTML(elem_id="caption")
     gr.HTML("<h2>or upload a slice</h2>")
     upload = gr.File(show_label=False, height=88, elem_id="upload")
-    gr.HTML(report.PRIVACY)
+    gr.HTML(report.html("privacy"))
     architecture = gr.Radio(
         choices, value=preferred, label="Architecture", visible=bool(choices), elem_id="architecture"
     )
@@ -198,7 +198,7 @@ def show(desk: Desk, current: Current, wanted: Wanted, same_base: bool = False) 
         gr.update(value=(plain, over) if wanted.slider else None, visible=wanted.slider),
         f'<p class="hint">{legend(look, truth is not None, examined.series.oriented)}</p>',
         report.facts_html(one, prediction, examined.cascade),
-        truth_html(prediction, truth) if truth is not None else "",
+        truth_html(prediction.mask, truth) if truth is not None else "",
         None,
     )
 

@@ -23,7 +23,6 @@ from lgg.io.images import Picture, decode_jpeg, decode_png, decode_stack, decode
 from lgg.io.limits import (
     MAX_BYTES,
     MAX_SIDE,
-    MAX_SLICES,
     MIN_SIDE,
     check_finite,
     check_volume,
@@ -59,6 +58,7 @@ MAGIC |= {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
 ONE_SLICE = "Upload one slice, not a series."
 EXPORT_SLICE = "Save one axial slice of it as TIFF or PNG and upload that."
 SAVE_AGAIN = "Save it as TIFF or PNG and upload that."
+UNPACK_VOLUME = "Unpack it, then save one axial slice as TIFF or PNG."
 UNPACK = "Unpack it and upload one slice as TIFF, PNG or JPEG."
 
 #: (offset, bytes there, what it is, what to do). The first match counts.
@@ -67,7 +67,7 @@ FOREIGN = (
     (344, b"ni1\0", "the header of a NIfTI volume", EXPORT_SLICE),
     (4, b"n+2\0", "a NIfTI volume", EXPORT_SLICE),
     (4, b"ni2\0", "the header of a NIfTI volume", EXPORT_SLICE),
-    (0, b"\x1f\x8b", "a gzip archive (often a NIfTI volume)", UNPACK),
+    (0, b"\x1f\x8b", "a gzip archive (often a NIfTI volume)", UNPACK_VOLUME),
     (0, b"NRRD", "an NRRD volume", EXPORT_SLICE),
     (0, b"ObjectType", "a MetaImage header", EXPORT_SLICE),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MINC or MATLAB, perhaps)", EXPORT_SLICE),
@@ -348,7 +348,7 @@ def _read_stack(data: bytes, name: str) -> list[Slice]:
         SliceError, SeriesError: as `read_slice`, or there are too many pages or pixels.
     """
     with named(name):
-        pictures = guarded(decode_stack, data, MAX_SLICES + 1, check_volume)
+        pictures = guarded(decode_stack, data)
         for picture in pictures:
             check_finite(picture.pixels)
     return [as_slice(picture, f"{name}, page {page}") for page, picture in enumerate(pictures, start=1)]

@@ -42,6 +42,9 @@ KEYWORDS = (
     *("PhotometricInterpretation", "SamplesPerPixel", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
 )
+#: The tag SpecificCharacterSet in either byte order → one that nobody uses. pydicom logs the value of a set
+#: that it does not know, in a damaged file any field; texts are read as Latin-1 here, so it sees none.
+CHARACTER_SETS = {b"\x08\0\x05\0": b"\x08\0\x04\0", b"\0\x08\0\x05": b"\0\x08\0\x04"}
 #: Integer pixels, and the first of the tags that hold any: floats and doubles stand before integers.
 PIXEL_DATA, FIRST_PIXELS = 0x7FE00010, 0x7FE00008
 #: The tags around the pieces of a compressed picture.
@@ -133,8 +136,8 @@ def decode_dicom(data: bytes) -> Picture:
     pixels = _decompressed(data, header) if compressed else _uncompressed(data, header)
     if header.photometric == "MONOCHROME1":
         np.subtract(-1 if header.signed else 2**header.stored - 1, pixels, out=pixels)
-    values = pixels * header.slope + header.intercept  # float64, as the integers may have 32 bits
-    with np.errstate(over="ignore"):  # becomes infinite, which the caller refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, which the caller refuses
+        values = pixels * header.slope + header.intercept  # float64, as the integers may have 32 bits
         image = values.astype(np.float32)[..., None]
     return Picture(image, plausible_spacing(header.spacing), lossy=header.transfer_syntax in LOSSY)
 
@@ -199,7 +202,10 @@ def read_header(data: bytes) -> Header:
     from pydicom.datadict import tag_for_keyword
     from pydicom.filereader import read_dataset
 
-    stream = io.BytesIO(data[:MAX_HEADER])
+    head = data[:MAX_HEADER]
+    for tag_bytes, unused in CHARACTER_SETS.items():
+        head = head.replace(tag_bytes, unused)
+    stream = io.BytesIO(head)
     stream.seek(132)
     # Not dcmread: it inflates a deflated file without a limit, and does not tell where the pixels begin.
     meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
@@ -223,20 +229,14 @@ def read_header(data: bytes) -> Header:
         raise SliceError("this DICOM file holds no integer pixels. Export the MR image itself.")
     # Behind tag and length, and between them, if types are stated, two letters and two zeros.
     at = stream.tell() + (8 if dataset.original_encoding[0] else 12)
-    header = _header(_Fields(dataset), syntax, at, None if length == 0xFFFFFFFF else length)
-    needed = {
-        "Rows": header.rows,
-        "Columns": header.columns,
-        "BitsAllocated": header.allocated,
-        "BitsStored": header.stored,
-        "PhotometricInterpretation": header.photometric,
-    }
-    if missing := [keyword for keyword, value in needed.items() if not value]:
+    fields = _Fields(dataset)
+    needed = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PhotometricInterpretation")
+    if missing := [keyword for keyword in needed if not (fields.short(keyword, 0) or fields.text(keyword))]:
         raise SliceError(
             f"this DICOM file does not state {', '.join(missing)}, so its pixels cannot be read. "
             "Export the slice once more."
         )
-    return header
+    return _header(fields, syntax, at, None if length == 0xFFFFFFFF else length)
 
 
 def _refuse_without_pixels(size: int) -> None:

@@ -20,7 +20,7 @@ import re
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -38,10 +38,12 @@ from lgg.io.limits import (
     CUT_SHORT,
     MAX_BYTES,
     MAX_SIDE,
+    MAX_SLICES,
     MM_PER_INCH,
     STACK,
     believable_spacing,
     check_size,
+    check_volume,
     spacing_from_densities,
     walk_tags,
 )
@@ -116,21 +118,17 @@ def decode_tiff(data: bytes) -> Picture:
     Raises:
         SliceError: another layout (named), several pages, or missing data.
     """
-    return _decode_pages(data, None)[0]
+    return _decode_pages(data, 1)[0]
 
 
-def decode_stack(data: bytes, pages: int, check: Callable[[int, int, int], None]) -> list[Picture]:
+def decode_stack(data: bytes) -> list[Picture]:
     """Decode a TIFF file whose pages are the slices of a series, in the file's order.
-
-    Args:
-        pages: at most so many.
-        check: called with the number of pages and the height and width of each, before any is decoded; it
-            raises if that is too much.
 
     Raises:
         SliceError: as `decode_tiff`, for any of the pages; or channels that are pages of their own.
+        SeriesError: there are too many pages or pixels; told before any is decoded.
     """
-    return _decode_pages(data, check, pages)
+    return _decode_pages(data, MAX_SLICES + 1)
 
 
 def decode_png(data: bytes) -> Picture:
@@ -195,20 +193,18 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     raise SliceError(CUT_SHORT)
 
 
-def _decode_pages(data: bytes, check: Callable[[int, int, int], None] | None, most: int = 1) -> list[Picture]:
+def _decode_pages(data: bytes, most: int) -> list[Picture]:
     codes = walk_tags(data, most)
     token = _reading.set(True)
     try:
         with io.BytesIO(data) as stream, TiffFile(stream, is_scanimage=False) as file:
             pages = _pages(file, codes)
-            if check is None and len(pages) > 1:
+            if most == 1 and len(pages) > 1:
                 raise SliceError(STACK)
             imagej = file.imagej_metadata or {}
             for page in pages:
                 height, width = index(page.imagelength), index(page.imagewidth)
-                check_size(height, width)
-                if check is not None:
-                    check(len(pages), height, width)
+                check_volume(len(pages), height, width)
             _refuse_stack(pages, imagej)
             return [_picture(data, page, imagej) for page in pages]
     finally:

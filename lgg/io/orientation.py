@@ -52,8 +52,9 @@ def axial_grid(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Grid
 
     affine = np.array(affine, np.float64)
     # A determinant this small against the lengths means that two axes run nearly the same way.
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
     if not volume > 1e-3 * lengths.prod():
         raise SeriesError("the place of its voxels in the patient is damaged. Export the volume once more.")
     nearest = io_orientation(affine)  # for each axis of the array: the patient's, and in which direction

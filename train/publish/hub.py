@@ -1,10 +1,8 @@
-"""Publish weights and deploy the page: `python -m train push --repo user/lgg --space user/lgg-demo`.
-
-With both, the Space runs what was just published; with --space alone, what `lgg/weights/pinned.json` pins.
-"""
+"""Publish weights to the Hub and deploy the page as a Space: `python -m train push`."""
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,13 +24,89 @@ from lgg.models import GATE
 from lgg.weights import CONFIG_FILE, REPOSITORY_WEIGHTS, WEIGHTS_FILE, ModelConfig, available, load_config
 from lgg.weights.hub import PINNED, VARIABLE, Pin, load_pin
 from train.evaluation.results import load_results
-from train.publish.checkout import ROOT, Files, clean_commit, version
-from train.publish.space import HARDWARE, space_files
+from train.publish.space import HARDWARE, ROOT, Files, git, space_files
 from train.report.model_card import card_text, collection_text
 
-RESULTS = "results.json"
 #: What lies beside the models and is published with them: figures and results.
 BESIDE = {".json", ".png", ".svg", ".csv"}
+#: The Hub writes this file itself.
+KEPT = ".gitattributes"
+#: Stands for a commit in a dry run, before there is one.
+NOT_YET = "0" * 40
+
+
+def push(
+    repo: str = "",
+    space: str = "",
+    private: bool = False,
+    dry_run: bool = False,
+    pin: bool = False,
+    tag: str = "",
+    hardware: Literal["zero", "cpu"] = "zero",
+    weights: Path = REPOSITORY_WEIGHTS,
+) -> None:
+    """Publish weights to the Hub, deploy the page as a Space, or both.
+
+    With both, the Space runs what was just published; with --space alone, what lgg/weights/pinned.json pins.
+
+    Args:
+        repo: Model repository, as user/name: weights, configs, cards, results and figures in one commit.
+        space: Space, as user/name: the files that the page needs, and the small weights to fall back to.
+        private: Create what does not exist yet as private.
+        dry_run: List every file with its size; ask nobody and send nothing.
+        pin: Write the published commit into lgg/weights/pinned.json; commit that file.
+        tag: Version of the weights; by default that of pyproject.toml, as v0.1.0.
+        hardware: What the Space asks for: ZeroGPU or a free CPU.
+        weights: Folder of weights.
+    """
+    if not repo and not space:
+        raise PublishError("Name a model repository with --repo, a Space with --space, or both.")
+    code = NOT_YET if dry_run else clean_commit()
+    current = load_pin()
+    if repo:
+        tag = tag or version()
+        files = model_files(weights, repo)
+        print(f"{repo}, {tag}\n{listing(files)}")
+        commit = NOT_YET
+        if not dry_run:
+            message = f"Weights {tag}, code {code[:12]}"
+            commit = publish_models(HfApi(), repo, files, tag, message, private)
+            print(f"Published as {repo}, revision {commit}")
+        current = Pin(repo, commit, tag, tuple(available(weights)))
+        if pin and not dry_run:
+            text = json.dumps(asdict(current), indent=1) + "\n"
+            write_atomically(PINNED, lambda path: path.write_text(text))
+            print("Pinned in lgg/weights/pinned.json: commit that file")
+    if space:
+        if current is None:
+            raise PublishError("Nothing is pinned, so the Space has no weights to run: push --repo first.")
+        preload = dry_run or is_public(HfApi(), current.repo, current.revision)
+        files = space_files(ROOT, current, hardware, weights, preload)
+        wanted, variables = HARDWARE[hardware], {VARIABLE: current.repo}
+        print(f"{space}, on {wanted}, {VARIABLE}={current.repo}\n{listing(files)}")
+        if not dry_run:
+            deploy_space(HfApi(), space, files, variables, wanted, f"Page, code {code[:12]}", private)
+            print(f"Deployed to {space}; it now builds")
+
+
+def clean_commit(root: Path = ROOT) -> str:
+    """The commit that is checked out.
+
+    Raises:
+        PublishError: there are changes that no commit holds, or this is no checkout at all.
+    """
+    changes = git(root, "status", "--porcelain").splitlines()
+    if changes:
+        raise PublishError(
+            f"{len(changes)} changes are in no commit, beginning with '{changes[0].strip()}'. What is "
+            "published must be found again in the history: commit, or stash, then push."
+        )
+    return git(root, "rev-parse", "HEAD").strip()
+
+
+def version(root: Path = ROOT) -> str:
+    """The tag of the project's version: `v0.1.0`."""
+    return "v" + tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
 
 
 def model_files(weights: Path, repo: str) -> Files:
@@ -61,7 +135,7 @@ def model_files(weights: Path, repo: str) -> Files:
         if path.is_file() and path.suffix in BESIDE and inside not in files:
             files[inside] = path
     figures = [path for path in files if path.endswith((".png", ".svg"))]
-    results = load_results(weights / RESULTS)
+    results = load_results(weights / "results.json")
     files["README.md"] = collection_text(configs, results, repo, figures).encode()
     return files
 
@@ -77,20 +151,14 @@ def _checked(folder: Path) -> ModelConfig:
     return config
 
 
-def size(content: Path | bytes) -> int:
-    """Bytes of a file or of written content."""
-    return content.stat().st_size if isinstance(content, Path) else len(content)
-
-
 def listing(files: Files) -> str:
     """Every file with its size in bytes, and the sum."""
-    rows = [(size(content), path) for path, content in sorted(files.items())]
-    rows.append((sum(one for one, _ in rows), f"in {len(rows)} files"))
-    return "\n".join(f"{count:>12,}  {path}" for count, path in rows)
-
-
-#: The Hub writes this file itself.
-KEPT = ".gitattributes"
+    sizes = {
+        path: content.stat().st_size if isinstance(content, Path) else len(content)
+        for path, content in sorted(files.items())
+    }
+    rows = [*sizes.items(), (f"in {len(sizes)} files", sum(sizes.values()))]
+    return "\n".join(f"{count:>12,}  {path}" for path, count in rows)
 
 
 def publish_models(api: HfApi, repo: str, files: Files, tag: str, message: str, private: bool) -> str:
@@ -110,7 +178,7 @@ def publish_models(api: HfApi, repo: str, files: Files, tag: str, message: str, 
         api.create_repo(repo, private=private or None, exist_ok=True)
         if private and not api.model_info(repo).private:
             raise PublishError(f"'{repo}' is public already. Make it private on the Hub, or drop --private.")
-        tags = {one.name: one.target_commit for one in api.list_repo_refs(repo).tags}
+        tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags}
         if tag in tags:
             there = _published(api, repo, "model", tags[tag])
             if there.keys() == files.keys() and all(_is_same(files[path], there[path]) for path in files):
@@ -132,13 +200,13 @@ def is_public(api: HfApi, repo: str, revision: str) -> bool:
     """
     with _explained(repo):
         try:
-            found = api.model_info(repo, revision=revision)
+            info = api.model_info(repo, revision=revision)
         except (RepositoryNotFoundError, RevisionNotFoundError):
             raise PublishError(
                 f"The Hub has no '{repo}' at revision '{revision}', or your token may not read it, so the "
                 "Space would have nothing to run. Publish it first, with --repo and --pin."
             ) from None
-        return not (found.private or found.gated)
+        return not (info.private or info.gated)
 
 
 def deploy_space(
@@ -169,6 +237,11 @@ def deploy_space(
 
 
 def _commit(api: HfApi, repo: str, kind: str, files: Files, message: str) -> str:
+    """One commit with all files and without what is gone; none where nothing has changed.
+
+    Not by `HfApi.upload_folder`: with Xet it spreads a folder over several commits, and whoever loads the
+    branch in between gets a gate and a segmenter that do not belong together.
+    """
     old = set(_published(api, repo, kind, "main"))
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         CommitOperationAdd(path, content) for path, content in sorted(files.items())
@@ -180,7 +253,7 @@ def _commit(api: HfApi, repo: str, kind: str, files: Files, message: str) -> str
 def _published(api: HfApi, repo: str, kind: str, revision: str) -> dict[str, RepoFile]:
     """Every file that the Hub holds at a revision, by its path."""
     entries = api.list_repo_tree(repo, recursive=True, revision=revision, repo_type=kind)
-    return {one.path: one for one in entries if isinstance(one, RepoFile) and one.path != KEPT}
+    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile) and entry.path != KEPT}
 
 
 def _is_same(content: Path | bytes, there: RepoFile) -> bool:
@@ -200,87 +273,29 @@ def _explained(repo: str) -> Iterator[None]:
         raise PublishError(_words(error, repo)) from None
 
 
+#: Status → what to say of it; `{repo}` stays as it was.
+WORDS = {
+    400: "The Hub does not take what was sent to '{repo}': check its card and front matter.",
+    401: "The Hub does not know you, so '{repo}' stays as it is: `hf auth login`, with a write token.",
+    402: "The Hub asks for a subscription before it runs '{repo}' on this hardware. Try --hardware cpu.",
+    403: "Your token may not write to '{repo}'. Check the name, and that the token has write access.",
+    409: "Somebody else is writing to '{repo}'. Try again.",
+    429: "The Hub has had too many requests. Try again in some minutes; '{repo}' is as it was.",
+}
+SAME_AS = {404: 403, 412: 409}
+
+
 def _words(error: BaseException, repo: str) -> str:
+    if isinstance(error, HFValidationError):
+        return f"'{repo}' is not the name of a repository on the Hub. Write it as user/name."
     causes = [error]
     while causes[-1].__cause__ is not None:  # an upload's own error lies beneath that of its thread
         causes.append(causes[-1].__cause__)
-    answers = [one.response.status_code for one in causes if isinstance(one, HfHubHTTPError)]
-    status = answers[0] if answers else 0
-    if isinstance(error, HFValidationError):
-        return f"'{repo}' is not the name of a repository on the Hub. Write it as user/name."
-    if status == 401:
-        return f"The Hub does not know you, so '{repo}' stays as it is: `hf auth login`, with a write token."
-    if status == 402:
-        return (
-            f"The Hub asks for a subscription before it runs '{repo}' on this hardware. Try --hardware cpu."
-        )
-    if status in (403, 404):
-        return f"Your token may not write to '{repo}'. Check the name, and that the token has write access."
-    if status in (409, 412):
-        return f"Somebody else is writing to '{repo}'. Try again."
-    if status == 429:
-        return f"The Hub has had too many requests. Try again in some minutes; '{repo}' is as it was."
-    if status == 400 or (isinstance(error, ValueError) and not answers):
-        return f"The Hub does not take what was sent to '{repo}': check its card and front matter."
-    if status:
-        return f"The Hub answered with error {status}; '{repo}' may lack the last step. Run this again."
-    kind = type(causes[-1]).__name__
-    return f"The connection to the Hub failed ({kind}); '{repo}' may lack the last step. Run this again."
-
-
-#: Stands for a commit in a dry run, before there is one.
-NOT_YET = "0" * 40
-
-
-def push(
-    repo: str = "",
-    space: str = "",
-    private: bool = False,
-    dry_run: bool = False,
-    pin: bool = False,
-    tag: str = "",
-    hardware: Literal["zero", "cpu"] = "zero",
-    weights: Path = REPOSITORY_WEIGHTS,
-) -> None:
-    """Publish weights to the Hub, deploy the page as a Space, or both.
-
-    Args:
-        repo: Model repository, as user/name: weights, configs, cards, results and figures in one commit.
-        space: Space, as user/name: the files that the page needs, and the small weights to fall back to.
-        private: Create what does not exist yet as private.
-        dry_run: List every file with its size, and send nothing.
-        pin: Write the published commit into lgg/weights/pinned.json; commit that file.
-        tag: Version of the weights; by default that of pyproject.toml, as v0.1.0.
-        hardware: What the Space asks for: ZeroGPU or a free CPU.
-        weights: Folder of weights.
-    """
-    if not repo and not space:
-        raise PublishError("Name a model repository with --repo, a Space with --space, or both.")
-    code = NOT_YET if dry_run else clean_commit()
-    current = load_pin()
-    if repo:
-        tag = tag or version()
-        files = model_files(weights, repo)
-        print(f"{repo}, {tag}\n{listing(files)}")
-        commit = NOT_YET
-        if not dry_run:
-            message = f"Weights {tag}, code {code[:12]}"
-            commit = publish_models(HfApi(), repo, files, tag, message, private)
-            print(f"Published as {repo}, revision {commit}")
-        current = Pin(repo, commit, tag, tuple(available(weights)))
-        if pin and not dry_run:
-            text = json.dumps(asdict(current), indent=1) + "\n"
-            write_atomically(PINNED, lambda path: path.write_text(text))
-            print("Pinned in lgg/weights/pinned.json: commit that file")
-    if space:
-        if current is None:
-            raise PublishError("Nothing is pinned, so the Space has no weights to run: push --repo first.")
-        preload = dry_run or is_public(HfApi(), current.repo, current.revision)
-        files = space_files(ROOT, current, hardware, weights, preload)
-        variables = {VARIABLE: current.repo}
-        print(f"{space}, on {HARDWARE[hardware]}, {VARIABLE}={current.repo}\n{listing(files)}")
-        if not dry_run:
-            deploy_space(
-                HfApi(), space, files, variables, HARDWARE[hardware], f"Page, code {code[:12]}", private
-            )
-            print(f"Deployed to {space}; it now builds")
+    answers = [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError)]
+    status = answers[0] if answers else 400 if isinstance(error, ValueError) else 0
+    if words := WORDS.get(SAME_AS.get(status, status)):
+        return words.format(repo=repo)
+    what = f"The Hub answered with error {status}"
+    if not status:
+        what = f"The connection to the Hub failed ({type(causes[-1]).__name__})"
+    return f"{what}; '{repo}' may lack the last step. Run this again."

@@ -24,6 +24,23 @@ TOLERANCE = 1e-4
 BATCHES = (1, 3)
 
 
+def convert(
+    models: tuple[str, ...] = (), weights: Path = REPOSITORY_WEIGHTS, out: Path = Path("onnx")
+) -> None:
+    """Write models as ONNX, OUT/<model>.onnx, and check that they still say the same.
+
+    Args:
+        models: Which models; by default all in the folder of weights.
+        weights: Folder of weights.
+        out: Folder for one file a model.
+    """
+    for name in models or available(weights):
+        path = out / f"{name}.onnx"
+        largest = export_onnx(weights / name, path)
+        megabytes = path.stat().st_size / 1e6
+        print(f"{path}: {megabytes:.1f} MB, logits within {largest:.1e} of torch's under ONNX Runtime")
+
+
 def export_onnx(folder: Path, path: Path) -> float:
     """Write a model's folder of weights as one ONNX file; nothing is written if it does not agree.
 
@@ -50,20 +67,20 @@ def export_onnx(folder: Path, path: Path) -> float:
     )
     assert program is not None  # it is without dynamo only
     program.model.metadata_props["config"] = json.dumps(asdict(config))
-    found = float("nan")
+    largest = float("nan")
 
     def write(partial: Path) -> None:
-        nonlocal found
+        nonlocal largest
         program.save(partial)
-        found = difference(partial, model, config.input_size)
-        if not found <= TOLERANCE:
+        largest = difference(partial, model, config.input_size)
+        if not largest <= TOLERANCE:
             raise WeightsError(
-                f"ONNX Runtime and torch differ by {found:.1e} on '{config.architecture}', more than "
+                f"ONNX Runtime and torch differ by {largest:.1e} on '{config.architecture}', more than "
                 f"{TOLERANCE:g}. Export it with the torch that it was trained with."
             )
 
     write_atomically(path, write)
-    return found
+    return largest
 
 
 @torch.inference_mode()
@@ -78,20 +95,3 @@ def difference(path: Path, model: torch.nn.Module, size: int) -> float:
         (logits,) = session.run([OUTPUT], {INPUT: slices.numpy()})
         largest = max(largest, float(np.abs(logits - model(slices).numpy()).max()))
     return largest
-
-
-def convert(
-    models: tuple[str, ...] = (), weights: Path = REPOSITORY_WEIGHTS, out: Path = Path("onnx")
-) -> None:
-    """Write models as ONNX (float32, any batch, logits out) and check that they still say the same.
-
-    Args:
-        models: Which models; by default all in the folder of weights.
-        weights: Folder of weights.
-        out: Folder for one file a model, as OUT/<model>.onnx.
-    """
-    for name in models or available(weights):
-        path = out / f"{name}.onnx"
-        largest = export_onnx(weights / name, path)
-        size = path.stat().st_size / 1e6
-        print(f"{path}: {size:.1f} MB, logits within {largest:.1e} of torch's under ONNX Runtime")

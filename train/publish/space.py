@@ -1,9 +1,9 @@
-"""What goes into the Space: the page with all that it imports, weights to fall back to, its front matter."""
+"""What goes into the Space: the page with the library, weights to fall back to, its front matter."""
 
-import ast
 import json
 import re
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,20 @@ from typing import Any
 from huggingface_hub import SpaceCardData, SpaceHardware
 from huggingface_hub.repocard import metadata_load
 
-from lgg.app.render import BENCHMARK
 from lgg.errors import PublishError
 from lgg.models import GATE
 from lgg.weights import CONFIG_FILE, WEIGHTS_FILE, available
 from lgg.weights.hub import PINNED, REPOSITORY_NAME, Pin
-from train.publish.checkout import Files, tracked
+from train.evaluation.benchmark import RESULTS as BENCHMARK
 
+#: Path in the repository → a file on this disk, or content that was written for it.
+Files = dict[str, Path | bytes]
+ROOT = Path(__file__).resolve().parents[2]
 HARDWARE = {"zero": "zero-a10g", "cpu": "cpu-basic"}
 #: A Space falls back to models that are no larger than this many bytes; git slows down with large ones.
 SMALL = 30_000_000
-#: Beside the code; whatever else the page needs at its root is a style sheet or a script.
-ROOT_FILES = {"requirements.txt", "pre-requirements.txt", "LICENSE"}
-ROOT_SUFFIXES = {".css", ".js"}
+#: What the page needs beside the whole of `lgg/`.
+ROOT_FILES = ("app.py", "requirements.txt", "pre-requirements.txt", "LICENSE")
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 #: What single values must look like (huggingface.co/docs/hub/spaces-config-reference), written as text.
 SHAPES = {
@@ -51,6 +52,19 @@ Code: MIT. Weights: CC BY-NC-SA 4.0, as the data they were trained on: no commer
 """
 
 
+def git(root: Path, *arguments: str) -> str:
+    """What git says about this checkout.
+
+    Raises:
+        PublishError: this is no checkout.
+    """
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise PublishError("This is not a git checkout, so nothing says what would be published.") from None
+    return done.stdout
+
+
 def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: bool = True) -> Files:
     """All files of the Space.
 
@@ -64,24 +78,17 @@ def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: boo
     Raises:
         PublishError: the front matter is not valid, or no weights are small enough to fall back to.
     """
-    paths = tracked(root)
-    code = {str(path.relative_to(root)) for path in needed_modules(root, root / "app.py")}
-    packages = {str(Path(path).parent) for path in code} - {"."}
-    files: Files = {
-        path: root / path
-        for path in paths
-        if path in code
-        or ("/" not in path and (path in ROOT_FILES or Path(path).suffix in ROOT_SUFFIXES))
-        or (not path.endswith(".py") and _package(path, paths) in packages)
-    }
+    # Only what git tracks: somebody's own slices may lie among the examples.
+    tracked = git(root, "ls-files", "-z", "lgg", *ROOT_FILES).split("\0")
+    files: Files = {path: root / path for path in tracked if path}
     small = [name for name in available(weights) if (weights / name / WEIGHTS_FILE).stat().st_size <= SMALL]
     if GATE not in small or len(small) < 2:
         raise PublishError("The Space needs a gate and a small segmenter to fall back to; there are none.")
     for name in small:
         for file in (CONFIG_FILE, WEIGHTS_FILE):
             files[f"weights/{name}/{file}"] = weights / name / file
-    if (weights / BENCHMARK).is_file():  # the page's table of speeds
-        files[f"weights/{BENCHMARK}"] = weights / BENCHMARK
+    if (weights / BENCHMARK.name).is_file():  # the page's table of speeds
+        files[f"weights/{BENCHMARK.name}"] = weights / BENCHMARK.name
     files[str(PINNED.relative_to(root))] = (json.dumps(asdict(pin), indent=1) + "\n").encode()
     front = front_matter(root / "README.md", pin, hardware, preload)
     check_front_matter(front, files)
@@ -91,41 +98,17 @@ def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: boo
     return files | {"README.md": card.encode()}
 
 
-def needed_modules(root: Path, start: Path) -> set[Path]:
-    """A file and every module of the project that it imports, wherever in it and through whatever others."""
-    found: set[Path] = set()
-    waiting = [start]
-    while waiting:
-        path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                parts = name.split(".")
-                for count in range(1, len(parts) + 1):  # importing a.b.c runs a and a.b first
-                    here = root.joinpath(*parts[:count])
-                    waiting += [
-                        one for one in (here / "__init__.py", here.with_suffix(".py")) if one.is_file()
-                    ]
-    return found
-
-
 def front_matter(readme: Path, pin: Pin, hardware: str, preload: bool = True) -> dict[str, Any]:
     """The README's front matter with the weights and the hardware filled in."""
-    loaded = metadata_load(readme)
     filled: dict[str, Any] = {"models": [pin.repo], "suggested_hardware": HARDWARE[hardware]}
     if preload:
         wanted = ",".join(f"{name}/{file}" for name in pin.models for file in (CONFIG_FILE, WEIGHTS_FILE))
         filled["preload_from_hub"] = [f"{pin.repo} {wanted} {pin.revision}"]
-    return {**(loaded or {}), **filled}
+    return {**(metadata_load(readme) or {}), **filled}
 
 
 def check_front_matter(front: Mapping[str, Any], files: Mapping[str, object]) -> None:
-    """Check what the Hub would refuse, or silently ignore.
+    """Check, without asking the Hub, what it would refuse or silently ignore.
 
     Raises:
         PublishError: something is missing or not what it must be.
@@ -141,7 +124,7 @@ def check_front_matter(front: Mapping[str, Any], files: Mapping[str, object]) ->
     wrong += [
         key
         for key, shape in (("models", REPOSITORY_NAME), ("preload_from_hub", PRELOAD))
-        if not all(_matches(shape, one) for one in front.get(key, []))
+        if not all(_matches(shape, value) for value in front.get(key, []))
     ]
     if len(str(front.get("short_description", ""))) > DESCRIPTION:
         wrong.append("short_description")
@@ -151,9 +134,3 @@ def check_front_matter(front: Mapping[str, Any], files: Mapping[str, object]) ->
 
 def _matches(shape: str | re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(shape, value) is not None
-
-
-def _package(path: str, paths: Sequence[str]) -> str:
-    """The innermost package that a file lies in, or "" for none."""
-    folders = (str(one) for one in Path(path).parents)
-    return next((one for one in folders if f"{one}/__init__.py" in paths), "")

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from lgg.app.render import PANEL, chart_html
+from lgg.app.render import chart_html
 from tests.series_results import result
 
 FOUND = result([0.1, 0.6, 0.9, 0.499], [0, 4, 8, 0], (0.5, 0.5), 5.0)
@@ -17,27 +17,19 @@ def root():
 
 
 def bars(root, panel):
-    return [float(one.get("height")) for one in root.findall(".//svg")[panel].findall("rect")]
+    return root.findall(".//svg")[panel].findall("rect")
 
 
-def test_bars_are_as_high_as_the_gates_probabilities(root):
-    assert bars(root, 0) == pytest.approx([10, 60, 90, 49.9])
+@pytest.mark.parametrize(("panel", "heights"), [(0, [10, 60, 90, 49.9]), (1, [0, 25, 100, 0])])
+def test_bars_are_as_high_as_probabilities_and_shares_of_the_largest_area(root, panel, heights):
+    assert [float(bar.get("height")) for bar in bars(root, panel)] == pytest.approx(heights)
 
 
-def test_areas_are_drawn_against_the_largest(root):
-    assert bars(root, 1) == [0, 25, PANEL, 0]
-    assert "16 mm²" in "".join(root.itertext())
-
-
-def test_the_threshold_is_a_line_with_words(root):
+def test_the_threshold_is_a_line_with_words_and_slices_below_it_are_marked(root):
     line = root.find(".//line")
     assert float(line.get("y1")) == float(line.get("y2")) == 50
     assert "threshold 50 %" in "".join(root.itertext())
-
-
-def test_slices_below_the_threshold_are_marked(root):
-    drawn = root.findall(".//svg")[0].findall("rect")
-    assert [one.get("class") for one in drawn] == ["below", None, None, "below"]
+    assert [bar.get("class") for bar in bars(root, 0)] == ["below", None, None, "below"]
 
 
 def test_each_panel_is_described(root):
@@ -47,16 +39,12 @@ def test_each_panel_is_described(root):
         assert svg.find("desc").text in svg.get("aria-label")
 
 
-def test_each_slice_is_a_button_that_says_its_values(root):
+def test_each_slice_is_a_button_and_the_tab_key_stops_at_the_current_alone(root):
     buttons = root.findall(".//button")
-    assert [one.get("data-slice") for one in buttons] == ["1", "2", "3", "4"]
+    assert [button.get("data-slice") for button in buttons] == ["1", "2", "3", "4"]
     assert buttons[1].get("aria-label") == "Slice 2: gate 60 %, outlined 4 mm²"
-
-
-def test_the_tab_key_stops_at_the_current_slice_alone(root):
-    buttons = root.findall(".//button")
-    assert [one.get("tabindex") for one in buttons] == ["-1", "-1", "0", "-1"]
-    assert [one.get("aria-current") for one in buttons] == [None, None, "true", None]
+    assert [button.get("tabindex") for button in buttons] == ["-1", "-1", "0", "-1"]
+    assert [button.get("aria-current") for button in buttons] == [None, None, "true", None]
 
 
 def test_a_table_holds_the_same_values(root):

@@ -219,3 +219,17 @@ def test_mutated_files_are_read_or_refused(syntax):
         warnings.simplefilter("error")
         for _ in range(60):
             read_or_refuse(mutate(data, random))
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN])
+def test_a_field_of_the_patient_in_the_place_of_the_character_set_is_not_logged(syntax, caplog, capfd):
+    data = dicom(scan(), syntax, SpecificCharacterSet=None)
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    # A damaged tag: the date of the study (1970) where the character set stands.
+    date, character_set = (struct.pack(order + "HH", 0x0008, element) for element in (0x0020, 0x0005))
+    damaged = data.replace(date, character_set, 1)
+    assert damaged != data
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        np.testing.assert_array_equal(flair(damaged), scan())
+    assert "1970" not in caplog.text + "".join(map(str, caught)) + "".join(capfd.readouterr())

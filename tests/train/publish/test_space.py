@@ -23,24 +23,27 @@ from lgg.weights.hub import Pin
 from tests.hub_server import TOKEN, Fault
 from train.publish import hub as command
 from train.publish.hub import deploy_space, listing
-from train.publish.space import check_front_matter, front_matter, needed_modules, space_files
+from train.publish.space import check_front_matter, front_matter, space_files
 
 #: `huggingface_hub` hands files to its HTTP library in a way that the latter would like changed.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[3]
 SPACE, REPO = "user/lgg-demo", "user/lgg"
 PIN = Pin(REPO, "0123456789" * 4, "v1", (GATE, "unet", "unet-mini"))
+#: Everything that `app.py` does but the serving, then a slice by the weights that came along.
 START = """
-import json, app
-from lgg import provenance
-from lgg.app.models import open_shelf
-shelf = open_shelf()
-app.build_page(shelf.cascades, shelf.reasons, provenance.banner_html(shelf), provenance.origin_html(shelf))
+import json
+import gradio
+pages = []
+gradio.Blocks.launch = lambda page, **settings: pages.append(page)
+import app
+app.main()
 from lgg.app.gallery import load_examples
+from lgg.cascade import Cascade
 from lgg.io import read_slice
-example = next(one for one in load_examples() if one.name == "large-lesion")
-found = shelf.cascades["unet-mini"].predict(read_slice(example.image))
-print(json.dumps([app.__file__, list(shelf.cascades), shelf.warning, found.area]))
+example = next(example for example in load_examples() if example.name == "large-lesion")
+area = Cascade.from_pretrained("weights", "unet-mini").predict(read_slice(example.image)).area
+print(json.dumps([app.__file__, area, str(pages[0].get_config_file())]))
 """
 
 
@@ -53,27 +56,23 @@ def requirements(name: str) -> dict[str, Requirement]:
     """Canonical name → requirement of a requirements file."""
     lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
     found = [Requirement(line) for line in lines if line]
-    return {canonicalize_name(one.name): one for one in found}
+    return {canonicalize_name(requirement.name): requirement for requirement in found}
 
 
 class TestFiles:
-    def test_only_what_the_page_needs_is_there(self, files):
+    def test_the_library_and_what_starts_it_is_there_and_nothing_else(self, files):
+        assert {"app.py", "requirements.txt", "pre-requirements.txt", "LICENSE", "README.md"} <= files.keys()
         assert {
-            "app.py",
-            "lgg/page/page.css",
-            "requirements.txt",
-            "pre-requirements.txt",
-            "README.md",
-        } <= files.keys()
-        assert {
-            "lgg/source.py",
+            "lgg/input_check.json",
             "lgg/weights/pinned.json",
             "lgg/models/unet.py",
             "lgg/examples/NOTICE.md",
         } <= files.keys()
-        folders = {path.split("/")[0] for path in files if "/" in path}
-        assert folders == {"lgg", "weights"}
-        assert not [path for path in files if path.startswith("lgg/phantom")]
+        for folder in ("static", "templates"):
+            inside = (ROOT / "lgg" / "app" / folder).glob("*.*")
+            assert {path.relative_to(ROOT).as_posix() for path in inside} <= files.keys()
+        assert {path.split("/")[0] for path in files if "/" in path} == {"lgg", "weights"}
+        assert not [path for path in files if "__pycache__" in path]
 
     def test_the_gate_and_small_segmenters_come_along(self, files):
         weights = {path for path in files if path.endswith(".safetensors")}
@@ -99,12 +98,12 @@ class TestFiles:
             timeout=240,
         )
         assert done.returncode == 0, done.stderr
-        path, cascades, warning, area = json.loads(done.stdout.splitlines()[-1])
+        path, area, page = json.loads(done.stdout.splitlines()[-1])
         assert Path(path).parent == tmp_path
-        assert "unet-mini" in cascades
         assert area > 0, "an example is segmented"
-        assert "cannot be reached" in warning
-        assert PIN.revision in warning
+        assert "unet-mini" in page
+        assert "cannot be reached" in page
+        assert PIN.revision in page
 
 
 class TestFrontMatter:
@@ -142,7 +141,7 @@ class TestFrontMatter:
             {"preload_from_hub": [f"{REPO} gate/config.json main"]},
             {"short_description": "x" * 61},
         ],
-        ids=lambda one: next(iter(one)),
+        ids=lambda change: next(iter(change)),
     )
     def test_what_the_hub_would_refuse_is_named(self, change):
         good = front_matter(ROOT / "README.md", PIN, "cpu")
@@ -152,25 +151,26 @@ class TestFrontMatter:
 
 class TestRequirements:
     def test_all_that_is_imported_is_required_and_nothing_else(self):
-        trees = [ast.parse(path.read_text()) for path in needed_modules(ROOT, ROOT / "app.py")]
+        code = [ROOT / "app.py", *(ROOT / "lgg").rglob("*.py")]
+        trees = [ast.parse(path.read_text()) for path in code]
         nodes = [node for tree in trees for node in ast.walk(tree)]
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
         # `spaces` is there on Spaces only; the page does without it.
-        modules = {one.split(".")[0] for one in names} - {*sys.stdlib_module_names, "lgg", "spaces"}
-        imported = {canonicalize_name(packages_distributions()[one][0]) for one in modules}
+        modules = {name.split(".")[0] for name in names} - {*sys.stdlib_module_names, "lgg", "spaces"}
+        imported = {canonicalize_name(packages_distributions()[name][0]) for name in modules}
         assert imported == requirements("requirements.txt").keys()
 
     def test_what_is_installed_first_fits_what_comes_after(self):
         later = requirements("requirements.txt")
-        for name, one in requirements("pre-requirements.txt").items():
-            (pinned,) = one.specifier
+        for name, requirement in requirements("pre-requirements.txt").items():
+            (pinned,) = requirement.specifier
             assert pinned.operator == "=="
             assert later[name].specifier.contains(pinned.version)
 
     def test_they_are_resolved_beside_what_spaces_install(self):
         shown = subprocess.check_output(["make", "-n", "resolve"], cwd=ROOT, text=True)
-        call = next(one for one in shown.replace("\\\n", "").splitlines() if "--dry-run" in one)
+        call = next(line for line in shown.replace("\\\n", "").splitlines() if "--dry-run" in line)
         for part in ("--python-version 3.12", "--only-binary=:all:", "-r pre-requirements.txt", " spaces"):
             assert part in call
         version = re.search(r'"gradio\[oauth,mcp\]==\$\((.*?)\)"', call)[1]
