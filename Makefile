@@ -68,8 +68,8 @@ $(STAMPS)/venv:
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/app: requirements.txt $(STAMPS)/venv
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+$(STAMPS)/app: requirements.txt requirements-app.txt $(STAMPS)/venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-app.txt
 	@touch $@
 
 $(STAMPS)/test: requirements-train.txt requirements-test.txt $(STAMPS)/app

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from lgg.files import write_atomically
+from lgg.files import write_text
 from lgg.input_check import BOUNDS, features
 from lgg.preprocess import SMALLEST_HEAD, head_mask
 from lgg.types import FLAIR, Slice
@@ -24,29 +24,29 @@ MIDDLE = (0.2, 0.8)
 #: is this percentile of the patients' extremes, moved out by this share of the bounds' distance. Chosen so
 #: that under 1 % of the training patients' tumour slices and none of the validation patients' are outside.
 OWN, PERCENTILE, MARGIN = 5, 1, 0.3
-Traits = dict[str, float]
+Features = dict[str, float]
 
 
-def measure(volume: Volume) -> list[Traits]:
+def measure(volume: Volume) -> list[Features]:
     """The features of a patient's slices that hold tumour or lie in the middle, and whose head is found."""
-    found = []
+    rows = []
     place = (np.arange(len(volume.pixels)) + 0.5) / len(volume.pixels)
     inner = (place >= MIDDLE[0]) & (place <= MIDDLE[1])
     for pixels in volume.pixels[volume.tumour | inner]:
         head = head_mask(pixels[..., FLAIR])
         if head.mean() >= SMALLEST_HEAD:
             grey = bool((pixels == pixels[..., :1]).all())
-            found.append(features(Slice(pixels, "slice", flair_only=grey), head))
-    return found
+            rows.append(features(Slice(pixels, "slice", flair_only=grey), head))
+    return rows
 
 
-def bounds(patients: Iterable[Sequence[Traits]]) -> dict[str, tuple[float, float]]:
-    """Trait → lowest and highest plausible value, from each patient's features."""
+def bounds(patients: Iterable[Sequence[Features]]) -> dict[str, tuple[float, float]]:
+    """Feature → lowest and highest plausible value, from each patient's features."""
     lowest: dict[str, list[float]] = {}
     highest: dict[str, list[float]] = {}
     for slices in patients:
-        for name in {name for one in slices for name in one}:
-            values = [one[name] for one in slices if name in one]
+        for name in {name for row in slices for name in row}:
+            values = [row[name] for row in slices if name in row]
             lowest.setdefault(name, []).append(float(np.percentile(values, OWN)))
             highest.setdefault(name, []).append(float(np.percentile(values, 100 - OWN)))
     made = {}
@@ -66,12 +66,8 @@ def main(data: Path = Path("data"), out: Path = BOUNDS) -> None:
     """
     patients = index_folder(data)
     measured = [measure(load_volume(patients[name])) for name in select(list(patients), "patient")["train"]]
-    stored = {
-        "patients": len(measured),
-        "slices": sum(map(len, measured)),
-        "bounds": bounds(measured),
-    }
-    write_atomically(out, lambda path: path.write_text(json.dumps(stored, indent=1) + "\n"))
+    stored = {"patients": len(measured), "slices": sum(map(len, measured)), "bounds": bounds(measured)}
+    write_text(out, json.dumps(stored, indent=1) + "\n")
 
 
 if __name__ == "__main__":

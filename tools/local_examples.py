@@ -9,6 +9,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,24 +32,17 @@ class Pick:
 
 
 def choose(patients: dict[str, list[SliceFiles]], count: int) -> list[Pick]:
-    """Slices that differ: of each patient in turn its largest tumour, a small one, and none.
-
-    Args:
-        patients: whose slices; the order of the answer follows theirs.
-        count: how many slices.
-    """
+    """Up to `count` slices that differ: of each patient in turn its largest tumour, a small one, and none."""
     picks: list[Pick] = []
-    for number, slices in enumerate(patients.values()):
-        if len(picks) == count:
-            break
+    for number, slices in enumerate(islice(patients.values(), count)):
         areas = load_volume(slices).masks.sum((1, 2))
         largest = int(areas.max(initial=0))
         wanted = (1.0, 0.2, 0.0)[number % 3]
         tumour, empty = np.flatnonzero(areas).tolist(), np.flatnonzero(areas == 0).tolist()
         if wanted and tumour:
-            row = min(tumour, key=lambda one: abs(areas[one] / largest - wanted))
+            row = min(tumour, key=lambda row: abs(areas[row] / largest - wanted))
         else:  # near the middle: at its ends there is little head to see
-            row = min(empty or tumour, key=lambda one: abs(one - len(slices) / 2))
+            row = min(empty or tumour, key=lambda row: abs(row - len(slices) / 2))
         picks.append(Pick(slices[row], int(areas[row]), float(areas[row] / max(1, largest))))
     return picks
 
@@ -63,15 +57,9 @@ def write_examples(picks: list[Pick], folder: Path) -> None:
         for source, target in ((files.image, image), (files.mask, mask)):
             write_atomically(folder / target, partial(shutil.copyfile, source))
         what = f"{pick.pixels:,} pixels of tumour" if pick.pixels else "no tumour in this slice"
-        entries.append(
-            {
-                "name": name,
-                "title": f"Held out {number}",
-                "caption": f"Slice {files.number} of {files.patient}, held out of training: {what}.",
-                "image": image,
-                "mask": mask,
-            }
-        )
+        caption = f"Slice {files.number} of {files.patient}, held out of training: {what}."
+        title = f"Held out {number}"
+        entries.append({"name": name, "title": title, "caption": caption, "image": image, "mask": mask})
     write_text(folder / INDEX, json.dumps(entries, indent=2) + "\n")
     load_examples(folder)  # as the page will
 
@@ -92,13 +80,8 @@ def export(data: Path, out: Path = OWN, count: int = 6) -> None:
     print(f"{len(picks)} slices of {len(held_out)} held-out patients, in {out.name}: start the page.")
 
 
-def main() -> None:
-    """Run the command; our own errors end it with their message, not a traceback."""
+if __name__ == "__main__":
     try:
         tyro.cli(export, prog="python -m tools.local_examples", description=__doc__)
     except LggError as error:
         sys.exit(f"{error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from lgg.weights import REPOSITORY_WEIGHTS
 from train.data.kaggle_3m import load_volumes
 from train.data.splits import Split
 from train.evaluation.patient_metrics import Mode
-from train.evaluation.results import load_records, save_records
+from train.evaluation.results import load_lines, save_lines
 from train.fit.checkpoint import CHECKPOINT, runs_folder
 from train.fit.leakage import load_teacher
 from train.fit.trainer import train
@@ -190,7 +190,7 @@ def load_runs(path: Path = ABLATIONS) -> list[Run]:
     Raises:
         DataError: the file is not one of ours.
     """
-    return load_records(path, Run, "ablations")
+    return load_lines(path, Run, "ablations")
 
 
 def save_run(run: Run, path: Path = ABLATIONS) -> None:
@@ -199,4 +199,4 @@ def save_run(run: Run, path: Path = ABLATIONS) -> None:
     kept = [old for old in load_runs(path) if (old.variant, old.seed, old.recipe) != key]
     order = list(VARIANTS)
     runs = sorted([*kept, run], key=lambda r: (r.recipe, order.index(r.variant), r.seed))
-    save_records(path, runs)
+    save_lines(path, runs)

@@ -79,4 +79,4 @@ def build(architecture: str) -> nn.Module:
 
 def parameters(model: nn.Module) -> int:
     """How many parameters a network has."""
-    return sum(one.numel() for one in model.parameters())
+    return sum(tensor.numel() for tensor in model.parameters())

@@ -7,8 +7,12 @@ never run. Nothing is ever unpickled.
 
 import hashlib
 import json
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,9 @@ from lgg.types import SEQUENCES, Thresholds
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 #: Raised when a config means something that older code would misread.
 FORMAT = 2
-_FOREIGN = WEIGHTS_FILE + " of '{}' is not a safetensors file."
-#: The weights that ship with the repository.
+#: sha256 of the files that were hashed, by what the system changes whenever it writes to them.
+_HASHED: dict[tuple[int, ...], str] = {}
+#: The weights that ship with the repository; an installed package has none.
 REPOSITORY_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 
 
@@ -127,15 +132,15 @@ def load_config(folder: Path) -> ModelConfig:
         series = stored.get("series_thresholds")  # weights of before 2026-11-25 have none
         stored["series_thresholds"] = None if series is None else _thresholds(series)
         stored["channels"] = tuple(stored["channels"])
-        config = ModelConfig(**{one.name: stored[one.name] for one in fields(ModelConfig)})
+        config = ModelConfig(**{entry.name: stored[entry.name] for entry in fields(ModelConfig)})
     except (KeyError, TypeError, ValueError, AttributeError):
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' lacks or mistakes an entry.") from None
     if config.architecture not in list(BUILDERS):  # a list: JSON may hold what cannot be hashed
         raise WeightsError(
             f"The weights '{folder.name}' are for another network; known are {', '.join(BUILDERS)}."
         )
-    held = [asdict(one) for one in (config.thresholds, config.series_thresholds) if one is not None]
-    if not all(0 <= value <= 1 for one in held for value in one.values()):
+    both = [config.thresholds, config.series_thresholds or config.thresholds]
+    if not all(0 <= value <= 1 for thresholds in both for value in asdict(thresholds).values()):
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' has a threshold that is no probability.")
     if not isinstance(config.temperature, (int, float)) or not 0 < config.temperature < float("inf"):
         raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible temperature.")
@@ -154,11 +159,8 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
     Raises:
         WeightsError: as `check_model`; or a value is not finite.
     """
-    config, data = _described(folder)
-    try:
-        tensors = load(data)
-    except SafetensorError:
-        raise WeightsError(_FOREIGN.format(folder.name)) from None
+    with _described(folder) as (config, file):
+        tensors = load(file.read())
     model = _fitting(folder.name, config, {name: tuple(value.shape) for name, value in tensors.items()})
     if not all(value.isfinite().all() for value in tensors.values()):
         raise WeightsError(f"The weights '{folder.name}' hold values that are not finite.")
@@ -175,29 +177,42 @@ def check_model(folder: Path) -> ModelConfig:
         WeightsError: as `load_config`; or the weights are missing, truncated, altered, or do not fit the
             architecture exactly.
     """
-    config, _ = _described(folder)
-    try:
-        with safe_open(folder / WEIGHTS_FILE, "pt") as stored:
-            shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-    except SafetensorError:
-        raise WeightsError(_FOREIGN.format(folder.name)) from None
+    with _described(folder) as (config, _), safe_open(folder / WEIGHTS_FILE, "pt") as stored:
+        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
     _fitting(folder.name, config, shapes)
     return config
 
 
-def _described(folder: Path) -> tuple[ModelConfig, bytes]:
-    """A config, and the file that it describes."""
+@contextmanager
+def _described(folder: Path) -> Iterator[tuple[ModelConfig, BufferedReader]]:
+    """A config, and the open file that it describes, hashed."""
     config = load_config(folder)
     try:
-        data = (folder / WEIGHTS_FILE).read_bytes()
+        with (folder / WEIGHTS_FILE).open("rb") as file:
+            if sha256_of(file) != config.sha256:
+                raise WeightsError(
+                    f"{WEIGHTS_FILE} of '{folder.name}' is not the file that {CONFIG_FILE} describes: "
+                    "truncated, altered, or of another version. Download both again."
+                )
+            yield config, file
     except OSError:
         raise WeightsError(f"{WEIGHTS_FILE} of '{folder.name}' is missing. Download it again.") from None
-    if hashlib.sha256(data).hexdigest() != config.sha256:
-        raise WeightsError(
-            f"{WEIGHTS_FILE} of '{folder.name}' is not the file that {CONFIG_FILE} describes: "
-            "truncated, altered, or of another version. Download both again."
-        )
-    return config, data
+    except SafetensorError:
+        raise WeightsError(f"{WEIGHTS_FILE} of '{folder.name}' is not a safetensors file.") from None
+
+
+def sha256_of(file: BufferedReader) -> str:
+    """The sha256 of an open file, in hex; the file is left at its beginning.
+
+    A file that has not changed since is not hashed again: the page downloads, checks and loads each file, and
+    hashing all of them takes as long as reading them.
+    """
+    stat = os.fstat(file.fileno())
+    key = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if key not in _HASHED:
+        _HASHED[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    return _HASHED[key]
 
 
 def _fitting(name: str, config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> nn.Module:

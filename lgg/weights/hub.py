@@ -4,7 +4,6 @@ A repository has the shape of a folder of weights: a folder a model, each with i
 such a folder, inside the Hub's own cache, so nothing behind this module knows about the Hub.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lgg.errors import WeightsError
-from lgg.weights import CONFIG_FILE, REPOSITORY_WEIGHTS, WEIGHTS_FILE, load_config
+from lgg.models import GATE
+from lgg.weights import CONFIG_FILE, REPOSITORY_WEIGHTS, WEIGHTS_FILE, load_config, sha256_of
 
 #: A commit's full name. Only such a revision can never change.
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -108,8 +108,8 @@ def _mend(repo: str, folder: Path, model: str, commit: str) -> None:
         fetch_again(CONFIG_FILE)
         config = load_config(folder / model)
     with (folder / model / WEIGHTS_FILE).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != config.sha256:
+        damaged = sha256_of(file) != config.sha256
+    if damaged:
         fetch_again(WEIGHTS_FILE)
 
 
@@ -225,14 +225,15 @@ def find_address(weights: Path | str | None = None, revision: str | None = None)
     """Decide where weights are to come from, without looking whether they are there.
 
     Args:
-        weights: a folder, `user/name` or `user/name@revision`; None asks the environment.
+        weights: a folder, `user/name` or `user/name@revision`; by default `$LGG_WEIGHTS`, else the weights in
+            this repository, else those that are pinned.
         revision: a commit, tag or branch, for a repository only; it outweighs one after the `@`.
 
     Raises:
-        WeightsError: a revision was given for a folder.
+        WeightsError: a revision was given for a folder, or there are no weights to fall back to.
     """
     if weights is None:
-        weights = os.environ.get(VARIABLE) or REPOSITORY_WEIGHTS
+        weights = os.environ.get(VARIABLE) or _own_weights()
     repo, _, written = str(weights).partition("@")
     if isinstance(weights, Path) or Path(weights).is_dir() or not REPOSITORY_NAME.fullmatch(repo):
         if revision:
@@ -244,6 +245,18 @@ def find_address(weights: Path | str | None = None, revision: str | None = None)
     pin = load_pin()
     default = pin.revision if pin and pin.repo == repo else "main"
     return Address(repo=repo, revision=revision or written or default)
+
+
+def _own_weights() -> Path | str:
+    """The folder in this repository; those on the Hub where the package stands alone."""
+    if (REPOSITORY_WEIGHTS / GATE).is_dir():
+        return REPOSITORY_WEIGHTS
+    if pin := load_pin():
+        return pin.repo
+    raise WeightsError(
+        f"There are no weights here, and none are published yet: set {VARIABLE} to a folder of weights, "
+        "or to a repository on the Hub (user/name)."
+    )
 
 
 def obtain(address: Address, models: tuple[str, ...]) -> Source:

@@ -149,6 +149,7 @@ def test_importing_the_phantoms_reads_no_template() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_shipped_examples(tmp_path: Path) -> None:
     pytest.importorskip("nilearn")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -163,12 +164,18 @@ def test_the_command_writes_the_shipped_examples(tmp_path: Path) -> None:
         assert np.count_nonzero(mask_of(shipped) != mask_of(made)) <= 3
 
 
-def test_the_same_case_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_case_gives_the_same_bytes_and_those_that_ship(tmp_path: Path) -> None:
     pytest.importorskip("nilearn")
-    from tools.phantoms.__main__ import write_examples
-    from tools.phantoms.cases import CASES
+    from tools.phantoms.__main__ import write_case
+    from tools.phantoms.anatomy import load_template
 
     for run in ("first", "second"):
-        write_examples(tmp_path / run, CASES[1:2])
-    for file in (tmp_path / "first").iterdir():
-        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes()
+        write_case(tmp_path / run, "small-lesion", load_template())
+    for name in ("small-lesion.tif", "small-lesion_mask.png"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    # Another machine's arithmetic may round a grey level the other way, now and then.
+    shipped, made = (
+        np.asarray(Image.open(folder / "small-lesion.tif")).astype(int)
+        for folder in (SHIPPED, tmp_path / "first")
+    )
+    assert np.abs(shipped - made).max() <= 1

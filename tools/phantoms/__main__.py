@@ -1,107 +1,109 @@
-"""`python -m tools.phantoms [--out DIR]`: make the six examples and write them with captions and notice."""
+"""`python -m tools.phantoms [--out DIR]`: draw the six examples of `lgg/examples/`.
 
-import argparse
-import io
-import json
-from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
-import tifffile
-from numpy.typing import NDArray
-from PIL import Image
-
-from tools.phantoms.anatomy import load_template
-from tools.phantoms.cases import CASES, Case, make_case
-
-SHIPPED = Path(__file__).parents[2] / "lgg" / "examples"
-
-NOTICE = """# Where these images come from
-
-The slices in this folder are **synthetic phantoms**. They show no patient, and no pixel of any patient's
-image went into them. They are for trying out the software, not for measuring it.
-
-`python -m tools.phantoms` (in this repository) makes them, the same bytes each time:
-
-- The brain's anatomy is that of the ICBM 152 template (2009a, non-linear, symmetric, 1 mm): the grey and
-  white matter maps that the Python package `nilearn` ships. It is warped, scaled and turned, so that the
-  heads differ from one another; sulci are opened by the distance from the white matter.
-- Meninges, skull, temporal muscle, scalp, vessels, choroid plexus and the sagittal sinus are drawn.
-- Each lesion is an ellipse with a noisy border that follows white matter, stops at fluid and pushes the
-  brain aside. Its mask holds the pixels that are more than half lesion.
-- Three sequences (pre-contrast T1, FLAIR, post-contrast T1) get one grey level for each tissue, chosen to
-  resemble clinical scans, then partial volume, a smooth gain, blur and Rician noise.
-
-## Copyright notice of the ICBM 152 template
-
-> Copyright (C) 1993–2004 Louis Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute,
-> McGill University. Permission to use, copy, modify, and distribute this software and its documentation
-> for any purpose and without fee is hereby granted, provided that the above copyright notice appear in all
-> copies. The authors and McGill University make no representations about the suitability of this software
-> for any purpose. It is provided “as is” without express or implied warranty. The authors are not
-> responsible for any data loss, equipment damage, property loss, or injury to subjects or patients
-> resulting from the use or misuse of this software package.
-
-The template is described in V. S. Fonov, A. C. Evans, K. Botteron, C. R. Almli, R. C. McKinstry,
-D. L. Collins and the Brain Development Cooperative Group, *Unbiased average age-appropriate atlases for
-pediatric studies*, NeuroImage 54 (2011) 313–327, and V. S. Fonov, A. C. Evans, R. C. McKinstry, C. R. Almli
-and D. L. Collins, *Unbiased nonlinear average age-appropriate brain templates from birth to adulthood*,
-NeuroImage 47, Supplement 1 (2009) S102.
+Their titles, captions and order stand in that folder's `examples.json`, written by hand as its notice is.
 """
 
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-def write_examples(folder: Path, cases: Sequence[Case] = CASES) -> None:
-    """Write image, mask, `examples.json` and `NOTICE.md` of `cases` to `folder`, replacing what is there.
+import tifffile
+import tyro
+from PIL import Image
 
-    The same cases give the same bytes. A reader never sees half a file.
+from lgg.app.gallery import INDEX, SHIPPED
+from lgg.files import write_atomically
+from lgg.types import FLAIR
+from tools.phantoms.anatomy import Person, Template, load_template, make_head, pixel_positions
+from tools.phantoms.scanner import Lesion, Pixels, Scanner, mass_effect, scan
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one example is made of; `flair_only` keeps FLAIR alone, as a one-channel image."""
+
+    person: Person
+    scanner: Scanner
+    lesions: tuple[Lesion, ...] = ()
+    flair_only: bool = False
+
+
+#: By the bare names of their files.
+CASES = {
+    "large-lesion": Case(
+        Person(level=26, seed=11, scale=(0.99, 1.05), turn=2, temporalis=2),
+        Scanner(seed=101),
+        (Lesion(x=32, y=14, radii=(32, 22), turn=70, push=6, seed=5),),
+    ),
+    "small-lesion": Case(
+        Person(level=34, seed=22, scale=(0.98, 1.03), turn=-4, skull=4.8, scalp=6.5),
+        Scanner(seed=102, gain=(0.9, 1.05, 1.0)),
+        (Lesion(x=-34, y=-16, radii=(11, 9), turn=20, push=1, seed=7),),
+    ),
+    "two-lesions": Case(
+        Person(level=21, seed=39, scale=(0.98, 1.03), turn=3, scalp=5, temporalis=4),
+        Scanner(seed=103, bias=0.03, gain=(1.1, 0.95, 0.9), field_of_view=-2),
+        (
+            Lesion(x=-34, y=24, radii=(17, 13), turn=120, push=2, seed=9),
+            Lesion(x=36, y=-44, radii=(13, 11), turn=60, seed=10),
+        ),
+    ),
+    "flair-only": Case(
+        Person(level=38, seed=44, scale=(0.97, 1.09)),
+        Scanner(seed=104, field_of_view=1),
+        (Lesion(x=28, y=14, radii=(21, 14), turn=100, push=2, seed=12),),
+        flair_only=True,
+    ),
+    "healthy": Case(
+        Person(level=8, seed=55, scale=(0.99, 1.0), turn=-2, temporalis=7),
+        Scanner(seed=105, field_of_view=-3),
+    ),
+    "healthy-higher": Case(
+        Person(level=43, seed=66, scale=(0.99, 1.12), turn=4, scalp=6.5),
+        Scanner(seed=106),
+    ),
+}
+
+
+def make_case(template: Template, case: Case) -> tuple[Pixels, Pixels]:
+    """Image and mask of one example.
+
+    Returns:
+        image: (256, 256, 3) uint8 in the order of `lgg.types.SEQUENCES`; (256, 256) for a FLAIR-only case.
+        mask: (256, 256) uint8, 0 or 255.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    template = load_template()
-    entries = []
-    for case in cases:
-        image, mask = make_case(template, case)
-        entry = {
-            "name": case.name,
-            "title": case.title,
-            "caption": case.caption,
-            "image": f"{case.name}.tif",
-            "mask": f"{case.name}_mask.png",
-        }
-        _write(folder / entry["image"], _tiff(image))
-        _write(folder / entry["mask"], _png(mask))
-        entries.append(entry)
-    _write(folder / "examples.json", (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode())
-    _write(folder / "NOTICE.md", NOTICE.encode())
+    head = make_head(template, case.person, mass_effect(case.lesions, *pixel_positions()))
+    image, mask = scan(head, case.lesions, case.scanner)
+    return (image[..., FLAIR] if case.flair_only else image), mask
 
 
-def _tiff(image: NDArray[np.uint8]) -> bytes:
-    """The image as a deflate-compressed TIFF; not by Pillow, which leaves a padding byte to chance."""
-    stream = io.BytesIO()
+def write_case(folder: Path, name: str, template: Template) -> None:
+    """Write `<name>.tif` and `<name>_mask.png`, the same bytes each time; a reader never sees half a file."""
+    image, mask = make_case(template, CASES[name])
+    # TIFF not by Pillow, which leaves a padding byte to chance.
     kind = "minisblack" if image.ndim == 2 else "rgb"
-    tifffile.imwrite(stream, image, photometric=kind, compression="zlib", software=False, metadata=None)
-    return stream.getvalue()
-
-
-def _png(mask: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(mask).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write under another name first: a page that is running meanwhile reads the old file or the new one."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.phantoms", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=SHIPPED, help="folder to write to (default: lgg/examples)"
+    tiff = partial(
+        tifffile.imwrite, data=image, photometric=kind, compression="zlib", software=False, metadata=None
     )
-    write_examples(parser.parse_args().out)
+    write_atomically(folder / f"{name}.tif", tiff)
+    png = partial(Image.fromarray(mask).save, format="PNG", optimize=True)
+    write_atomically(folder / f"{name}_mask.png", png)
+
+
+def main(out: Path = SHIPPED) -> None:
+    """Draw the examples.
+
+    Args:
+        out: Folder to write to.
+    """
+    template = load_template()
+    for name in CASES:
+        write_case(out, name, template)
+    if out.resolve() != SHIPPED:
+        for text in (INDEX, "NOTICE.md"):
+            shutil.copyfile(SHIPPED / text, out / text)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

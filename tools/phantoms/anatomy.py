@@ -1,12 +1,10 @@
-"""The grid that a head is drawn on, and the two brushes that draw it: smooth noise and soft steps."""
+"""One person's head at one level: shares of every tissue on a fine grid, from the ICBM 152 template."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-
-from lgg.errors import DataError
 
 #: A picture on the fine grid: (GRID, GRID) unless said otherwise. Double precision, so that the
 #: last bit of another machine's arithmetic next to never changes a grey level.
@@ -21,9 +19,8 @@ STEP = 0.5
 
 def pixel_positions() -> tuple[Map, Map]:
     """Millimetres from the middle of the picture for each point of the fine grid: x to the right, y up."""
-    steps = (np.arange(GRID) - (GRID - 1) / 2) * STEP
-    y, x = np.meshgrid(-steps, steps, indexing="ij")
-    return x, y
+    row, column = (np.indices((GRID, GRID)) - (GRID - 1) / 2) * STEP
+    return column, -row
 
 
 def smooth_noise(rng: np.random.Generator, sigma_mm: float) -> Map:
@@ -57,31 +54,24 @@ class Template:
 
     Attributes:
         grey, white: float64, 0 to 1, the share of each tissue.
-        origin: the voxel of the point (0, 0, 0) in millimetres.
+        origin: (3,) the voxel of the point (0, 0, 0) in millimetres.
     """
 
     grey: Map
     white: Map
-    origin: tuple[float, float, float]
+    origin: Map
 
 
 def load_template() -> Template:
-    """Read the template that nilearn ships inside its package (no download).
+    """Read the template that nilearn ships inside its package (no download)."""
+    from nilearn import datasets  # slow to import, and only here
 
-    Raises:
-        DataError: nilearn is not installed.
-    """
-    try:
-        from nilearn import datasets
-    except ImportError:
-        raise DataError("Phantoms are made with nilearn: pip install nilearn nibabel.") from None
     grey = datasets.load_mni152_gm_template(resolution=1)
     white = datasets.load_mni152_wm_template(resolution=1)
-    x, y, z = (float(-offset) for offset in grey.affine[:3, 3])
     return Template(
         grey=np.asarray(grey.dataobj, np.float64),
         white=np.asarray(white.dataobj, np.float64),
-        origin=(x, y, z),
+        origin=-grey.affine[:3, 3],
     )
 
 
@@ -270,9 +260,6 @@ class Head:
     x: Map
     y: Map
     depth: Map
-
-    def __getitem__(self, tissue: str) -> Map:
-        return self.tissues[tissue]
 
     @property
     def parenchyma(self) -> Map:

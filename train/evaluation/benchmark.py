@@ -5,7 +5,6 @@ The page is timed from the start of `python app.py` to the answer to its first u
 
 import json
 import os
-import platform
 import re
 import socket
 import statistics
@@ -24,7 +23,7 @@ from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgg.app.gallery import load_examples
-from lgg.cascade import Cascade, best_device
+from lgg.cascade import Cascade
 from lgg.files import write_text
 from lgg.io import read_slice
 from lgg.models import BUILDERS, GATE, TITLES, build
@@ -144,11 +143,8 @@ def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
     if page:
         smallest = min(slices, key=lambda name: load_config(REPOSITORY_WEIGHTS / name).parameters)
         seconds, memory, series = time_page(available()[-1], smallest)
-    device = best_device()
-    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
-    hardware += f", {torch.get_num_threads()} threads"
     result = Benchmark(
-        hardware,
+        hardware(),
         torch.__version__,
         slices,
         None if seconds is None else round(seconds, 1),
@@ -156,8 +152,7 @@ def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
         None if series is None else round(series, 1),
     )
     print(table(result))
-    text = json.dumps(asdict(result), indent=1) + "\n"
-    write_text(out, text)
+    write_text(out, json.dumps(asdict(result), indent=1) + "\n")
 
 
 def table(result: Benchmark) -> str:

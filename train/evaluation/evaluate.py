@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -95,8 +95,8 @@ def choose_patients(
     lists |= {f"fold{number}": names for number, names in enumerate(known["folds"])}
     names = lists.get(wanted)
     if names is None:
-        names = [one.strip() for one in wanted.split(",") if one.strip()]
-        missing = [one for one in names if one not in patients]
+        names = [name.strip() for name in wanted.split(",") if name.strip()]
+        missing = [name for name in names if name not in patients]
         if missing or not names:
             raise DataError(
                 f"--patients {wanted}: not in the data: {', '.join(missing) or 'nobody named'}. "
@@ -144,43 +144,45 @@ def evaluate_patients(
     state = make_accelerator()
     mine = list(patients.items())[state.process_index :: state.num_processes]
     bar = tqdm(mine, cascade.config.architecture, unit="patient", disable=not state.is_main_process)
-    results = [_examine(cascade, load_volume(slices), modes, keys) for _, slices in bar]
+    results = [_evaluate_patient(cascade, load_volume(slices), modes, keys) for _, slices in bar]
     gathered = gather_object(results) if state.num_processes > 1 else results
     place = {name: number for number, name in enumerate(patients)}
-    return sorted(gathered, key=lambda one: place[one.scores["none", modes[0]].patient])
+    return sorted(gathered, key=lambda result: place[result.scores["none", modes[0]].patient])
 
 
-def _examine(
+def _evaluate_patient(
     cascade: Cascade, volume: Volume, modes: Sequence[Mode], keys: Sequence[str] | None
 ) -> PatientResult:
+    """One patient in every gating and mode, or those of its slices that `keys` names."""
     scores: dict[tuple[Gating, Mode], PatientScores] = {}
     pixels = np.zeros((2, BINS), np.int64)
     gate_threshold = cascade.gate_config.thresholds.gate
     wanted = None if keys is None else set(keys)
-    rows = [
-        n for n, one in enumerate(volume.numbers) if wanted is None or f"{volume.patient}_{one}" in wanted
-    ]
-    scored = Volume(
-        volume.patient, volume.pixels[rows], volume.masks[rows], tuple(volume.numbers[n] for n in rows)
-    )
-    maps: dict[Mode, RawOutput] = {}
+    names = [f"{volume.patient}_{number}" for number in volume.numbers]
+    rows = [row for row, name in enumerate(names) if wanted is None or name in wanted]
+    numbers = tuple(volume.numbers[row] for row in rows)
+    scored = Volume(volume.patient, volume.pixels[rows], volume.masks[rows], numbers)
+    raw: dict[Mode, RawOutput] = {}
     for mode in modes:
         # Slices that were picked one by one are no series.
         series = mode not in ("slice", "apart") and keys is None
         if mode == "apart" and keys is not None:
             continue
         run: Mode = "volume" if mode == "apart" else mode
-        if run not in maps:
-            maps = {run: predict_volume(cascade, volume, run, rows)}
+        if run not in raw:
+            raw = {run: predict_volume(cascade, volume, run, rows)}
         thresholds = cascade.series_thresholds if series else cascade.thresholds
         for gating in get_args(Gating):
-            scores[gating, mode] = score(scored, maps[run], thresholds, gating, gate_threshold, series)
+            scores[gating, mode] = score(scored, raw[run], thresholds, gating, gate_threshold, series)
         if mode == "volume":
-            bins = np.minimum((maps[run].probability * BINS).astype(int), BINS - 1)
-            pixels = np.stack(
-                [np.bincount(bins[scored.masks == side], minlength=BINS) for side in (False, True)]
-            )
+            pixels = _histograms(raw[run].probability, scored.masks)
     return PatientResult(scores, missing_sequences(volume), pixels)
+
+
+def _histograms(probability: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(2, BINS): how many pixels without and with tumour have each probability."""
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    return np.stack([np.bincount(bins[masks == side], minlength=BINS) for side in (False, True)])
 
 
 def missing_sequences(volume: Volume) -> str:
@@ -202,7 +204,7 @@ def rows_of(
     """
     gate_config, config = configs
     rows: list[Row] = []
-    filled = [one for one in results if len(one.scores["none", next(iter(one.scores))[1]].dice)]
+    filled = [result for result in results if len(next(iter(result.scores.values())).dice)]
     # Of single slices there is no volume.
     measures = {
         name: measure
@@ -210,10 +212,10 @@ def rows_of(
         if protocol != "slice" or not name.startswith("volume")
     }
     for gating, mode in filled[0].scores:
-        found = [one.scores[gating, mode] for one in filled]
-        rows += _rows(config, protocol, gating, mode, found, measures)
+        patients = [result.scores[gating, mode] for result in filled]
+        rows += _rows(config, protocol, gating, mode, patients, measures)
         if gating == "none":
-            rows += _rows(gate_config, protocol, gating, mode, found, GATE_MEASURES)
+            rows += _rows(gate_config, protocol, gating, mode, patients, GATE_MEASURES)
     return rows
 
 
@@ -232,18 +234,18 @@ def evaluate(
     protocol = protocol_of(cascade.config, patients)
     rows = rows_of((cascade.gate_config, cascade.config), results, protocol)
     device = torch.device(cascade.device).type
-    found = [one.scores[HEADLINE] for one in results if HEADLINE in one.scores]
+    timed = [result.scores[HEADLINE] for result in results if HEADLINE in result.scores]
     name = f"ms_per_slice_{device}"
-    rows += _rows(cascade.config, protocol, *HEADLINE, found, {name: _milliseconds("milliseconds")})
+    rows += _rows(cascade.config, protocol, *HEADLINE, timed, {name: _milliseconds("milliseconds")})
     gate_time = {name: _milliseconds("gate_milliseconds")}
-    rows += _rows(cascade.gate_config, protocol, "none", HEADLINE[1], found, gate_time)
+    rows += _rows(cascade.gate_config, protocol, "none", HEADLINE[1], timed, gate_time)
     return rows, results
 
 
 def _milliseconds(name: str) -> Measure:
     def measure(patients: Sequence[PatientScores]) -> float:
-        slices = [len(one.dice) for one in patients]
-        return float(np.average([getattr(one, name) for one in patients], weights=slices))
+        slices = [len(patient.dice) for patient in patients]
+        return float(np.average([getattr(patient, name) for patient in patients], weights=slices))
 
     return measure
 
@@ -261,22 +263,10 @@ def _rows(
     recipe = str(config.training.get("recipe", ""))
     rows = []
     for name, measure in measures.items():
-        bounds = bootstrap_interval(measure, patients)
-        value, low, high = (_number(one) for one in (measure(patients), *bounds))
-        rows.append(
-            Row(
-                config.architecture,
-                protocol,
-                gating,
-                mode,
-                name,
-                value,
-                low,
-                high,
-                support(patients, name),
-                recipe,
-            )
-        )
+        numbers = (measure(patients), *bootstrap_interval(measure, patients))
+        value, low, high = (_number(number) for number in numbers)
+        n = support(patients, name)
+        rows.append(Row(config.architecture, protocol, gating, mode, name, value, low, high, n, recipe))
     return rows
 
 
@@ -295,12 +285,10 @@ def headline(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def as_records(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Rows as plain dictionaries, for JSON."""
-    return [asdict(row) for row in rows]
-
-
 def headline_volumes(cascade: Cascade, volumes: Sequence[Volume]) -> dict[str, float]:
     """Volume Dice of each patient in the headline mode."""
     gating, mode = HEADLINE
-    return {one.patient: _examine(cascade, one, (mode,), None).scores[gating, mode].volume for one in volumes}
+    return {
+        volume.patient: _evaluate_patient(cascade, volume, (mode,), None).scores[gating, mode].volume
+        for volume in volumes
+    }

@@ -76,23 +76,23 @@ def predict_volume(
     whole = prepare(pixels, "slice" if mode == "slice" else "volume")
     prepared = whole if rows is None else whole[list(rows)]
     measured = 1000 * (time.perf_counter() - clock) * len(prepared) / len(whole)
-    maps = cascade.raw(prepared)
-    maps.milliseconds["preprocess"] += measured
+    raw = cascade.raw(prepared)
+    raw.milliseconds["preprocess"] += measured
     if mode != "tta":
-        return maps
+        return raw
     mirrored = cascade.raw(prepared.flip((2,)))
     return RawOutput(
-        ((maps.gate + mirrored.gate) / 2).astype(np.float32),
-        ((maps.probability + mirrored.probability[:, :, ::-1]) / 2).astype(np.float32),
-        maps.segmented,
-        maps.heads,
-        {name: value + mirrored.milliseconds[name] for name, value in maps.milliseconds.items()},
+        ((raw.gate + mirrored.gate) / 2).astype(np.float32),
+        ((raw.probability + mirrored.probability[:, :, ::-1]) / 2).astype(np.float32),
+        raw.segmented,
+        raw.heads,
+        {name: value + mirrored.milliseconds[name] for name, value in raw.milliseconds.items()},
     )
 
 
 def score(
     volume: Volume,
-    maps: RawOutput,
+    raw: RawOutput,
     thresholds: Thresholds,
     gating: Gating,
     gate_threshold: float,
@@ -104,20 +104,19 @@ def score(
         gate_threshold: where the gate alone says "glioma", for its own measures.
         series: leave out what no neighbouring slice confirms.
     """
-    pairs = zip(maps.gate, maps.probability, strict=True)
-    masks = np.stack([decide(float(gate), one, thresholds, gating) for gate, one in pairs])
+    slices = zip(raw.gate, raw.probability, strict=True)
+    masks = np.stack([decide(float(gate), pixels, thresholds, gating) for gate, pixels in slices])
     masks = remove_isolated(masks) if series else masks
     truth, tumour = volume.masks, volume.tumour
-    empty = np.array([not one.any() for one in masks])
-    both = list(zip(masks, truth, strict=True))
+    pairs = list(zip(masks, truth, strict=True))
     return PatientScores(
         patient=volume.patient,
         dice=metrics.slice_dices(masks, truth),
-        iou=np.array([metrics.iou(one, other) for one, other in both]),
-        hd95=np.array([metrics.hd95(one, other) for one, other in both]),
-        gate=maps.gate,
+        iou=np.array([metrics.iou(*pair) for pair in pairs]),
+        hd95=np.array([metrics.hd95(*pair) for pair in pairs]),
+        gate=raw.gate,
         tumour=tumour,
-        kept_empty=empty,
+        kept_empty=np.array([not mask.any() for mask in masks]),
         false_pixels=(masks & ~truth).sum((1, 2)),
         volume=metrics.dice(masks, truth),
         volume_iou=metrics.iou(masks, truth),
@@ -125,8 +124,9 @@ def score(
         fp=int((masks & ~truth).sum()),
         fn=int((~masks & truth).sum()),
         gate_threshold=gate_threshold,
-        milliseconds=sum(maps.milliseconds.values()) / len(masks),
-        gate_milliseconds=sum(maps.milliseconds.get(one, 0) for one in ("preprocess", "gate")) / len(masks),
+        milliseconds=sum(raw.milliseconds.values()) / len(masks),
+        gate_milliseconds=sum(raw.milliseconds.get(stage, 0) for stage in ("preprocess", "gate"))
+        / len(masks),
     )
 
 
@@ -136,7 +136,7 @@ Measure = Callable[[Patients], float]
 
 def joined(patients: Patients, name: str) -> NDArray:
     """A field of all slices of all patients, one after the other."""
-    return np.concatenate([getattr(one, name) for one in patients])
+    return np.concatenate([getattr(patient, name) for patient in patients])
 
 
 def _slices_where(name: str, wanted: Literal["tumour", "empty"]) -> Measure:
@@ -153,17 +153,17 @@ def _mean(values: NDArray) -> float:
 
 
 def _pooled(patients: Patients, dice: bool) -> float:
-    tp, fp, fn = (sum(getattr(one, name) for one in patients) for name in ("tp", "fp", "fn"))
+    tp, fp, fn = (sum(getattr(patient, name) for patient in patients) for name in ("tp", "fp", "fn"))
     overlap, total = (2 * tp, 2 * tp + fp + fn) if dice else (tp, tp + fp + fn)
     return (overlap + metrics.EPSILON) / (total + metrics.EPSILON)
 
 
 #: Measures of the segmentation; all shares from 0 to 1 but for hd95 (pixels) and false_pixels (pixels).
 SEGMENTATION: dict[str, Measure] = {
-    "volume_mean": lambda patients: _mean(np.array([one.volume for one in patients])),
-    "volume_median": lambda patients: float(np.median([one.volume for one in patients])),
-    "volume_iou_mean": lambda patients: _mean(np.array([one.volume_iou for one in patients])),
-    "volume_iou_median": lambda patients: float(np.median([one.volume_iou for one in patients])),
+    "volume_mean": lambda patients: _mean(np.array([patient.volume for patient in patients])),
+    "volume_median": lambda patients: float(np.median([patient.volume for patient in patients])),
+    "volume_iou_mean": lambda patients: _mean(np.array([patient.volume_iou for patient in patients])),
+    "volume_iou_median": lambda patients: float(np.median([patient.volume_iou for patient in patients])),
     "slice_tumour": _slices_where("dice", "tumour"),
     "slice_tumour_iou": _slices_where("iou", "tumour"),
     "slice_all": lambda patients: metrics.slice_all(joined(patients, "dice"), joined(patients, "tumour")),
@@ -196,7 +196,7 @@ def _gate_ratio(top: Sequence[str], bottom: Sequence[str]) -> Measure:
     """A ratio of sums of the confusion matrix's cells tp, fp, tn, fn."""
 
     def measure(patients: Patients) -> float:
-        says = np.concatenate([one.gate >= one.gate_threshold for one in patients])
+        says = np.concatenate([patient.gate >= patient.gate_threshold for patient in patients])
         tumour = joined(patients, "tumour")
         cells = {"tp": says & tumour, "fp": says & ~tumour, "tn": ~says & ~tumour, "fn": ~says & tumour}
         total = sum(cells[name].sum() for name in bottom)

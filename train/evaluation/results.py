@@ -1,4 +1,4 @@
-"""JSON files that hold a list of results, a line each: a change of one of them changes one line."""
+"""What was measured, as data: JSON files with a line a result, so that a change shows as what it is."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,40 +16,7 @@ from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 from train.data.splits import site
 from train.evaluation.evaluate import HEADLINE, UNGATED, PatientResult, Protocol, Row
 
-Record = TypeVar("Record")
-
-
-def load_records(path: Path, kind: type[Record], what: str) -> list[Record]:
-    """The records in a file; none where there is no file.
-
-    Args:
-        kind: their dataclass.
-        what: what they are called, in the plural.
-
-    Raises:
-        DataError: the file is not one of ours.
-    """
-    if not path.exists():
-        return []
-    try:
-        return [kind(**one) for one in json.loads(path.read_text())]
-    except (ValueError, TypeError):
-        raise DataError(f"{path.name} is not a file of {what} of this version. Remove it.") from None
-
-
-def save_records(path: Path, records: Sequence[Any]) -> None:
-    """Write dataclasses, a line each."""
-    lines = ",\n ".join(json.dumps(asdict(one)) for one in records)
-    write_text(path, f"[\n {lines}\n]\n")
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows under their columns' titles as a Markdown table; empty where there is no row."""
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    head = "| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|"
-    return "\n".join([head, *lines]) if lines else ""
-
-
+Line = TypeVar("Line")
 RESULTS = REPOSITORY_WEIGHTS / "results.json"
 #: Measured anew each time, so it stands in `benchmark.json`, not here.
 TIMING = "ms_per_slice"
@@ -121,21 +88,21 @@ class Results:
     def merged(self, new: "Results") -> "Results":
         """These with the new ones in place of those of the same network, protocol and recipe."""
         return Results(
-            **{one.name: _merge(getattr(self, one.name), getattr(new, one.name)) for one in fields(self)}
+            **{kind.name: _merge(getattr(self, kind.name), getattr(new, kind.name)) for kind in fields(self)}
         )
 
 
 def _merge(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
-    replaced = {(one.model, one.protocol, one.recipe) for one in new}
-    kept = [one for one in old if (one.model, one.protocol, one.recipe) not in replaced]
+    replaced = {(row.model, row.protocol, row.recipe) for row in new}
+    kept = [row for row in old if (row.model, row.protocol, row.recipe) not in replaced]
     order = list(BUILDERS)
-    return sorted([*kept, *new], key=lambda one: (one.protocol, order.index(one.model), one.recipe))
+    return sorted([*kept, *new], key=lambda row: (row.protocol, order.index(row.model), row.recipe))
 
 
 def collect(
     configs: tuple[ModelConfig, ModelConfig],
     rows: Iterable[Row],
-    found: Sequence[PatientResult],
+    results: Sequence[PatientResult],
     protocol: Protocol,
 ) -> Results:
     """What is kept of an evaluation.
@@ -143,69 +110,69 @@ def collect(
     Args:
         configs: of the gate and of the segmenter.
         rows: as `train.evaluation.evaluate.evaluate` returns them; times are left out.
-        found: the patients' results, volume statistics among them.
+        results: the patients', volume statistics among them.
     """
     gate, config = configs
-    found = [one for one in found if len(one.scores[HEADLINE].dice)]
-    scores = [one.scores[HEADLINE] for one in found]
-    own: dict[str, Any] = {"protocol": protocol, "recipe": str(config.training.get("recipe", ""))}
-    its: dict[str, Any] = {"protocol": protocol, "recipe": str(gate.training.get("recipe", ""))}
+    results = [result for result in results if len(result.scores[HEADLINE].dice)]
+    scores = [result.scores[HEADLINE] for result in results]
+    made: dict[str, Any] = {"protocol": protocol, "recipe": str(config.training.get("recipe", ""))}
     patients = [
         PatientRow(
             model=config.architecture,
-            **own,
-            patient=one.patient,
-            site=site(one.patient),
+            **made,
+            patient=patient.patient,
+            site=site(patient.patient),
             missing=result.missing,
-            slices=len(one.dice),
-            tumour_slices=int(one.tumour.sum()),
-            tumour_pixels=one.tumour_pixels,
-            volume=round(one.volume, 6),
-            slice_tumour=round(one.slice_tumour, 6) if one.tumour.any() else None,
-            missed_slices=int((one.tumour & one.kept_empty).sum()),
-            false_slices=int((~one.tumour & ~one.kept_empty).sum()),
+            slices=len(patient.dice),
+            tumour_slices=int(patient.tumour.sum()),
+            tumour_pixels=patient.tumour_pixels,
+            volume=round(patient.volume, 6),
+            slice_tumour=round(patient.slice_tumour, 6) if patient.tumour.any() else None,
+            missed_slices=int((patient.tumour & patient.kept_empty).sum()),
+            false_slices=int((~patient.tumour & ~patient.kept_empty).sum()),
             ungated=round(result.scores[UNGATED].volume, 6) if UNGATED in result.scores else None,
         )
-        for one, result in zip(scores, found, strict=True)
+        for patient, result in zip(scores, results, strict=True)
     ]
     gates = GateSlices(
         model=gate.architecture,
-        **its,
-        threshold=[one.gate_threshold for one in scores for _ in one.gate],
-        probability=[round(float(one), 4) for patient in scores for one in patient.gate],
-        tumour=[int(one) for patient in scores for one in patient.tumour],
+        protocol=protocol,
+        recipe=str(gate.training.get("recipe", "")),
+        threshold=[patient.gate_threshold for patient in scores for _ in patient.gate],
+        probability=[round(float(says), 4) for patient in scores for says in patient.gate],
+        tumour=[int(tumour) for patient in scores for tumour in patient.tumour],
     )
-    counts = np.sum([one.pixels for one in found], 0)
+    counts = np.sum([result.pixels for result in results], 0)
     pixels = PixelCounts(
         config.architecture,
-        **own,
+        **made,
         threshold=config.thresholds.mask,
         other=counts[0].tolist(),
         tumour=counts[1].tolist(),
     )
-    kept = [one for one in rows if not one.measure.startswith(TIMING)]
+    kept = [row for row in rows if not row.measure.startswith(TIMING)]
     return Results(kept, patients, [gates], [pixels])
 
 
 def summary(results: Results, model: str, protocol: Protocol, recipe: str) -> dict[str, Any]:
     """What `config.json` keeps of its model's results: headline figures and Dice a patient."""
     gating, mode = HEADLINE
-    own = [one for one in results.rows if (one.model, one.protocol, one.recipe) == (model, protocol, recipe)]
+    own = [row for row in results.rows if (row.model, row.protocol, row.recipe) == (model, protocol, recipe)]
     # The gate's own figures have no cascade.
-    shown = [one for one in own if one.mode == mode and one.cascade == ("none" if model == GATE else gating)]
+    shown = [row for row in own if row.mode == mode and row.cascade == ("none" if model == GATE else gating)]
     if not shown:
         return {}
     # The gate saw the patients of every segmenter behind it, but outlined none: it has no Dice.
     gate = model == GATE
     patients = {
-        one.patient: None if gate else one.volume
-        for one in results.patients
-        if one.protocol == protocol and (gate or (one.model, one.recipe) == (model, recipe))
+        row.patient: None if gate else row.volume
+        for row in results.patients
+        if row.protocol == protocol and (gate or (row.model, row.recipe) == (model, recipe))
     }
     measures = {
-        one.measure: {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
-        for one in shown
-        if one.value is not None
+        row.measure: {"value": row.value, "low": row.low, "high": row.high, "n": row.n}
+        for row in shown
+        if row.value is not None
     }
     return {
         "protocol": protocol,
@@ -227,7 +194,7 @@ def load_results(path: Path = RESULTS) -> Results:
     kinds: dict[str, Any] = {"rows": Row, "patients": PatientRow, "gates": GateSlices, "pixels": PixelCounts}
     try:
         stored = json.loads(path.read_text())
-        return Results(**{name: [kind(**one) for one in stored[name]] for name, kind in kinds.items()})
+        return Results(**{name: [kind(**line) for line in stored[name]] for name, kind in kinds.items()})
     except (ValueError, TypeError, KeyError):
         raise DataError(f"{path.name} is not a results file of this version. Evaluate again.") from None
 
@@ -235,8 +202,38 @@ def load_results(path: Path = RESULTS) -> Results:
 def save_results(results: Results, path: Path = RESULTS) -> None:
     """Write them, a line each, so that a change shows as what it is."""
     parts = []
-    for one in fields(results):
-        lines = ",\n  ".join(json.dumps(asdict(row)) for row in getattr(results, one.name))
-        parts.append(f' "{one.name}": [\n  {lines}\n ]' if lines else f' "{one.name}": []')
-    text = "{\n" + ",\n".join(parts) + "\n}\n"
-    write_text(path, text)
+    for kind in fields(results):
+        lines = ",\n  ".join(json.dumps(asdict(row)) for row in getattr(results, kind.name))
+        parts.append(f' "{kind.name}": [\n  {lines}\n ]' if lines else f' "{kind.name}": []')
+    write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def load_lines(path: Path, kind: type[Line], what: str) -> list[Line]:
+    """Dataclasses from a file with one a line; none where there is no file.
+
+    Args:
+        kind: their dataclass.
+        what: what they are called, in the plural.
+
+    Raises:
+        DataError: the file is not one of ours.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [kind(**line) for line in json.loads(path.read_text())]
+    except (ValueError, TypeError):
+        raise DataError(f"{path.name} is not a file of {what} of this version. Remove it.") from None
+
+
+def save_lines(path: Path, rows: Sequence[Any]) -> None:
+    """Write dataclasses, a line each."""
+    lines = ",\n ".join(json.dumps(asdict(row)) for row in rows)
+    write_text(path, f"[\n {lines}\n]\n")
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows under their columns' titles as a Markdown table; empty where there is no row."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    head = "| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|"
+    return "\n".join([head, *lines]) if lines else ""

@@ -74,8 +74,8 @@ def gate_temperature(logits: NDArray[np.float64], tumour: NDArray[np.bool_]) -> 
     def cross_entropy(exponent: float) -> float:
         return float(np.logaddexp(0, -sign * logits / np.exp(exponent)).mean())
 
-    found = minimize_scalar(cross_entropy, bounds=(np.log(0.1), np.log(10)), method="bounded")
-    return round(float(np.exp(found.x)), 3)
+    fitted = minimize_scalar(cross_entropy, bounds=(np.log(0.1), np.log(10)), method="bounded")
+    return round(float(np.exp(fitted.x)), 3)
 
 
 def gate_threshold(probability: NDArray[np.float64], tumour: NDArray[np.bool_]) -> float:
@@ -103,7 +103,7 @@ def slice_thresholds(
         masks: ground truth of each.
         own: what is to be replaced.
     """
-    volumes = [_Outlined(maps, truth) for maps, truth in zip(answers, masks, strict=True)]
+    volumes = [_Outlined(raw, truth) for raw, truth in zip(answers, masks, strict=True)]
     return _search(volumes, GATE_GRID, own)
 
 
@@ -111,22 +111,22 @@ def series_thresholds(
     answers: Sequence[RawOutput], masks: Sequence[NDArray[np.bool_]], own: Thresholds
 ) -> Thresholds:
     """As `slice_thresholds`, for whole volumes with what no neighbouring slice confirms left out."""
-    volumes = [_Outlined(maps, truth, True) for maps, truth in zip(answers, masks, strict=True)]
+    volumes = [_Outlined(raw, truth, True) for raw, truth in zip(answers, masks, strict=True)]
     return _search(volumes, SERIES_GATE_GRID, own)
 
 
 class _Outlined:
     """A volume's slices, outlined once and then looked at under many a gate."""
 
-    def __init__(self, maps: RawOutput, truth: NDArray[np.bool_], series: bool = False) -> None:
+    def __init__(self, raw: RawOutput, truth: NDArray[np.bool_], series: bool = False) -> None:
         """`series`: what no neighbouring slice confirms is left out."""
-        self.gate, self.holds, self._series = maps.gate, truth.any((1, 2)), series
-        self._probability, self._truth = maps.probability, truth
+        self.gate, self.holds, self._series = raw.gate, truth.any((1, 2)), series
+        self._probability, self._truth = raw.probability, truth
         self._lost = self._worths(np.zeros_like(truth))
 
     def outline(self, under: Thresholds) -> None:
         """Decide every slice as if no gate vetoed it."""
-        self._masks = np.stack([decide(1.0, one, under, "none") for one in self._probability])
+        self._masks = np.stack([decide(1.0, pixels, under, "none") for pixels in self._probability])
         self._seen: dict[bytes, NDArray[np.float64]] = {}
         if not self._series:
             self._kept = self._worths(self._masks)
@@ -134,7 +134,7 @@ class _Outlined:
     def sure(self) -> NDArray[np.float64]:
         """Mean probability inside each slice's outline."""
         pairs = zip(self._probability, self._masks, strict=True)
-        return np.array([float(one[mask].mean()) if mask.any() else 0.0 for one, mask in pairs])
+        return np.array([float(pixels[mask].mean()) if mask.any() else 0.0 for pixels, mask in pairs])
 
     def worths(self, stays: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Each slice's worth where the gate lets only those keep their outlines that are to stay."""
@@ -150,25 +150,26 @@ class _Outlined:
 
 
 def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thresholds) -> Thresholds:
-    holds = np.concatenate([one.holds for one in volumes])
+    """The thresholds that are worth the most: mask, smallest and hard gate first, then the soft gate's."""
+    holds = np.concatenate([volume.holds for volume in volumes])
 
     def worth(stays: Iterable[NDArray[np.bool_]]) -> float:
-        found = [one.worths(kept) for one, kept in zip(volumes, stays, strict=True)]
-        return objective(np.concatenate(found), holds)
+        worths = [volume.worths(kept) for volume, kept in zip(volumes, stays, strict=True)]
+        return objective(np.concatenate(worths), holds)
 
     candidates, values = [], []
     for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
         under = replace(own, mask=float(mask), smallest=float(smallest))
-        for one in volumes:
-            one.outline(under)
+        for volume in volumes:
+            volume.outline(under)
         for threshold in gates:
             candidates.append(replace(under, gate=float(threshold)))
-            values.append(worth(one.gate >= threshold for one in volumes))
+            values.append(worth(volume.gate >= threshold for volume in volumes))
     chosen = best(candidates, values)
 
-    for one in volumes:
-        one.outline(chosen)
-    unsure = [(one.gate, one.sure()) for one in volumes]
+    for volume in volumes:
+        volume.outline(chosen)
+    unsure = [(volume.gate, volume.sure()) for volume in volumes]
     candidates, values = [], []
     for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
         candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))

@@ -85,7 +85,7 @@ def _training(figure: "Figure", weights: Path) -> bool:
 
 
 def _gate(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    gates = [one for one in results.gates if one.protocol == protocol]
+    gates = [gate for gate in results.gates if gate.protocol == protocol]
     if not gates:
         return False
     probability, tumour = np.array(gates[0].probability), np.array(gates[0].tumour, bool)
@@ -103,9 +103,9 @@ def _gate(figure: "Figure", results: Results, protocol: Protocol) -> bool:
     roc.set(title="ROC of the gate", xlabel="false positive rate", ylabel="true positive rate")
     bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     filled = np.unique(bins)
-    mean = [probability[bins == one].mean() for one in filled]
-    share = [tumour[bins == one].mean() for one in filled]
-    size = [20 + 4 * np.sqrt((bins == one).sum()) ** 1.5 for one in filled]
+    mean = [probability[bins == number].mean() for number in filled]
+    share = [tumour[bins == number].mean() for number in filled]
+    size = [20 + 4 * np.sqrt((bins == number).sum()) ** 1.5 for number in filled]
     calibration.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, label="perfectly calibrated")
     calibration.plot(mean, share, color=COLOURS["unet"], linewidth=0.8)
     calibration.scatter(mean, share, size, color=COLOURS["unet"], label="slices (area: their number)")
@@ -114,41 +114,41 @@ def _gate(figure: "Figure", results: Results, protocol: Protocol) -> bool:
 
 
 def _patients(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    rows = [one for one in results.patients if one.protocol == protocol]
-    models = list(dict.fromkeys(one.model for one in rows))
+    rows = [row for row in results.patients if row.protocol == protocol]
+    models = list(dict.fromkeys(row.model for row in rows))
     if not rows:
         return False
     ranked, size = figure.subplots(1, 2)
     markers = dict(zip(COLOURS, "xosD^", strict=True))
     for model in models:
-        own = [one for one in rows if one.model == model]
+        own = [row for row in rows if row.model == model]
         style = {"color": COLOURS[model], "label": TITLES[model], "marker": markers[model], "markersize": 5}
         ranked.plot(
-            range(1, len(own) + 1), sorted(one.volume for one in own), linestyle=STYLES[model], **style
+            range(1, len(own) + 1), sorted(row.volume for row in own), linestyle=STYLES[model], **style
         )
-        size.plot([one.tumour_pixels for one in own], [one.volume for one in own], linestyle="", **style)
+        size.plot([row.tumour_pixels for row in own], [row.volume for row in own], linestyle="", **style)
     ranked.set(title="Dice of each patient, from worst to best", xlabel="rank", ylabel="Dice", ylim=(0, 1))
     size.set(title="Dice against size of the tumour", xlabel="tumour pixels, all slices", ylim=(0, 1))
     return True
 
 
 def _threshold(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    counts = [one for one in results.pixels if one.protocol == protocol]
+    counts = [count for count in results.pixels if count.protocol == protocol]
     if not counts:
         return False
     curve, dice = figure.subplots(1, 2)
-    for one in counts:
-        tp, fp = one.above()
+    for count in counts:
+        tp, fp = count.above()
         found = tp + fp > 0
         precision, recall = tp[found] / (tp + fp)[found], tp[found] / tp[0]
         thresholds = np.arange(len(tp))[found] / len(tp)
-        style = {"color": COLOURS[one.model], "linestyle": STYLES[one.model]}
-        curve.plot(recall, precision, label=TITLES[one.model], **style)
-        values = one.dice()[found]
-        dice.plot(thresholds, values, label=TITLES[one.model], **style)
-        chosen = int(np.argmin(abs(thresholds - one.threshold)))
-        curve.plot([recall[chosen]], [precision[chosen]], "o", color=COLOURS[one.model])
-        dice.plot([thresholds[chosen]], [values[chosen]], "o", color=COLOURS[one.model])
+        style = {"color": COLOURS[count.model], "linestyle": STYLES[count.model]}
+        curve.plot(recall, precision, label=TITLES[count.model], **style)
+        values = count.dice()[found]
+        dice.plot(thresholds, values, label=TITLES[count.model], **style)
+        chosen = int(np.argmin(abs(thresholds - count.threshold)))
+        curve.plot([recall[chosen]], [precision[chosen]], "o", color=COLOURS[count.model])
+        dice.plot([thresholds[chosen]], [values[chosen]], "o", color=COLOURS[count.model])
     curve.set(
         title="Precision and recall of pixels, no gate", xlabel="recall", ylabel="precision", ylim=(0, 1)
     )

@@ -1,5 +1,6 @@
 """Networks that are read when they are first run: not before, once, and only what was checked."""
 
+import hashlib
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,17 @@ def test_reading_does_not_count_as_the_networks_time(folder, monkeypatch):
     direct = Cascade(gate, load_model(folder), "cpu").predict(read_slice(load_examples()[0].image))
     assert np.array_equal(prediction.mask, direct.mask)
     assert prediction.milliseconds["segment"] < 1000
+
+
+def test_a_file_that_is_checked_and_then_read_is_hashed_once(folder, monkeypatch):
+    hashed, digest = [], hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda file, name: hashed.append(file.name) or digest(file, name)
+    )
+    deferred, _ = defer_model(folder)
+    deferred(INPUTS)
+    load_model(folder)
+    assert hashed == [str(folder / "model.safetensors")]
 
 
 def test_weights_that_were_replaced_meanwhile_are_not_run_with_the_old_thresholds(folder):
