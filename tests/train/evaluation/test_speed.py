@@ -67,7 +67,7 @@ def test_tracking_keeps_each_epochs_figures_on_this_machine(monkeypatch, tmp_pat
     assert databases
     with sqlite3.connect(databases[0]) as database:
         rows = database.execute("select metrics from metrics").fetchall()
-    assert any("0.5" in str(one) for one in rows)
+    assert any("0.5" in str(row) for row in rows)
 
 
 def test_tracking_that_is_not_wanted_watches_nothing():

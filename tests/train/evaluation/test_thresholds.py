@@ -40,7 +40,7 @@ def test_the_gates_threshold_stands_in_the_middle_of_where_it_tells_slices_apart
 
 def test_the_gate_is_heard_by_both_kinds_of_statistics(volumes):
     logits, tumour = gate_logits(BrightPart(gate=True), ModelConfig("gate", 48), volumes)
-    assert len(logits) == len(tumour) == 2 * sum(len(one.numbers) for one in volumes)
+    assert len(logits) == len(tumour) == 2 * sum(len(volume.numbers) for volume in volumes)
     assert len(np.unique(logits)) > len(logits) / 2
 
 
@@ -97,5 +97,5 @@ def test_temperature_calibrates_an_overconfident_gate():
     temperature = gate_temperature(4 * honest, tumour)
     assert temperature == pytest.approx(4, rel=0.1)
     says = [1 / (1 + np.exp(-4 * honest / by)) for by in (1, temperature)]
-    before, after = (calibration_error(one, tumour) for one in says)
+    before, after = (calibration_error(probability, tumour) for probability in says)
     assert after < 0.03 < before
