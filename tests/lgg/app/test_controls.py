@@ -14,8 +14,8 @@ from tests.browsing import DESKTOP, PHONE, open_truth, pick, slide, upload, visi
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(request, browser, page_url):
-    with visit(browser, page_url, request.param) as one:
-        yield one
+    with visit(browser, page_url, request.param) as page:
+        yield page
 
 
 def choose(page, group, label):

@@ -23,10 +23,10 @@ from tests.series_files import affine, archive, dicom_stack, nifti, slice_files
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(request, browser, page_url):
     """The series' tab, see `visit`."""
-    with visit(browser, page_url, request.param) as one:
-        one.get_by_role("tab", name="Whole series").click()
-        expect(one.locator("#series-said")).to_contain_text("No series yet")
-        yield one
+    with visit(browser, page_url, request.param) as page:
+        page.get_by_role("tab", name="Whole series").click()
+        expect(page.locator("#series-said")).to_contain_text("No series yet")
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_each_layer_is_drawn_with_its_legend(page, zipped):
 def outline(page):
     """Where the picture is drawn in the outline's colour, (kH, kW) bool."""
     picture = page.locator("#series-picture img")
-    drawn = Image.open(io.BytesIO(page.request.get(picture.evaluate("one => one.src")).body()))
+    drawn = Image.open(io.BytesIO(page.request.get(picture.evaluate("image => image.src")).body()))
     assert drawn.format == "PNG"
     return (np.asarray(drawn.convert("RGB")) == PREDICTED).all(2)
 
