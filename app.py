@@ -1,11 +1,7 @@
 """Opens the page: `python app.py`, and what a Hugging Face Space runs. The page itself is `lgg.app`."""
 
-from lgg.app.service import on_gpu  # noqa: F401  (first: on Spaces it must come before anything touches CUDA)
-
-# isort: split
 from lgg.app import CSS, build_page, theme
-from lgg.app import models as provenance
-from lgg.app.models import open_shelf
+from lgg.app.models import banner_html, open_shelf, origin_html
 
 #: Far above any slice of a scanner; between this and `lgg.io.MAX_BYTES` lie films and attacks.
 MAX_UPLOAD = "64mb"
@@ -14,8 +10,7 @@ MAX_UPLOAD = "64mb"
 def main() -> None:
     """Load the models and serve the page; Gradio's own environment variables say where."""
     shelf = open_shelf()
-    banner, origin = provenance.banner_html(shelf), provenance.origin_html(shelf)
-    build_page(shelf.cascades, shelf.reasons, banner, origin).launch(
+    build_page(shelf.cascades, shelf.reasons, banner_html(shelf), origin_html(shelf)).launch(
         theme=theme(),
         css_paths=CSS,
         show_error=False,

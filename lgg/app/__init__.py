@@ -1,18 +1,18 @@
 """The Gradio page: layout and events, the only package that imports gradio. `app.py` opens it.
 
 What the page says stands in `lgg.app.render`, what it draws in `lgg.visualize`, what it knows in
-`lgg.cascade`.
+`lgg.app.service`.
 """
 
 from pathlib import Path
 
 import gradio as gr
 
+from lgg.app import render
 from lgg.app.api import offer_api
 from lgg.app.gallery import all_examples
-from lgg.app.render import TITLE, about_html, html
-from lgg.app.series_tab import series_tab
-from lgg.app.service import Desk
+from lgg.app.series_tab import build_series_tab
+from lgg.app.service import Service
 from lgg.app.slice_tab import build_slice_tab
 from lgg.cascade import Cascade
 from lgg.models import TITLES
@@ -53,20 +53,20 @@ def build_page(
     cascades: dict[str, Cascade], reasons: dict[str, str], banner: str = "", origin: str = ""
 ) -> gr.Blocks:
     """The whole page; `banner` and `origin` are HTML about its weights, see `lgg.app.models`."""
-    desk, examples = Desk(cascades), all_examples()
+    service, examples = Service(cascades), all_examples()
     choices = [(TITLES[name], name) for name in cascades]
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
-        gr.HTML(html("header", title=TITLE))
+    with gr.Blocks(title=render.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
+        gr.HTML(render.html("header", title=render.TITLE))
         gr.HTML(banner, visible=bool(banner))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One slice"):
-                connect_load = build_slice_tab(desk, examples, choices, reasons)
+                connect_load = build_slice_tab(service, examples, choices, reasons)
             with gr.Tab("Whole series"):
-                series_desk = series_tab(desk, choices, desk.preferred)
+                build_series_tab(service, choices)
             with gr.Tab("About"):
-                gr.HTML(about_html(cascades, reasons))
+                gr.HTML(render.about_html(cascades, reasons))
         gr.HTML(origin, visible=bool(origin))
-        gr.HTML(html("footer"))
+        gr.HTML(render.html("footer"))
         connect_load(page)
-        offer_api(desk, series_desk, choices)
+        offer_api(service, choices)
     return page

@@ -7,23 +7,21 @@ from typing import Any
 
 import gradio as gr
 
-from lgg.app import render as report
-from lgg.app import render as series_report
+from lgg.app import render
 from lgg.app.controls import refusal
-from lgg.app.series_tab import SeriesEvents
-from lgg.app.service import Desk, Request, SeriesDesk
+from lgg.app.series_tab import SeriesHandlers
+from lgg.app.service import Request, Service, slice_request
 from lgg.errors import SeriesError, SliceError
 from lgg.explain import agreement
+from lgg.types import SeriesResult
 from lgg.visualize import Rgb, flair_picture, overlay, shrink
-
-NO_FILE = "No file was sent. Send one slice as TIFF, PNG, JPEG or DICOM."
 
 
 class Api:
-    """What programs may ask of a desk."""
+    """What programs may ask of the service."""
 
-    def __init__(self, desk: Desk, series_desk: SeriesDesk) -> None:
-        self.desk, self.series_desk = desk, series_desk
+    def __init__(self, service: Service) -> None:
+        self.service = service
 
     def segment(self, file: str | None, architecture: str) -> tuple[dict[str, Any], Rgb]:
         """Gate and outline one axial brain MRI slice, a TIFF, PNG, JPEG or single-frame DICOM file.
@@ -31,13 +29,12 @@ class Api:
         Returns what was found, and the FLAIR with the outline. Research only, not a medical device.
         """
         try:
-            if file is None:
-                raise SliceError(NO_FILE)
-            found = self.desk.examine(file, architecture)
-            picture = overlay(flair_picture(found.one, found.prediction.head), found.prediction.mask)
-            return report.as_json(found.one, found.prediction, found.cascade), shrink(picture)
+            result = self.service.result(_slice(file, architecture))
+            (slice_,), (prediction,) = result.series.slices(), result.predictions
+            picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
+            return self._report(architecture, result), shrink(picture)
         except Exception as error:
-            raise refusal(*report.explain(error)) from None
+            raise refusal(*render.explain(error)) from None
 
     def compare(self, file: str | None) -> dict[str, Any]:
         """Ask every architecture about one axial brain MRI slice.
@@ -46,19 +43,14 @@ class Api:
         device.
         """
         try:
-            if file is None:
-                raise SliceError(NO_FILE)
-            found = self.desk.compare(file)
-            masks = [one.prediction.mask for one in found]
+            results = self.service.compare(_slice(file, None))
+            masks = [result.predictions[0].mask for result in results.values()]
             return {
                 "agreement": agreement(masks) if len(masks) > 1 else None,
-                "architectures": {
-                    one.cascade.config.architecture: report.as_json(one.one, one.prediction, one.cascade)
-                    for one in found
-                },
+                "architectures": {name: self._report(name, result) for name, result in results.items()},
             }
         except Exception as error:
-            raise refusal(*report.explain(error)) from None
+            raise refusal(*render.explain(error)) from None
 
     def segment_series(
         self, files: list[str] | None, architecture: str, sequences: dict[str, str] | None
@@ -72,23 +64,38 @@ class Api:
         try:
             if not files:
                 raise SeriesError("No file was sent. Send the slices of one patient.")
-            order = Request(tuple(files), architecture, tuple((sequences or {}).items()))
-            result = self.series_desk.result(order)
+            request = Request(tuple(files), architecture, tuple((sequences or {}).items()))
+            result = self.service.result(request)
             with TemporaryDirectory() as folder:
-                path = SeriesEvents(self.series_desk).write(Path(folder), order, result)
+                path = Path(folder) / SeriesHandlers.archive_name
+                self.service.write_archive(path, request, result)
                 # Gradio copies the file before it asks for the next value.
-                yield series_report.series_as_json(result, self.series_desk.cascade(order)), str(path)
+                yield render.series_as_json(result, self.service.cascade(architecture)), str(path)
         except Exception as error:
-            raise refusal(*report.explain(error)) from None
+            raise refusal(*render.explain(error)) from None
+
+    def _report(self, architecture: str, result: SeriesResult) -> dict[str, Any]:
+        (slice_,), (prediction,) = result.series.slices(), result.predictions
+        return render.as_json(slice_, prediction, self.service.cascade(architecture))
 
 
-def offer_api(desk: Desk, series_desk: SeriesDesk, choices: list[tuple[str, str]]) -> None:
+def _slice(file: str | None, architecture: str | None) -> Request:
+    if file is None:
+        raise SliceError("No file was sent. Send one slice as TIFF, PNG, JPEG or DICOM.")
+    return slice_request(file, architecture)
+
+
+def offer_api(service: Service, choices: list[tuple[str, str]]) -> None:
     """Add the endpoints to the page around."""
-    api = Api(desk, series_desk)
+    api = Api(service)
+
+    def architecture() -> gr.Radio:
+        return gr.Radio(choices, value=service.preferred, label="Architecture")
+
     with gr.Row(visible=False):
         gr.Button().click(
             api.segment,
-            [gr.File(label="Slice"), gr.Radio(choices, value=desk.preferred, label="Architecture")],
+            [gr.File(label="Slice"), architecture()],
             [gr.JSON(label="Report"), gr.Image(label="Overlay", format="png")],
             api_name="segment",
             concurrency_id="model",
@@ -102,11 +109,7 @@ def offer_api(desk: Desk, series_desk: SeriesDesk, choices: list[tuple[str, str]
         )
         gr.Button().click(
             api.segment_series,
-            [
-                gr.File(label="Files", file_count="multiple"),
-                gr.Radio(choices, value=desk.preferred, label="Architecture"),
-                gr.JSON(label="Sequences"),
-            ],
+            [gr.File(label="Files", file_count="multiple"), architecture(), gr.JSON(label="Sequences")],
             [gr.JSON(label="Report"), gr.File(label="Archive")],
             api_name="segment_series",
             concurrency_id="series",

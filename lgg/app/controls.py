@@ -1,17 +1,26 @@
-"""Lines that visitors wait in: for what runs a model on a slice or on a series, and for what only draws."""
+"""What both tabs share: queues, controls, and what the controls do to a result that is shown."""
 
-from dataclasses import dataclass, fields, replace
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Literal
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
 
+from lgg.app import render
 from lgg.app.render import script
-from lgg.types import FLAIR, POST, PRE, Thresholds
-from lgg.visualize import Display, Layer
+from lgg.app.service import Map, Request, Service
+from lgg.types import FLAIR, POST, PRE, Prediction, SeriesResult, Slice, Thresholds
+from lgg.visualize import Display, Layer, Rgb, describe, draw, legend, shrink
 
+# Gradio queue settings. A series takes up to a minute; visitors of single slices do not wait for it.
 MODEL: dict[str, Any] = {"concurrency_id": "model", "api_visibility": "private"}
-#: A series takes up to a minute; visitors of single slices do not wait for it.
 SERIES: dict[str, Any] = {
     "concurrency_id": "series",
     "concurrency_limit": 1,
@@ -26,37 +35,6 @@ DRAW: dict[str, Any] = {
     "trigger_mode": "always_last",
 }
 
-
-#: Title and message, see `lgg.app.render.explain`.
-Trouble = tuple[str, str]
-
-
-def refusal(title: str, message: str) -> gr.Error:
-    """Gradio renders messages as HTML, and these hold the names of uploaded files."""
-    return gr.Error(escape(message, quote=False), title=title, duration=5, print_exception=False)
-
-
-def tell(trouble: Trouble | None) -> None:
-    """Announce an error, in a step without outputs: Gradio would mark them as failed."""
-    if trouble is not None:
-        raise refusal(*trouble)
-
-
-def scroll_to(name: str) -> str:
-    """Show the element of this id, which on a phone may lie outside the screen; hands its arguments on."""
-    return script("scroll_to").replace("NAME", name)
-
-
-#: A picture that is pasted anywhere on the page is uploaded; Gradio's drop zone takes only drops and clicks.
-PASTE_TO_UPLOAD = script("paste_to_upload")
-#: The address of this page with the query given, to the clipboard; the box shows it if that is not allowed.
-COPY_LINK = script("copy_link")
-#: Once a file is ready: download it.
-CLICK_DOWNLOAD = """() => document.querySelector("#download-ready")?.click()"""
-#: Seen at once; the examination itself says when it has stopped, which may be a batch of slices later.
-CANCELLING = script("cancelling")
-
-
 LAYER_CHOICES: list[tuple[str, Layer]] = [
     ("Fill", "fill"),
     ("Outline", "outline"),
@@ -66,76 +44,133 @@ LAYER_CHOICES: list[tuple[str, Layer]] = [
 ]
 ERRORS: tuple[str, Layer] = ("Errors", "errors")
 SEQUENCE_CHOICES = [("T1 pre", PRE), ("FLAIR", FLAIR), ("T1 post", POST)]
+#: Names of the controls of how a result is shown, and of all that decides what is drawn.
+LOOK = ("layer", "channel", "threshold", "gate", "opacity")
+
+#: Component's name → its value, or its new value.
+Values = Mapping[str, Any]
+Updates = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Components of one kind, in a fixed order."""
-
-    def all(self) -> list[Any]:
-        """All of them, as Gradio takes them for inputs and outputs."""
-        return [getattr(self, field.name) for field in fields(self)]
+def refusal(title: str, message: str) -> gr.Error:
+    """Gradio renders messages as HTML, and these hold the names of uploaded files."""
+    return gr.Error(escape(message, quote=False), title=title, duration=5, print_exception=False)
 
 
-@dataclass(frozen=True)
-class LookControls(Parts):
-    """How it is shown. Their values are the arguments of `Settings`, in this order."""
-
-    layer: gr.Radio
-    channel: gr.Radio
-    threshold: gr.Slider
-    gate: gr.Slider
-    opacity: gr.Slider
+def scroll_to(elem_id: str) -> str:
+    """Show the element of this id, which on a phone may lie outside the screen; hands its arguments on."""
+    return script("scroll_to").replace("NAME", elem_id)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The values of the controls: what lies over which sequence, two thresholds, an opacity, 0 to 1 each."""
-
-    layer: Layer
-    channel: int
-    threshold: float
-    gate: float
-    opacity: float
-
-    @property
-    def look(self) -> Display:
-        """What is drawn."""
-        return Display(self.channel, self.layer, self.opacity)
-
-    def thresholds(self, own: Thresholds) -> Thresholds:
-        """The model's own thresholds, but for the two that a visitor moves."""
-        return replace(own, mask=self.threshold, gate=self.gate)
+def save_file(elem_id: str) -> str:
+    """Once a file is there: save it, as if its own button were pressed."""
+    return script("save").replace("NAME", elem_id)
 
 
-def look_controls(thresholds: tuple[float, float], prefix: str = "") -> LookControls:
-    """Lay the controls out in the surrounding column.
+class Tab(dict[str, Any]):
+    """A tab's components by name, and the way from their events to handlers, which know names alone.
 
     Args:
-        thresholds: of the mask and of the gate, to begin with.
-        prefix: of the components' names in the page.
+        failed: what is shown where a handler raises; a `gr.Error` is left to Gradio.
     """
+
+    def __init__(self, failed: Callable[[Exception], Updates]) -> None:
+        super().__init__()
+        self._failed = failed
+
+    def on(
+        self,
+        event: Any,
+        handler: Callable[[Values], Any],
+        inputs: Iterable[str] = (),
+        picked: str | None = None,
+        **settings: Any,
+    ) -> Any:
+        """Tie an event, or each of a list, to a handler; each may change every component.
+
+        Args:
+            handler: takes the values of `inputs`, and Gradio's request as `visitor`; returns or yields
+                updates.
+            picked: the field of the event's own data that the handler gets as `picked`.
+
+        Returns:
+            Gradio's dependency, for what comes after.
+        """
+        names = {self[name]: name for name in inputs}
+
+        def read(values: dict[Any, Any], visitor: gr.Request, **more: Any) -> Values:
+            return {names[component]: value for component, value in values.items()} | {
+                "visitor": visitor,
+                **more,
+            }
+
+        def answer(values: dict[Any, Any], visitor: gr.Request) -> dict[Any, Any]:
+            return self._answer(handler, read(values, visitor))
+
+        def answer_pick(values: dict[Any, Any], visitor: gr.Request, data: gr.EventData) -> dict[Any, Any]:
+            return self._answer(handler, read(values, visitor, picked=getattr(data, str(picked))))
+
+        def answers(values: dict[Any, Any], visitor: gr.Request) -> Iterator[dict[Any, Any]]:
+            try:
+                yield from map(self._by_component, handler(read(values, visitor)))
+            except Exception as error:
+                yield self._failure(error)
+
+        function = answers if inspect.isgeneratorfunction(handler) else answer_pick if picked else answer
+        bind = partial(gr.on, event) if isinstance(event, list) else event
+        return bind(function, set(names), list(self.values()), **settings)
+
+    def _answer(self, handler: Callable[[Values], Updates], values: Values) -> dict[Any, Any]:
+        try:
+            return self._by_component(handler(values))
+        except Exception as error:
+            return self._failure(error)
+
+    def _failure(self, error: Exception) -> dict[Any, Any]:
+        if isinstance(error, gr.Error):
+            raise error
+        return self._by_component(self._failed(error))
+
+    def _by_component(self, updates: Updates) -> dict[Any, Any]:
+        # Gradio 6.31 does not take an empty dict for one.
+        return {self[name]: value for name, value in updates.items()} or {self["said"]: gr.skip()}
+
+
+def look_controls(tab: Tab, thresholds: Thresholds, prefix: str = "") -> None:
+    """Lay the controls of `LOOK` out in the surrounding column.
+
+    Args:
+        thresholds: to begin with.
+        prefix: of the components' ids in the page.
+    """
+
+    def slider(label: str, name: str, value: float) -> gr.Slider:
+        elem_id = f"{prefix}{name}"
+        return gr.Slider(0, 1, value, step=0.01, label=label, elem_id=elem_id, min_width=180, buttons=[])
+
     start = Display()
     with gr.Row(elem_classes="switches"):
-        layer = gr.Radio(LAYER_CHOICES, value=start.layer, label="Show", elem_id=f"{prefix}layer", scale=3)
-        channel = gr.Radio(
+        tab["layer"] = gr.Radio(
+            LAYER_CHOICES, value=start.layer, label="Show", elem_id=f"{prefix}layer", scale=3
+        )
+        tab["channel"] = gr.Radio(
             SEQUENCE_CHOICES, value=start.channel, label="Sequence", elem_id=f"{prefix}sequence", scale=2
         )
     with gr.Row(elem_classes="sliders"):
-        threshold = _slider("Mask threshold", f"{prefix}threshold", thresholds[0])
-        gate = _slider("Gate threshold", f"{prefix}gate", thresholds[1])
-        opacity = _slider("Opacity", f"{prefix}opacity", start.opacity)
-    return LookControls(layer, channel, threshold, gate, opacity)
+        tab["threshold"] = slider("Mask threshold", "threshold", thresholds.mask)
+        tab["gate"] = slider("Gate threshold", "gate", thresholds.gate)
+        tab["opacity"] = slider("Opacity", "opacity", start.opacity)
 
 
-def layers(truth: bool, layer: Layer) -> gr.Radio:
+def layers(truth: bool, layer: Layer, choose: bool = False) -> gr.Radio:
     """The layers on offer: errors only where there is a ground truth to err against.
 
-    The chosen one is left alone where it can be: a visitor may have chosen another meanwhile.
+    The chosen one is left alone where it can be (unless `choose`): a visitor may have moved on meanwhile.
     """
+    offered = [*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES
     if layer == "errors" and not truth:
-        return gr.Radio(LAYER_CHOICES, value="fill")
-    return gr.Radio([*LAYER_CHOICES, ERRORS] if truth else LAYER_CHOICES)
+        layer, choose = "fill", True
+    return gr.Radio(offered, value=layer) if choose else gr.Radio(offered)
 
 
 def truth_box(prefix: str, hint: str, **several: Any) -> gr.File:
@@ -145,5 +180,147 @@ def truth_box(prefix: str, hint: str, **several: Any) -> gr.File:
         return gr.File(show_label=False, height=88, elem_id=f"{prefix}truth", **several)
 
 
-def _slider(label: str, name: str, value: float) -> gr.Slider:
-    return gr.Slider(0, 1, value, step=0.01, label=label, elem_id=name, min_width=180, buttons=[])
+@dataclass(frozen=True)
+class View:
+    """A slice of a result, counted from 1, as the controls show it.
+
+    truth: of the whole upload, (N, H, W) bool. extra: the map that the layer needs, (H, W) float32.
+    """
+
+    request: Request
+    result: SeriesResult
+    number: int
+    display: Display
+    truth: NDArray[np.bool_] | None
+    extra: Map | None
+
+    @property
+    def slice_(self) -> Slice:
+        """As it was read."""
+        return self.result.series.slices()[self.number - 1]
+
+    @property
+    def prediction(self) -> Prediction:
+        """What was found in it."""
+        return self.result.predictions[self.number - 1]
+
+    def picture(self) -> Rgb:
+        """The sequence with its layer, small enough to send."""
+        truth = None if self.truth is None else self.truth[self.number - 1]
+        return shrink(draw(self.slice_, self.prediction, self.display, self.extra, truth))
+
+    def describe(self) -> str:
+        """The picture in words, for those who cannot see it."""
+        return describe(self.display, self.prediction)
+
+    def legend_html(self) -> str:
+        """What the colours mean, and which side is which."""
+        words = legend(self.display, self.truth is not None, self.result.series.oriented)
+        return f'<p class="hint">{words}</p>'
+
+
+class Handlers:
+    """What the controls of either tab do; `current` holds the request that is shown, or None.
+
+    They keep nothing of any visitor. A failure clears the last result and says why where it would stand; it
+    is returned, not raised, so that its words can stay on the page. What a tab shows is its own: `picture`,
+    `words` and `scores`.
+    """
+
+    #: What the tab looks like without a result, and the archive's name, never that of the upload.
+    cleared: ClassVar[Updates]
+    archive_name: str
+    #: Whether the button that saves the archive can be seen; a script may press it if it is only hidden.
+    save_visible: bool | Literal["hidden"] = True
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def picture(self, view: View, values: Values) -> Updates:
+        """The slice, drawn."""
+        raise NotImplementedError
+
+    def words(self, view: View) -> Updates:
+        """All that is said about the result."""
+        raise NotImplementedError
+
+    def scores(self, view: View) -> str:
+        """How the result compares with the ground truth, as HTML; "" without one."""
+        raise NotImplementedError
+
+    def request(self, values: Values) -> Request | None:
+        """What is looked at."""
+        return values["current"]
+
+    def view(self, request: Request, values: Values) -> View:
+        """The result as the controls decide and show it; no network runs but for `EXTRA` layers.
+
+        Raises:
+            WeightsError, SliceError: it cannot be shown any more.
+        """
+        result = self.service.decided(request, values["threshold"], values["gate"])
+        number = min(max(round(values.get("slice", 1)), 1), len(result))
+        truth = self.service.truth(request)
+        display = Display(values["channel"], values["layer"], values["opacity"])
+        if display.layer == "errors" and truth is None:
+            display = replace(display, layer="fill")
+        extra = self.service.extra(request, number, display.layer)
+        return View(request, result, number, display, truth, extra)
+
+    def redraw(self, values: Values) -> Updates:
+        """Another slice, or the same one shown in another way."""
+        request = self.request(values)
+        return {} if request is None else self.picture(self.view(request, values), values)
+
+    def decide(self, values: Values) -> Updates:
+        """What is said of the result by other thresholds."""
+        request = self.request(values)
+        return {} if request is None else self.words(self.view(request, values))
+
+    def truth(self, values: Values) -> Updates:
+        """A ground truth for what is shown, or none any more; one that cannot be used is left."""
+        request = self.request(values)
+        if request is None:
+            return {"truth": None}
+        files = values["truth"] or ()
+        request = replace(request, truth=(files,) if isinstance(files, str) else tuple(files))
+        try:
+            self.service.truth(request)
+        except Exception as error:  # the result stays; only the mask is refused
+            trouble = render.explain(error)
+            return {"scores": render.error_html(*trouble), "truth": None, "trouble": trouble}
+        view = self.view(request, values)
+        return {
+            **self.picture(view, values),
+            "current": request,
+            "layer": layers(bool(request.truth), values["layer"]),
+            "scores": self.scores(view),
+            "trouble": None,
+        }
+
+    def archive(self, values: Values) -> Iterator[Updates]:
+        """Everything that was found, in one archive that Gradio hands out and deletes within the hour."""
+        request = self.request(values)
+        if request is None:
+            raise refusal("Nothing to download", "Pick an example or upload a slice first.")
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / self.archive_name
+            try:
+                result = self.service.decided(request, values["threshold"], values["gate"])
+                self.service.write_archive(path, request, result)
+            except Exception as error:
+                raise refusal(*render.explain(error)) from None
+            label = f"Save the archive ({path.stat().st_size / 1e6:.1f}\u00a0MB)"
+            # Gradio copies the file before it asks for the next value.
+            yield {"save": gr.DownloadButton(label, value=str(path), visible=self.save_visible)}
+
+    def failed(self, error: Exception) -> Updates:
+        """What stands there instead of a result, and the error in words."""
+        trouble = render.explain(error)
+        return {**self.cleared, "said": render.error_html(*trouble), "trouble": trouble}
+
+
+def tell(trouble: tuple[str, str] | None) -> None:
+    """Announce an error, in a step without outputs: Gradio would mark them as failed."""
+    if trouble is not None:
+        raise refusal(*trouble)

@@ -162,7 +162,7 @@ def refusal(error: Exception, repo: str, revision: str) -> WeightsError:
 
 #: The environment variable that stands in for the argument.
 VARIABLE = "LGG_WEIGHTS"
-#: The one place that pins what is published; `python -m train.publish.hub --pin` writes it.
+#: The one place that pins what is published; `python -m train push --pin` writes it.
 PINNED = Path(__file__).with_name("pinned.json")
 #: `./weights` and `../weights` are none: on the Hub, names begin with a letter or a digit.
 REPOSITORY_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")

@@ -1,4 +1,1 @@
-() => setTimeout(() => {
-    const save = document.querySelector("a#series-save, #series-save a, button#series-save");
-    if (save && save.offsetParent) save.click();
-}, 200)
+() => setTimeout(() => document.querySelector("a#NAME, #NAME a, button#NAME")?.click(), 200)

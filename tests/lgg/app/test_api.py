@@ -14,9 +14,9 @@ from lgg.app import build_page
 from lgg.app.controls import refusal, tell
 from lgg.app.gallery import SHIPPED
 from lgg.app.models import load_cascades
-from lgg.app.service import Desk
-from lgg.app.slice_tab import Current, Wanted, show
-from lgg.errors import WeightsError
+from lgg.app.service import Service, slice_request
+from lgg.app.slice_tab import SliceHandlers
+from lgg.errors import SliceError, WeightsError
 from lgg.models import SEGMENTERS
 from lgg.visualize import SENT_SIDE, shrink
 
@@ -116,14 +116,14 @@ def test_a_message_cannot_smuggle_markup():
 
 
 def test_a_failure_clears_the_last_result():
-    wanted = Wanted("fill", 1, 0.5, 0.5, 0.35, "unet", slider=False)
-    said, body, _, outlined, plain, both, *words, trouble = show(Desk({}), Current("gone.tif"), wanted)
-    assert "gone" in said
-    assert body.visible is False
-    assert (outlined, plain, both) == (None, None, None)
-    assert words == ["", "", ""]
+    handlers = SliceHandlers(Service({}), [])
+    said = handlers.failed(SliceError("gone.tif: this is no picture."))
+    assert "gone.tif" in said["said"]
+    assert said["body"].visible is False
+    assert [said[name] for name in ("picture", "plain", "both")] == [None] * 3
+    assert [said[name] for name in ("legend", "facts", "scores")] == [""] * 3
     with pytest.raises(gr.Error, match="gone"):
-        tell(trouble)
+        tell(said["trouble"])
     tell(None)
 
 
@@ -136,7 +136,7 @@ def test_without_weights_the_page_comes_up_and_says_so(tmp_path):
     assert "gate is missing" in texts
     assert str(tmp_path) not in texts
     with pytest.raises(WeightsError):
-        Desk(cascades).examine(str(PHANTOM), None)
+        Service(cascades).result(slice_request(str(PHANTOM), None))
 
 
 def test_a_large_picture_is_sent_small():
