@@ -34,7 +34,7 @@ class Provenance:
 def provenance_of(
     cascade: Cascade, gating: Gating = "hard", statistics: StatisticsMode = "volume"
 ) -> Provenance:
-    """The provenance of a cascade's predictions: `slice` statistics for a lone slice, `volume` for a series."""
+    """What a cascade predicts by: `slice` statistics for a lone slice, `volume` for a series."""
     return Provenance(
         cascade.config.architecture,
         cascade.gate_config.sha256,
