@@ -36,7 +36,7 @@ lint: $(STAMPS)/test
 	$(BIN)/mypy
 
 benchmark: $(STAMPS)/test chromium
-	$(BIN)/python -m train.evaluation.benchmark
+	$(BIN)/python -m train benchmark
 	$(BIN)/python -m tests.latency
 
 screenshots: $(STAMPS)/test chromium

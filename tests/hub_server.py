@@ -49,10 +49,10 @@ class Hub(ThreadingHTTPServer):
         self.cdn = f"http://localhost:{self.server_address[1]}"
 
     def fault(self, request: str) -> Fault | None:
-        for one in self.faults:
-            if one.times > 0 and re.search(one.pattern, request):
-                one.times -= 1
-                return one
+        for fault in self.faults:
+            if fault.times > 0 and re.search(fault.pattern, request):
+                fault.times -= 1
+                return fault
         return None
 
     def handle_error(self, request, client_address) -> None:
@@ -151,10 +151,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def preupload(self, body: bytes, kind: str, name: str, revision: str) -> None:
         if repository := self.repository(kind, name):
-            known = {one["path"]: one.get("lfs", one)["oid"] for one in tree(repository.files)}
+            known = {file["path"]: file.get("lfs", file)["oid"] for file in tree(repository.files)}
             files = []
-            for one in json.loads(body)["files"]:
-                path, mode = one["path"], "lfs" if is_large(one["path"], one["size"]) else "regular"
+            for file in json.loads(body)["files"]:
+                path, mode = file["path"], "lfs" if is_large(file["path"], file["size"]) else "regular"
                 files.append(
                     {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known.get(path)}
                 )
@@ -162,10 +162,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def batch(self, body: bytes, prefix: str, name: str) -> None:
         objects = []
-        for one in json.loads(body)["objects"]:
-            href = f"{self.server.cdn}/large/{one['oid']}?X-Signature=secret"
+        for asked in json.loads(body)["objects"]:
+            href = f"{self.server.cdn}/large/{asked['oid']}?X-Signature=secret"
             missing = {"actions": {"upload": {"href": href}}}
-            objects.append(one | ({} if one["oid"] in self.server.store.large else missing))
+            objects.append(asked | ({} if asked["oid"] in self.server.store.large else missing))
         self.send({"transfer": "basic", "objects": objects})
 
     def put(self, body: bytes, oid: str) -> None:

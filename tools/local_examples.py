@@ -19,7 +19,7 @@ from lgg.app.gallery import INDEX, OWN, load_examples
 from lgg.errors import LggError
 from lgg.files import write_atomically, write_text
 from train.data.kaggle_3m import SliceFiles, index_folder, load_volume
-from train.pipeline import sides_of
+from train.pipeline import splits_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def export(data: Path, out: Path = OWN, count: int = 6) -> None:
         count: How many slices.
     """
     patients = index_folder(data)
-    held_out = {name: patients[name] for name in sides_of(patients, "patient")["test"]}
+    held_out = {name: patients[name] for name in splits_of(patients, "patient")["test"]}
     order = np.random.default_rng(0).permutation(sorted(held_out))
     picks = choose({str(name): held_out[str(name)] for name in order}, count)
     write_examples(picks, out)

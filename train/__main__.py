@@ -1,217 +1,170 @@
-"""Train networks that outline gliomas in MRI slices, and measure them.
+"""Train networks that outline gliomas in MRI slices, measure them, and publish them.
 
 The usual order: `gate`, then `segment` (the gate's veto takes part in its thresholds), then `report`; or
 `all`, which trains all five networks.
-`python -m train COMMAND --help` says what a command can do; README's "Train your own" has examples.
 """
 
+# What a command needs is imported where it runs: `--help` should not wait seconds for torch.
+
+import argparse
+import importlib
 import json
 import logging
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import torch
 import tyro
-from tyro.conf import OmitArgPrefixes
 
-from lgg.cascade import Cascade
 from lgg.errors import DataError, LggError
-from lgg.files import write_text
-from lgg.models import GATE
-from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
-from train import report as reporting
-from train.ablation import ABLATIONS, VARIANTS, load_runs, run_variant, save_run
-from train.data.dataset import Memory
-from train.data.kaggle_3m import index_folder
-from train.data.splits import FOLDS, Protocol, draw_folds
-from train.evaluation import benchmark as speeds
-from train.evaluation import evaluate as evaluation
-from train.evaluation.results import TIMING, Results, collect, load_results, save_results
-from train.fit.checkpoint import runs_folder
-from train.fit.trainer import Stopped, tracking
-from train.hardware import make_accelerator
-from train.pipeline import (
-    Job,
-    choose_on,
-    default_home,
-    fold_done,
-    judge_folds,
-    run_job,
-    sides_of,
-    train_everything,
-    train_fold,
-    tumour_volumes,
-    validated_on,
-)
-from train.recipes import Overrides, RecipeName
+from train.recipes import Job, Protocol, RecipeName, Run
+
+if TYPE_CHECKING:
+    from train.evaluation.evaluate import Row
+    from train.evaluation.results import Results
 
 log = logging.getLogger(__name__)
 Segmenter = Literal["unet", "unet-mini", "unet-resnext50", "unet-lite0"]
 Model = Literal["gate", "unet", "unet-mini", "unet-resnext50", "unet-lite0"]
 
 
-@dataclass(frozen=True)
-class Common:
-    """Data and recipe."""
-
-    data: Path
-    """Folder of the data set (kaggle_3m, or the folder that holds it)."""
-    recipe: RecipeName | None = None
-    """cpu (two cores, lower resolution first), gpu (full resolution) or reference (as the published network
-    was trained); by default gpu where there is one."""
-    name: str = ""
-    """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name, `all` or
-    `folds`."""
-    stages: int | None = None
-    """Only the first so many stages of the recipe: 1 of cpu leaves the finish at full resolution out."""
-    patients: int | None = None
-    """Only the first so many patients of each side or fold, for a trial."""
-    memory: Memory = "auto"
-    """Keep the data set on the device (resident), or stream it; auto streams only what does not fit."""
-    track: bool = False
-    """Send each epoch's figures to trackio (pip install trackio; trackio show)."""
-
-
-@dataclass(frozen=True)
-class Kept(Common):
-    """Data, recipe and destination."""
-
-    split: Protocol = "patient"
-    """patient (honest) or slice (as the reference did, leaky)."""
-    out: Path | None = None
-    """Folder of weights that gets the model, as OUT/<model>; by default `weights` in the run's folder."""
-    resume: bool = False
-    """Go on where the run stopped."""
-    restart: bool = False
-    """Throw away what a run of this name has done, and begin again."""
-
-
-@dataclass(frozen=True)
-class Run(Kept):
-    """Data, recipe and destination, and whose weights are taken over."""
-
-    teacher: Path | None = None
-    """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks: a segmenter
-    from its probabilities, the gate from its encoder."""
-    start: Path | None = None
-    """Folder of the same network's weights (say weights/unet-lite0) to begin with instead of fresh ones."""
-    skip_stages: int = 0
-    """Leave out so many of the recipe's first stages: those that the weights of --start have behind them."""
-
-
-def gate(run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Overrides]) -> None:
+def gate(job: Job) -> None:
     """Train the gate: is there a glioma in this slice?"""
-    _train(GATE, run, changes)
+    _train("gate", job)
 
 
-def segment(model: Segmenter, run: OmitArgPrefixes[Run], changes: OmitArgPrefixes[Overrides]) -> None:
+def segment(model: Segmenter, job: Job) -> None:
     """Train a segmenter: which pixels are tumour?
 
     Args:
         model: Which network.
     """
-    _train(model, run, changes)
+    _train(model, job)
 
 
-def _train(architecture: str, run: Run, changes: Overrides) -> None:
-    job = replace(
-        _job(architecture, architecture, run, changes),
-        teacher=run.teacher,
-        start=run.start,
-        skip=run.skip_stages,
-    )
-    with tracking(job.home.name, job.shown, run.track) as watch:
-        made = run_job(job, run.resume, run.restart, watch)
-    if made:
-        print(made)
+def _train(architecture: str, job: Job) -> None:
+    from train.pipeline import cohort_of, run_job
+
+    usual = architecture if job.split == "patient" else f"{architecture}-{job.split}"
+    job = replace(job, name=job.name or usual)
+    _describe(run_job(architecture, job, cohort_of(job)))
 
 
-def everything(
-    run: OmitArgPrefixes[Kept], changes: OmitArgPrefixes[Overrides], models: tuple[Model, ...] = ()
+def train_all(
+    run: Run,
+    models: tuple[Model, ...] = (),
+    split: Protocol = "patient",
+    out: Path | None = None,
+    resume: bool = False,
+    restart: bool = False,
 ) -> None:
     """Train all five networks, U-Net Lite0 first: it teaches the others.
 
     Args:
         models: Only these; by default all.
+        split: patient (honest) or slice (as the reference did, leaky).
+        out: Folder of weights that gets the models; by default `weights` in the run's folder.
+        resume: Go on where the run stopped.
+        restart: Throw away what a run of this name has done, and begin again.
     """
-    train_everything(_job(GATE, "all", run, changes), models, run.resume, run.restart, run.track)
+    from train import pipeline
+
+    usual = "all" if split == "patient" else f"all-{split}"
+    job = Job(**vars(run), split=split, out=out, resume=resume, restart=restart)
+    job = replace(job, name=run.name or usual)
+    for folder in pipeline.train_all(job, pipeline.cohort_of(job), models):
+        _describe(folder)
 
 
-def _job(architecture: str, usual_name: str, run: Kept, changes: Overrides) -> Job:
-    """What a command asks for, as a job; its folder has the usual name where none is given."""
-    patients = index_folder(run.data)
-    return Job(
-        architecture=architecture,
-        recipe=run.recipe or _usual_recipe(),
-        changes=changes,
-        patients=patients,
-        sides=sides_of(patients, run.split, run.patients),
-        protocol=run.split,
-        home=default_home(usual_name, run.split, run.name),
-        out=run.out,
-        memory=run.memory,
-        stage_limit=run.stages,
-    )
+def _describe(folder: Path) -> None:
+    """Write a trained model's card, and print its thresholds."""
+    from lgg.weights import load_config
+    from train.hardware import make_accelerator
+    from train.report.model_card import write_card
+
+    if make_accelerator().is_main_process:
+        config = load_config(folder)
+        write_card(folder, config)
+        thresholds = ", ".join(f"{name} {value:g}" for name, value in asdict(config.thresholds).items())
+        print(f"{config.architecture} in {folder.parent}: {thresholds}")
 
 
-def _usual_recipe() -> RecipeName:
-    return "gpu" if torch.cuda.is_available() else "cpu"
-
-
-def thresholds(
-    data: Path,
-    models: tuple[Model, ...] = (),
-    weights: Path = REPOSITORY_WEIGHTS,
-) -> None:
+def thresholds(data: Path, models: tuple[Model, ...] = (), weights: Path | None = None) -> None:
     """Choose thresholds again, on what each model was validated on, and write them into config.json.
 
     Args:
         data: Folder of the data set.
         models: Which models; by default all in the folder of weights. The gate comes first.
-        weights: Folder of weights.
+        weights: Folder of weights; by default the repository's.
     """
-    patients = index_folder(data)
+    from lgg.weights import REPOSITORY_WEIGHTS, available
+    from train.data.kaggle_3m import index_folder
+    from train.pipeline import calibrate_again
+
+    patients, weights = index_folder(data), weights or REPOSITORY_WEIGHTS
     for name in models or available(weights):
-        keys = validated_on(load_config(weights / name), patients)
-        print(f"{name}: {choose_on(name, patients, keys, weights, weights)}")
+        calibrate_again(weights / name, patients)
+        _describe(weights / name)
 
 
 def folds(
     models: tuple[Segmenter, ...],
-    run: OmitArgPrefixes[Common],
-    changes: OmitArgPrefixes[Overrides],
+    run: Run,
     only: tuple[int, ...] = (),
+    gate: bool = False,
+    compare: str = "",
     record: Path | None = None,
 ) -> None:
     """Cross-validate: every patient judged by networks that never saw it. What is done is not repeated.
 
-    The same command goes on where it stopped.
+    The same command goes on where it stopped. Each fold keeps its weights and results in the run's folder.
 
     Args:
-        models: Which segmenters; the gate is trained with them.
-        only: Train these folds (0 to 4) alone; the results come once all five are done.
-        record: Results file that takes them in, such as weights/results.json.
+        models: Which segmenters.
+        only: Train and judge these folds (0 to 4) alone, and print their patients.
+        gate: Train each fold's own gate too; without, results are those of the segmenters alone.
+        compare: Name of another run of folds: prints the paired difference of the volume Dice.
+        record: Results file that takes in all five folds, such as weights/results.json.
     """
+    from train import pipeline
+    from train.data.kaggle_3m import index_folder
+    from train.data.splits import FOLDS
+
+    if record and only:
+        raise DataError("--record takes the results of all five folds: leave --only out.")
+    if wrong := sorted(set(only) - set(range(FOLDS))):
+        raise DataError(f"There is no fold {wrong[0]}: they are 0 to {FOLDS - 1}.")
     patients = index_folder(run.data)
-    names = draw_folds(list(patients), tumour_volumes(patients))
-    names = [one[: run.patients] for one in names]
-    home = runs_folder() / (run.name or "folds")
-    recipe = run.recipe or _usual_recipe()
-    job = Job(GATE, recipe, changes, patients, {}, "patient", home, memory=run.memory, stage_limit=run.stages)
-    for number in only or range(FOLDS):
-        train_fold(job, models, names, number, run.track)
-    missing = [number for number in range(FOLDS) if not fold_done(home, models, number)]
-    if missing:
-        print(f"Folds that are not done yet: {', '.join(map(str, missing))}.")
-        return
-    found = judge_folds(home, models, names, patients)
-    announce(found)
-    write_out(found, home / "results.json", home / "fold0" / "weights")
-    take_in(found, record)
+    names = pipeline.folds_of(patients, run.patients)
+    job = Job(**vars(run) | {"name": run.name or "folds"})
+    numbers = only or tuple(range(FOLDS))
+    for number in numbers:
+        pipeline.train_fold(job, patients, names, number, models, gate)
+    results = pipeline.judge_folds(job.name, models, names, patients, numbers)
+    for patient in results.patients if only else []:
+        slices = "" if patient.slice_tumour is None else f"  slices with tumour {patient.slice_tumour:.4f}"
+        print(f"{patient.model:15} {patient.patient:28} volume {patient.volume:.4f}{slices}")
+    _announce(results, [row for row in results.rows if row.cascade == "none"])
+    if compare:
+        _compare(results, compare, numbers)
+    if not only:
+        home = pipeline.runs_folder() / job.name
+        _write_out(results, home / "results.json", home / "fold0" / "weights")
+    _take_in(results, record)
+
+
+def _compare(results: "Results", name: str, numbers: Iterable[int]) -> None:
+    """Print the paired differences from another run of folds."""
+    from train.pipeline import compare_patients, judged_patients
+
+    theirs = [row for number in numbers for row in judged_patients(name, number)]
+    differences = compare_patients(results.patients, theirs)
+    if not differences:
+        raise DataError(f"The run '{name}' has no results of these folds and networks: judge it first.")
+    for model, (mean, low, high, count) in differences.items():
+        print(f"{model:15} volume Dice less that of {name}: {mean:+.4f} [{low:+.4f}, {high:+.4f}] n={count}")
 
 
 def ablate(
@@ -221,41 +174,47 @@ def ablate(
     recipe: RecipeName | None = None,
     epochs: int | None = None,
     slices_per_epoch: int | None = None,
-    record: Path = ABLATIONS,
+    record: Path | None = None,
 ) -> None:
     """Train the recipe with one thing changed at a time. What is done is not repeated.
 
     Args:
         data: Folder of the data set.
-        only: Names of changes (see train/ablations.py), in the order in which to train; by default all.
+        only: Names of changes (see train/ablation.py), in the order in which to train; by default all.
         seeds: How often, and with which seeds.
         recipe: Which recipe is changed; by default gpu where there is one, else cpu.
         epochs: Of each run; by default half of the recipe's first stage.
         slices_per_epoch: Slices drawn in an epoch; by default the recipe's.
-        record: JSON file that takes each run as it is done; `report` makes a table of it.
+        record: JSON file that takes each run as it is done; by default weights/ablations.json, of which
+            `report` makes a table.
     """
-    unknown = set(only) - set(VARIANTS)
+    from train import ablation
+    from train.data.kaggle_3m import index_folder
+    from train.pipeline import usual_recipe
+
+    unknown = set(only) - set(ablation.VARIANTS)
     if unknown:
-        raise DataError(f"No such change: {', '.join(sorted(unknown))}. Choose from {', '.join(VARIANTS)}.")
-    patients, recipe = index_folder(data), recipe or _usual_recipe()
-    sides = sides_of(patients, "patient")
-    done = {(one.variant, one.seed, one.recipe) for one in load_runs(record)}
-    for seed in seeds:
-        for name in only or VARIANTS:
-            if (name, seed, recipe) in done:
-                continue
-            home = runs_folder() / "ablations"
-            run = run_variant(name, seed, recipe, patients, sides, home, epochs, slices_per_epoch)
-            if make_accelerator().is_main_process:
-                save_run(run, record)
-                print(f"{name}, seed {seed}: volume mean {np.mean(run.volume['volume']):.4f}")
+        known = ", ".join(ablation.VARIANTS)
+        raise DataError(f"No such change: {', '.join(sorted(unknown))}. Choose from {known}.")
+    runs = ablation.run_all(
+        only or tuple(ablation.VARIANTS),
+        seeds,
+        recipe or usual_recipe(),
+        index_folder(data),
+        record or ablation.ABLATIONS,
+        epochs,
+        slices_per_epoch,
+    )
+    for trained in runs:
+        mean = sum(trained.volume["volume"]) / len(trained.volume["volume"])
+        print(f"{trained.variant}, seed {trained.seed}: volume mean {mean:.4f}")
 
 
 def evaluate(
     data: Path,
     patients: str = "test",
     models: tuple[Segmenter, ...] = (),
-    weights: Path = REPOSITORY_WEIGHTS,
+    weights: Path | None = None,
     split: Protocol = "patient",
     out: Path | None = None,
     record: Path | None = None,
@@ -266,23 +225,32 @@ def evaluate(
         data: Any folder of the data set's shape.
         patients: all, train, validation, test, regression, fold0 to fold4, or names separated by commas.
         models: Which segmenters; by default all in the folder of weights.
-        weights: Folder of weights.
+        weights: Folder of weights; by default the repository's.
         split: slice: on the test slices of the slice split, whichever their patients (leaky).
         out: JSON file for everything that was measured; its tables are written beside it, as Markdown.
         record: Results file that takes it in beside what it holds, such as weights/results.json, from which
             `report` writes README, cards and figures.
     """
-    index = index_folder(data)
-    keys = None
+    from lgg.cascade import Cascade
+    from lgg.models import GATE
+    from lgg.weights import REPOSITORY_WEIGHTS, available
+    from train.data.kaggle_3m import index_folder
+    from train.evaluation import evaluate as evaluation
+    from train.evaluation.results import TIMING, Results, collect
+    from train.pipeline import splits_of
+
+    weights = weights or REPOSITORY_WEIGHTS
+    index, slices = index_folder(data), None
     if split == "slice":
-        keys = sides_of(index, "slice")["test"]
-        patients = ",".join(sorted({key.rpartition("_")[0] for key in keys}))
-    chosen = evaluation.choose_patients(index, patients, sides_of(index, "patient"))
-    found, note = Results(), ""
-    times: dict[str, evaluation.Row] = {}
-    for name in models or [one for one in available(weights) if one != GATE]:
+        slices = splits_of(index, "slice")["test"]
+        patients = ",".join(sorted({id_.rpartition("_")[0] for id_ in slices}))
+    chosen = evaluation.choose_patients(index, patients, splits_of(index, "patient"))
+    results, note = Results(), ""
+    times: dict[str, Row] = {}
+    for name in models or [name for name in available(weights) if name != GATE]:
         cascade = Cascade.from_pretrained(weights, name)
-        if seen := evaluation.seen((cascade.gate_config, cascade.config), chosen):
+        configs = (cascade.gate_config, cascade.config)
+        if seen := evaluation.seen(configs, chosen):
             note = (
                 f"Of these {len(chosen)} patients, {len(seen)} were trained or chosen on: what follows says "
                 "little about patients that the networks have never seen."
@@ -293,46 +261,66 @@ def evaluate(
                 f"{record.name} takes no results of patients that were trained or chosen on, such as "
                 f"{seen[0]}. Evaluate --patients test, or leave --record out."
             )
-        rows, results = evaluation.evaluate(cascade, chosen, keys=keys)
-        protocol = evaluation.protocol_of(cascade.config, chosen)
-        found = found.merged(collect((cascade.gate_config, cascade.config), rows, results, protocol))
-        times |= {one.model: one for one in rows if one.measure.startswith(TIMING)}
-    announce(found, list(times.values()))
-    write_out(replace(found, rows=[*found.rows, *times.values()]), out, weights, note)
-    take_in(found, record)
+        rows, found = evaluation.evaluate(cascade, chosen, keys=slices)
+        results = results.merged(
+            collect(configs, rows, found, evaluation.protocol_of(cascade.config, chosen))
+        )
+        times |= {row.model: row for row in rows if row.measure.startswith(TIMING)}
+    _announce(results, list(times.values()))
+    _write_out(replace(results, rows=[*results.rows, *times.values()]), out, weights, note)
+    _take_in(results, record)
 
 
-def announce(found: Results, times: list[evaluation.Row] | None = None) -> None:
-    """Print the headline figures, and times."""
+def _announce(results: "Results", more: Iterable["Row"] = ()) -> None:
+    """Print the headline figures, and more rows of the headline's mode, such as times."""
+    from train.evaluation.evaluate import HEADLINE, headline
+    from train.hardware import make_accelerator
+
     if not make_accelerator().is_main_process:
         return
-    for row in [*evaluation.headline(found.rows), *(times or [])]:
+    shown = headline(results.rows)
+    shown += [row for row in more if row.mode == HEADLINE[1] and row not in shown and row.value is not None]
+    for row in shown:
         bounds = "" if row.low is None else f"[{row.low:.4f}, {row.high:.4f}]"
-        print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  {bounds:20} n={row.n}")
+        gating = "no gate" if row.cascade == "none" else row.cascade
+        print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  {bounds:20} n={row.n}  {gating}")
 
 
-def write_out(found: Results, path: Path | None, weights: Path, note: str = "") -> None:
+def _write_out(results: "Results", path: Path | None, weights: Path, note: str = "") -> None:
     """Results as a file of their own, with its tables beside it as Markdown, under a note if there is one."""
+    from lgg.files import write_text
+    from train.evaluation.results import save_results
+    from train.hardware import make_accelerator
+    from train.report import results_page
+
     if path and make_accelerator().is_main_process:
-        save_results(found, path)
-        write_text(path.with_suffix(".md"), reporting.results_page(found, weights, [], note))
+        save_results(results, path)
+        write_text(path.with_suffix(".md"), results_page(results, weights, [], note))
 
 
-def take_in(found: Results, path: Path | None) -> None:
+def _take_in(results: "Results", path: Path | None) -> None:
     """Results into a file that holds others already."""
+    from train.evaluation.results import load_results, save_results
+    from train.hardware import make_accelerator
+
     if path and make_accelerator().is_main_process:
-        save_results(load_results(path).merged(found), path)
+        save_results(load_results(path).merged(results), path)
 
 
-def report(data: Path | None = None, weights: Path = REPOSITORY_WEIGHTS) -> None:
+def report(data: Path | None = None, weights: Path | None = None) -> None:
     """Write weights/results.json, README's and the cards' tables, docs/results.md and the figures.
 
     Args:
         data: Folder of the data set: measures the weights in the repository on the test patients first.
             Without it, what was recorded before is written out again.
-        weights: Folder of weights; of another than the repository's, the tables go into its own results.md,
-            and README and docs/ stay as they are.
+        weights: Folder of weights, by default the repository's; of another, the tables go into its own
+            results.md, and README and docs/ stay as they are.
     """
+    from lgg.weights import REPOSITORY_WEIGHTS
+    from train import report as reporting
+    from train.hardware import make_accelerator
+
+    weights = weights or REPOSITORY_WEIGHTS
     if data is not None:
         evaluate(data, weights=weights, record=weights / "results.json")
     if make_accelerator().is_main_process:
@@ -362,13 +350,30 @@ def speed(
         compile: With torch.compile.
         out: JSON file for the figures.
     """
-    found = speeds.measure(models, size, batch_size, steps, compile)
-    print(speeds.step_table(found))
+    from lgg.files import write_text
+    from train.evaluation.benchmark import measure, step_table
+
+    measured = measure(models, size, batch_size, steps, compile)
+    print(step_table(measured))
     if out:
-        text = json.dumps([asdict(one) for one in found], indent=1) + "\n"
-        write_text(out, text)
+        write_text(out, json.dumps([asdict(row) for row in measured], indent=1) + "\n")
 
 
+#: Command → its function, or where that is, and what it is for.
+COMMANDS: dict[str, tuple[Callable[..., None] | str, str]] = {
+    "gate": (gate, "train the gate"),
+    "segment": (segment, "train a segmenter"),
+    "all": (train_all, "train all five networks"),
+    "folds": (folds, "cross-validate segmenters over all patients"),
+    "ablate": (ablate, "train the recipe with one thing changed at a time"),
+    "thresholds": (thresholds, "choose the thresholds of trained weights again"),
+    "evaluate": (evaluate, "measure weights on patients"),
+    "report": (report, "write every table, card and figure from what was measured"),
+    "speed": (speed, "time training steps"),
+    "benchmark": ("train.evaluation.benchmark:run", "time the page and the networks"),
+    "onnx": ("train.publish.onnx:convert", "write models as ONNX"),
+    "push": ("train.publish.hub:push", "publish weights to the Hub, deploy the page as a Space"),
+}
 #: What a shell reports of a program that SIGTERM ended.
 TERMINATED = 128 + 15
 
@@ -376,24 +381,38 @@ TERMINATED = 128 + 15
 def main() -> None:
     """Run a subcommand; our own errors end it with their message, not a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    commands: dict[str, Callable[..., Any]] = {
-        "gate": gate,
-        "segment": segment,
-        "all": everything,
-        "thresholds": thresholds,
-        "evaluate": evaluate,
-        "folds": folds,
-        "ablate": ablate,
-        "report": report,
-        "speed": speed,
-    }
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command not in COMMANDS:
+        _first_page().parse_args([command])
+        return
+    function, _ = COMMANDS[command]
+    if isinstance(function, str):
+        module, _, name = function.partition(":")
+        function = getattr(importlib.import_module(module), name)
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m train", description=__doc__)
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(TERMINATED)
+        tyro.cli(
+            function,
+            prog=f"python -m train {command}",
+            args=sys.argv[2:],
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
     except LggError as error:
-        sys.exit(f"{error}")
+        print(error, file=sys.stderr)
+        sys.exit(TERMINATED if type(error).__name__ == "Stopped" else 1)
+
+
+def _first_page() -> argparse.ArgumentParser:
+    """The list of commands; each explains its own options."""
+    parser = argparse.ArgumentParser(
+        "python -m train",
+        description=__doc__,
+        epilog="`python -m train COMMAND --help` says what a command can do; docs/train.md has examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (_, words) in COMMANDS.items():
+        commands.add_parser(name, help=words, add_help=False)
+    return parser
 
 
 if __name__ == "__main__":

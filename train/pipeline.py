@@ -1,135 +1,318 @@
-"""From a finished run to a model's folder: weights, config, thresholds, card; and on to other formats.
+"""From data to a model's folder of weights: prepare, train each stage, select, export, calibrate.
 
-`python -m train.pipeline --format onnx` writes the models of a folder of weights for other runtimes.
+`train_all` does so for all networks, `train_fold` for the networks of a fold, `judge_folds` evaluates folds.
 """
 
 import json
 import logging
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
+from torch import nn
 
 from lgg.cascade import Cascade
-from lgg.errors import DataError, LggError, WeightsError
+from lgg.errors import DataError, WeightsError
 from lgg.files import write_text
+from lgg.metrics import bootstrap_interval
 from lgg.models import GATE, TITLES, build
 from lgg.types import Thresholds
-from lgg.weights import (
-    REPOSITORY_WEIGHTS,
-    ModelConfig,
-    available,
-    load_config,
-    load_model,
-    save_config,
-    save_model,
-)
-from train.data.dataset import Memory, Slices, load_slices
-from train.data.kaggle_3m import SliceFiles, Volume, load_volume, load_volumes
-from train.data.splits import Protocol, Side, fixed, select
+from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, load_config, load_model, save_config, save_model
+from train.data.dataset import Slices, load_slices
+from train.data.kaggle_3m import SliceFiles, Volume, index_folder, load_volume, load_volumes
+from train.data.splits import Split, draw_folds, fixed, select
 from train.evaluation.evaluate import PatientResult, evaluate_patients, rows_of
-from train.evaluation.results import Results, collect
+from train.evaluation.patient_metrics import Mode
+from train.evaluation.results import PatientRow, Results, collect, load_results, save_results
 from train.evaluation.thresholds import gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
-from train.fit.checkpoint import (
-    CHECKPOINT,
-    LOG_FILE,
-    read_log,
-    refuse_to_overwrite,
-    runs_folder,
-)
+from train.fit.checkpoint import CHECKPOINT, LOG_FILE, read_log, refuse_to_overwrite, runs_folder
 from train.fit.leakage import digest, earlier_epochs, load_start, load_teacher
-from train.fit.trainer import Watch, tracking, train
-from train.fit.validate import better
+from train.fit.trainer import TrainResult, tracking, train
+from train.fit.validate import open_gate, validate_at_full_resolution
 from train.hardware import hardware, make_accelerator
-from train.recipes import RECIPES, Overrides, Recipe, RecipeName
+from train.recipes import RECIPES, Job, Protocol, Recipe, RecipeName
 
+log = logging.getLogger(__name__)
 DATA = "LGG MRI segmentation (kaggle_3m), TCGA; CC BY-NC-SA 4.0 as far as is known"
-#: A line an epoch of the training that made the weights beside it.
+#: The network that teaches the others.
+TEACHER = "unet-lite0"
+#: The gate comes as early as it can: its veto is part of every segmenter's thresholds.
+ORDER = (TEACHER, GATE, "unet", "unet-mini", "unet-resnext50")
+FOLD_RESULTS = "results.json"
+#: What folds are evaluated in: the figures that are quoted, lone slices, FLAIR alone.
+FOLD_MODES: tuple[Mode, ...] = ("volume", "slice", "flair")
+Patients = dict[str, list[SliceFiles]]
+Gate = tuple[nn.Module, ModelConfig]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Who takes part in a training.
+
+    Attributes:
+        patients: the data set's index.
+        splits: split → its ids, patients or slices.
+    """
+
+    patients: Patients
+    splits: dict[Split, list[str]]
+
+
+def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> Path:
+    """Train one network as a job asks; what a run of the same name has done is never lost by accident.
+
+    Args:
+        architecture: a name of `lgg.models.BUILDERS`.
+        job: its name is that of its folder in `runs_folder()`, in which each stage has one of its own.
+        gated: a segmenter's thresholds are chosen behind a gate, the one beside it or else the repository's.
+
+    Raises:
+        DataError: as `train.fit.trainer.train`; a split has no patient; the run exists and neither `resume`
+            nor `restart` is asked for; or the teacher or the weights to begin with have seen what is not this
+            job's to learn from.
+        WeightsError: a segmenter's gate is missing: its veto is part of the thresholds.
+
+    Returns:
+        The model's folder of weights; only the first of several processes writes it.
+    """
+    stages = stages_of(architecture, job)
+    home, target = runs_folder() / job.name, weights_of(job)
+    folders = [home / f"stage{number}" for number, _ in enumerate(stages, 1)]
+    _check(architecture, job, cohort)
+    gates = gate_folder(target, REPOSITORY_WEIGHTS) if gated and architecture != GATE else None
+    teacher = None if job.teacher is None else load_teacher(job.teacher, cohort.splits["train"])
+    start = None if job.start is None else load_start(job.start, architecture, cohort.splits).state_dict()
+    # Last of all: what is refused must not have thrown anything away.
+    for folder in folders:
+        if job.restart and make_accelerator().is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif not job.resume and not job.restart:
+            refuse_to_overwrite(folder)
+
+    best: TrainResult | None = None
+    kept, results = 0, []
+    shown = {"architecture": architecture, "recipe": recipe_name(job), "stages": [asdict(s) for s in stages]}
+    with tracking(job.name.replace("/", "-"), shown, job.track) as watch:
+        for number, (recipe, folder) in enumerate(zip(stages, folders, strict=True), start=1):
+            log.info("%s, %s, in the run '%s'", architecture, folder.name, job.name)
+            result = train(
+                architecture,
+                recipe,
+                (
+                    load_ids(cohort.patients, cohort.splits["train"], recipe.size),
+                    load_ids(cohort.patients, cohort.splits["validation"], recipe.size),
+                ),
+                folder,
+                start=start if best is None else best.best,
+                resume=job.resume and (folder / CHECKPOINT).exists(),
+                teacher=teacher,
+                memory=job.memory,
+                watch=watch,
+            )
+            results.append(result)
+            if better(result, best, lambda: load_volumes(cohort.patients, cohort.splits["validation"])):
+                best, kept = result, number
+            else:
+                log.info(
+                    "%s was not better on the validation split: the stage before it is kept.", folder.name
+                )
+
+    weights = target / architecture
+    if best is not None and make_accelerator().is_main_process:
+        split = _split(job, cohort)
+        export(best, stages[:kept], split, _training(job, results), weights)
+        validation = load_volumes(cohort.patients, cohort.splits["validation"])
+        calibrate(weights, validation, load_model(gates / GATE) if gates else None)
+        _write_log(job, split, folders, weights)
+    return weights
+
+
+def stages_of(architecture: str, job: Job) -> list[Recipe]:
+    """The stages of a job's recipe, changed as asked."""
+    stages = RECIPES[_recipe(job)][architecture][job.skip_stages : job.stages]
+    if job.split == "slice":
+        # Of a patient two or three slices are in a split, often empty ones: no volume to choose by.
+        stages = tuple(
+            replace(stage, best_by="slice_tumour") if stage.best_by == "dice" else stage for stage in stages
+        )
+    return [job.overrides.apply(stage) for stage in stages]
+
+
+def _recipe(job: Job) -> RecipeName:
+    return job.recipe or usual_recipe()
+
+
+def usual_recipe() -> RecipeName:
+    """gpu where there is one, else cpu."""
+    return "gpu" if torch.cuda.is_available() else "cpu"
+
+
+def recipe_name(job: Job) -> str:
+    """What results are listed by: a shorter or coarser run must not pass for the recipe's own."""
+    return f"{_recipe(job)} ({job.overrides})" if str(job.overrides) else _recipe(job)
+
+
+def weights_of(job: Job) -> Path:
+    """The folder of weights that gets the job's model."""
+    return job.out or runs_folder() / job.name / "weights"
+
+
+def _check(architecture: str, job: Job, cohort: Cohort) -> None:
+    """Refuse now what would fail after hours of training."""
+    needed: tuple[Split, ...] = ("train", "validation")
+    empty = [split for split in needed if not cohort.splits[split]]
+    if empty:
+        raise DataError(
+            f"No patient of the {' and the '.join(empty)} split is in the data. The split of kaggle_3m is "
+            "fixed (train/data/splits.json): add some. Data of your own needs three patients or more."
+        )
+    if not stages_of(architecture, job):
+        raise DataError(
+            f"Nothing is left of the {_recipe(job)} recipe for {architecture}: leave fewer stages out."
+        )
+
+
+def cohort_of(job: Job) -> Cohort:
+    """The patients of a job's data set, in its splits."""
+    patients = index_folder(job.data)
+    return Cohort(patients, splits_of(patients, job.split, job.patients))
+
+
+def splits_of(patients: Patients, protocol: Protocol, limit: int | None = None) -> dict[Split, list[str]]:
+    """The ids of each split, patients or slices; of patients only the first `limit`."""
+    if protocol == "slice":
+        return select([slice_.id for slices in patients.values() for slice_ in slices], "slice")
+    splits = select(list(patients), "patient", tumour_volumes(patients))
+    return {split: names[:limit] for split, names in splits.items()}
+
+
+def tumour_volumes(patients: Patients) -> dict[str, int]:
+    """Tumour pixels a patient, read only where the fixed split does not already decide."""
+    known = {name for names in fixed()["patient"].values() for name in names}
+    strangers = {name: slices for name, slices in patients.items() if name not in known}
+    return {name: int(load_volume(slices).masks.sum()) for name, slices in strangers.items()}
+
+
+def load_ids(patients: Patients, ids: list[str], size: int) -> Slices:
+    """The slices of a split, by patients or by slices."""
+    if set(ids) & set(patients):
+        return load_slices({name: patients[name] for name in ids}, size)
+    return load_slices(patients, size, keep=ids)
+
+
+def better(result: TrainResult, best: TrainResult | None, volumes: Callable[[], Sequence[Volume]]) -> bool:
+    """Whether a stage is at least as good as the best one before it, if any.
+
+    Chosen by different measures, the later one counts; of segmenters at different resolutions, the one that
+    is better at the slices' own.
+
+    Args:
+        volumes: reads the validation split, where that is needed.
+    """
+    best_by = result.recipe.best_by
+    if best is None or best_by != best.recipe.best_by:
+        return True
+    if result.recipe.size == best.recipe.size or best_by not in ("dice", "slice_tumour"):
+        return result.best_score >= best.best_score
+    read = volumes()
+    return _full_resolution_score(result, read) >= _full_resolution_score(best, read)
+
+
+def _full_resolution_score(result: TrainResult, volumes: Sequence[Volume]) -> float:
+    """The measure that chose the epoch, at the slices' own resolution."""
+    stats = validate_at_full_resolution(result.architecture, result.recipe.size, result.best, volumes)
+    by_volume = result.recipe.best_by == "dice"
+    return float(np.mean(stats.volume["volume"])) if by_volume else stats.slice_tumour["volume"]
+
+
+def _split(job: Job, cohort: Cohort) -> dict[str, Any]:
+    """For the config: which patients, or how many slices, are in which split."""
+    named = {str(split): ids for split, ids in cohort.splits.items()}
+    if job.split == "patient":
+        return {"protocol": job.split, **named}
+    # Thousands of slices: how many, and by what to know those learned from again.
+    counts = {split: len(ids) for split, ids in named.items()}
+    return {"protocol": job.split, **counts, "learned_from": digest(cohort.splits["train"])}
+
+
+def _training(job: Job, results: Sequence[TrainResult]) -> dict[str, Any]:
+    """For the config: how the network began, how long all stages took, and who taught it."""
+    told: dict[str, Any] = {"recipe": recipe_name(job), "initialised": results[0].initialised}
+    told["minutes"] = round(sum(result.seconds for result in results) / 60, 1)
+    if job.start is not None:
+        begun = load_config(job.start)
+        told["start"] = {"sha256": begun.sha256, "stages": begun.recipe} | begun.training
+    return told if job.teacher is None else told | {"teacher": job.teacher.name}
 
 
 def export(
-    state: dict[str, Any],
-    stages: list[Recipe],
-    split: dict[str, Any],
-    training: dict[str, Any],
-    logs: list[dict[str, Any]],
-    folder: Path,
-) -> ModelConfig:
-    """Write the best epoch's weights and what is known of them into `folder`/<architecture>.
+    best: TrainResult, stages: list[Recipe], split: dict[str, Any], training: dict[str, Any], folder: Path
+) -> None:
+    """Write the best epoch's weights and what is known of them into a model's folder.
 
     Args:
-        state: the last stage's final checkpoint.
-        stages: the recipes of all stages.
-        split: protocol and the patients (or number of slices) of each side.
+        stages: the recipes of all stages up to the best.
+        split: protocol and the patients (or number of slices) of each split.
         training: name of the recipe, start of the encoder, minutes of all stages, teacher if any.
-        logs: the epochs of all stages, kept beside the weights as `training.jsonl`.
     """
-    architecture = state["architecture"]
-    model = build(architecture)
-    model.load_state_dict(state["best"])
+    model = build(best.architecture)
+    model.load_state_dict(best.best)
     config = ModelConfig(
-        architecture=architecture,
+        architecture=best.architecture,
         input_size=stages[-1].size,
         thresholds=Thresholds(),
         data=DATA,
         split=split,
-        recipe=[asdict(one) for one in stages],
+        recipe=[asdict(stage) for stage in stages],
         training=training
         | {
-            "epochs": [one.epochs for one in stages],
-            "best_epoch": state["best_epoch"],
+            "epochs": [stage.epochs for stage in stages],
+            "best_epoch": best.best_epoch,
             "processes": make_accelerator().num_processes,
             "hardware": hardware(),
             "torch": torch.__version__,
         },
         date=date.today().isoformat(),
     )
-    config = save_model(folder / architecture, model, config)
-    text = "".join(json.dumps(row) + "\n" for row in logs)
-    write_text(folder / architecture / LOG_FILE, text)
-    from train.report.model_card import write_card
-
-    write_card(folder / architecture, config)
-    return config
+    save_model(folder, model, config)
 
 
-def validation_measure(architecture: str) -> str:
-    """What a logged epoch calls the measure that networks are compared by: the gate's AUROC, else Dice."""
-    return "val_auroc" if architecture == GATE else "val_dice"
-
-
-def choose_thresholds(folder: Path, architecture: str, gates: Path, volumes: list[Volume]) -> Thresholds:
-    """Choose a model's thresholds on validation volumes and write them into its config and card.
-
-    Returns those of a lone slice.
+def calibrate(folder: Path, volumes: list[Volume], gate: Gate | None = None) -> Thresholds:
+    """Choose a model's thresholds, and a gate's temperature, on validation volumes; its config gets them.
 
     Args:
-        folder: the folder of weights that holds the model.
-        gates: the folder of weights whose gate stands before a segmenter.
+        folder: the model's own.
+        gate: stands before a segmenter; None: nothing does.
+
+    Returns:
+        The thresholds of a lone slice.
     """
-    model, config = load_model(folder / architecture)
-    if architecture == GATE:
+    model, config = load_model(folder)
+    if config.architecture == GATE:
         logits, tumour = gate_logits(model, config, volumes)
         temperature = gate_temperature(logits, tumour)
         threshold = gate_threshold(1 / (1 + np.exp(-logits / temperature)), tumour)
         chosen = replace(config.thresholds, gate=threshold)
         config = replace(config, thresholds=chosen, temperature=temperature)
     else:
-        cascade = Cascade(load_model(gates / GATE), (model, config))
-        chosen, series = segmenter_thresholds(cascade, volumes)
+        chosen, series = segmenter_thresholds(Cascade(gate or open_gate(), (model, config)), volumes)
         config = replace(config, thresholds=chosen, series_thresholds=series)
-    save_config(folder / architecture, config)
-    from train.report.model_card import write_card
-
-    write_card(folder / architecture, config)
+    save_config(folder, config)
     return chosen
+
+
+def _write_log(job: Job, split: dict[str, Any], folders: list[Path], weights: Path) -> None:
+    """Keep the epochs of all stages beside the weights, last of all: with it the model is done."""
+    rows = earlier_epochs(job.start, split) if job.start else []
+    behind = max((row["stage"] for row in rows), default=0)
+    for number, folder in enumerate(folders, behind + 1):
+        rows += [row | {"stage": number} for row in read_log(folder)]
+    write_text(weights / LOG_FILE, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def gate_folder(*folders: Path) -> Path:
@@ -140,305 +323,81 @@ def gate_folder(*folders: Path) -> Path:
     """
     for folder in folders:
         if (folder / GATE).is_dir():
+            load_config(folder / GATE)
             return folder
     raise WeightsError(
         f"No {TITLES[GATE]} found: train it first, its veto is part of a segmenter's thresholds."
     )
 
 
-def convert(
-    format: Literal["onnx"],
-    models: tuple[str, ...] = (),
-    weights: Path = REPOSITORY_WEIGHTS,
-    out: Path = Path("onnx"),
-) -> None:
-    """Write models in another format and check that they still say the same.
-
-    Args:
-        format: onnx: float32, any batch, logits out.
-        models: Which models; by default all in the folder of weights.
-        weights: Folder of weights.
-        out: Folder for one file a model, as OUT/<model>.onnx.
-    """
-    for name in models or available(weights):
-        path = out / f"{name}.{format}"
-        from train.publish.onnx import export_onnx
-
-        difference = export_onnx(weights / name, path)
-        size = path.stat().st_size / 1e6
-        print(f"{path}: {size:.1f} MB, logits within {difference:.1e} of torch's under ONNX Runtime")
-
-
-def main() -> None:
-    """Run the command; our own errors end it with their message, not a traceback."""
-    try:
-        tyro.cli(convert, prog="python -m train.pipeline", description=__doc__)
-    except LggError as error:
-        sys.exit(f"{error}")
-
-
-if __name__ == "__main__":
-    main()
-
-
-log = logging.getLogger(__name__)
-Patients = dict[str, list[SliceFiles]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to train, on whom, and where it goes.
-
-    Attributes:
-        architecture: a name of `lgg.models.BUILDERS`.
-        recipe: name of its recipe, and `changes` to it.
-        patients: the data set's index.
-        sides: side → its keys, patients or slices.
-        protocol: what the sides are.
-        home: the run's folder; each stage has one of its own in it.
-        out: folder of weights that gets the model; by default `weights` in the run's folder.
-        teacher: folder of a segmenter's weights to learn from beside the masks; a gate takes hints from its
-            encoder.
-        stage_limit: only so many of the recipe's stages.
-        start: folder of weights to begin with instead of fresh ones.
-        skip: so many of the recipe's first stages are left out, as those that `start` has behind it.
-    """
-
-    architecture: str
-    recipe: RecipeName
-    changes: Overrides
-    patients: Patients
-    sides: dict[Side, list[str]]
-    protocol: Protocol
-    home: Path
-    out: Path | None = None
-    teacher: Path | None = None
-    memory: Memory = "auto"
-    stage_limit: int | None = None
-    start: Path | None = None
-    skip: int = 0
-
-    @property
-    def stages(self) -> list[Recipe]:
-        """The recipe's stages, changed as asked."""
-        named = RECIPES[self.recipe][self.architecture][self.skip : self.stage_limit]
-        if self.protocol == "slice":
-            # Of a patient two or three slices are on a side, often empty ones: no volume to choose by.
-            named = tuple(
-                replace(one, best_by="slice_tumour") if one.best_by == "dice" else one for one in named
-            )
-        return [self.changes.apply(one) for one in named]
-
-    @property
-    def shown(self) -> dict[str, Any]:
-        """What a tracker shows beside the curves."""
-        stages = [asdict(one) for one in self.stages]
-        return {"architecture": self.architecture, "recipe": self.recipe, "stages": stages}
-
-    @property
-    def target(self) -> Path:
-        """Folder of weights that gets the model."""
-        return self.out or self.home / "weights"
-
-
-def run_job(job: Job, resume: bool = False, restart: bool = False, watch: Watch | None = None) -> str:
-    """Train, export, choose thresholds; what a run of the same name has done is never lost by accident.
-
-    Args:
-        resume: go on where the run stopped; stages that are done are not repeated.
-        restart: throw the run's earlier stages away first.
-        watch: gets each epoch's figures.
+def calibrate_again(folder: Path, patients: Patients) -> Thresholds:
+    """Choose a trained model's thresholds again, on its own validation split, behind the gate beside it.
 
     Raises:
-        DataError: as `train.fit.trainer.train`; a side has no patient; the run exists and neither `resume`
-            nor `restart` is asked for; or the teacher or the weights to begin with have seen what is not this
-            job's to learn from.
-        WeightsError: a segmenter's gate is missing: its veto is part of the thresholds.
-
-    Returns:
-        A line that says what was made.
+        DataError: none of its validation patients is in the data.
     """
-    folders = [job.home / f"stage{number}" for number, _ in enumerate(job.stages, 1)]
-    _check(job)
-    teacher = None if job.teacher is None else load_teacher(job.teacher, job.sides["train"])
-    start = None if job.start is None else load_start(job.start, job.architecture, job.sides).state_dict()
-    # Last of all: what is refused must not have thrown anything away.
-    for folder in folders:
-        if restart and make_accelerator().is_main_process:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif not resume and not restart:
-            refuse_to_overwrite(folder)
-    kept: dict[str, Any] = {}
-    stages: list[Recipe] = []
-    began_from, minutes = "", 0.0
-    for number, (recipe, folder) in enumerate(zip(job.stages, folders, strict=True), start=1):
-        log.info("%s, %s, in the run '%s'", job.architecture, folder.name, job.home.name)
-        slices = tuple(
-            load_keys(job.patients, job.sides[side], recipe.size) for side in ("train", "validation")
-        )
-        state = train(
-            job.architecture,
-            recipe,
-            (slices[0], slices[1]),
-            folder,
-            start=kept.get("best", start),
-            resume=resume and (folder / CHECKPOINT).exists(),
-            teacher=teacher,
-            memory=job.memory,
-            watch=watch,
-        )
-        began_from = began_from or state["initialised"]
-        minutes += state["seconds"] / 60
-        if better(state, kept, lambda: load_volumes(job.patients, job.sides["validation"])):
-            kept, stages = state, job.stages[:number]
-        else:
-            log.info("%s was not better on the validation side: the stage before it is kept.", folder.name)
-    if not make_accelerator().is_main_process:
-        return ""
-    logs = earlier_epochs(job.start, _split(job)) if job.start else []
-    behind = max((row["stage"] for row in logs), default=0)
-    logs += [
-        row | {"stage": number} for number, one in enumerate(folders, behind + 1) for row in read_log(one)
-    ]
-    export(kept, stages, _split(job), _training(job, began_from, minutes), logs, job.target)
-    return f"{job.architecture} in {job.target}: {choose(job)}"
-
-
-def _check(job: Job) -> None:
-    """Refuse now what would fail after hours of training."""
-    sides: tuple[Side, ...] = ("train", "validation")
-    empty = [side for side in sides if not job.sides[side]]
-    if empty:
-        raise DataError(
-            f"No patient of the {' and the '.join(empty)} side is in the data. The split of kaggle_3m is "
-            "fixed (train/data/splits.json): add some. Data of your own needs three patients or more."
-        )
-    if not job.stages:
-        raise DataError(
-            f"Nothing is left of the {job.recipe} recipe for {job.architecture}: leave fewer stages out."
-        )
-    if job.architecture != GATE:
-        load_config(gate_folder(job.target, REPOSITORY_WEIGHTS) / GATE)
-
-
-def _split(job: Job) -> dict[str, Any]:
-    """For the config: which patients, or how many slices, stood on which side."""
-    if job.protocol == "slice":  # thousands of slices: how many, and by what to know those learned from again
-        counts = {str(side): len(keys) for side, keys in job.sides.items()}
-        return {"protocol": job.protocol, **counts, "learned_from": digest(job.sides["train"])}
-    return {"protocol": job.protocol} | {str(side): keys for side, keys in job.sides.items()}
-
-
-def _training(job: Job, began_from: str, minutes: float) -> dict[str, Any]:
-    """For the config: how the network began, how long it took, and who taught it."""
-    # Results are listed by it, and a shorter or coarser run must not pass for the recipe's own.
-    name = f"{job.recipe} ({job.changes})" if str(job.changes) else job.recipe
-    told = {"recipe": name, "initialised": began_from, "minutes": round(minutes, 1)}
-    if job.start is not None:
-        begun = load_config(job.start)
-        told["start"] = {"sha256": begun.sha256, "stages": begun.recipe} | begun.training
-    return told if job.teacher is None else told | {"teacher": job.teacher.name}
-
-
-def sides_of(patients: Patients, protocol: Protocol, limit: int | None = None) -> dict[Side, list[str]]:
-    """The keys of each side, patients or slices; of patients only the first `limit`."""
-    if protocol == "slice":
-        keys = [one.key for slices in patients.values() for one in slices]
-        return select(keys, "slice")
-    sides = select(list(patients), "patient", tumour_volumes(patients))
-    return {side: names[:limit] for side, names in sides.items()}
-
-
-def tumour_volumes(patients: Patients) -> dict[str, int]:
-    """Tumour pixels a patient, read only where the fixed split does not already decide."""
-    known = {name for names in fixed()["patient"].values() for name in names}
-    strangers = {name: slices for name, slices in patients.items() if name not in known}
-    return {name: int(load_volume(slices).masks.sum()) for name, slices in strangers.items()}
+    config = load_config(folder)
+    gate = None if config.architecture == GATE else load_model(gate_folder(folder.parent) / GATE)
+    return calibrate(folder, load_volumes(patients, validated_on(config, patients)), gate)
 
 
 def validated_on(config: ModelConfig, patients: Patients) -> list[str]:
-    """The keys of a trained model's own validation side, patients or slices.
+    """The ids of a trained model's own validation split, patients or slices.
 
     Raises:
         DataError: none of them is in the data.
     """
     if config.split.get("protocol") == "slice":
-        return sides_of(patients, "slice")["validation"]
+        return splits_of(patients, "slice")["validation"]
     listed = config.split.get("validation")
-    keys = listed if isinstance(listed, list) else sides_of(patients, "patient")["validation"]
-    if found := [name for name in keys if name in patients]:
-        return found
+    ids = listed if isinstance(listed, list) else splits_of(patients, "patient")["validation"]
+    if present := [name for name in ids if name in patients]:
+        return present
     raise DataError(
         f"No patient on whom {config.architecture} was validated is in the data: give the folder that it was "
         "trained from."
     )
 
 
-def load_keys(patients: Patients, keys: list[str], size: int) -> Slices:
-    """The slices of one side, by patients or by slices."""
-    if set(keys) & set(patients):
-        return load_slices({name: patients[name] for name in keys}, size)
-    return load_slices(patients, size, keep=keys)
+def validation_measure(architecture: str) -> str:
+    """What a logged epoch calls the measure that networks are compared by: the gate's AUROC, else Dice."""
+    return "val_auroc" if architecture == GATE else "val_dice"
 
 
-def choose(job: Job) -> str:
-    """Choose a job's thresholds on its validation side, and say them."""
-    gates = job.target if job.architecture == GATE else gate_folder(job.target, REPOSITORY_WEIGHTS)
-    return choose_on(job.architecture, job.patients, job.sides["validation"], job.target, gates)
-
-
-def choose_on(architecture: str, patients: Patients, keys: list[str], folder: Path, gates: Path) -> str:
-    """Choose thresholds of the model in `folder` on the slices or patients of `keys`, and say them."""
-    chosen = choose_thresholds(folder, architecture, gates, load_volumes(patients, keys))
-    return ", ".join(f"{name} {value:g}" for name, value in asdict(chosen).items())
-
-
-def default_home(architecture: str, protocol: Protocol, name: str = "") -> Path:
-    """The folder of a run: by the name given, else by its network and protocol."""
-    return runs_folder() / (name or (architecture if protocol == "patient" else f"{architecture}-{protocol}"))
-
-
-TEACHER = "unet-lite0"
-#: The gate comes as early as it can: its veto is part of every segmenter's thresholds.
-ORDER = (TEACHER, GATE, "unet", "unet-mini", "unet-resnext50")
-
-
-def train_everything(
-    job: Job, models: Sequence[str] = (), resume: bool = False, restart: bool = False, track: bool = False
-) -> None:
-    """Train them, each in a folder of its own within the run's.
+def train_all(job: Job, cohort: Cohort, models: Sequence[str] = ()) -> Iterator[Path]:
+    """Train the networks, each in a folder of its own within the run's, the teacher first.
 
     Args:
-        job: the pattern of the jobs: recipe, changes, data, the run's folder, and where the weights go.
+        job: the pattern of the jobs: recipe, data, the run's name, and where the weights go.
         models: only these; by default all.
-        resume, restart: as for `train.pipeline.run_job`.
-        track: send each epoch's figures to trackio.
 
     Raises:
         DataError, WeightsError, Stopped: as `run_job`.
+
+    Yields:
+        Each model's folder of weights once it is done.
     """
     wanted = [name for name in ORDER if name in (models or ORDER)]
-    target = job.target
+    target = weights_of(job)
     for name in wanted:
         # The published network had no teacher.
-        taught = name != TEACHER and job.recipe != "reference" and (target / TEACHER).is_dir()
+        taught = name != TEACHER and _recipe(job) != "reference" and (target / TEACHER).is_dir()
         teacher = target / TEACHER if taught else None
-        one = replace(job, architecture=name, home=job.home / name, out=target, teacher=teacher)
-        with tracking(f"{job.home.name}-{name}", one.shown, track) as watch:
-            log.info("%s", run_job(one, resume, restart, watch))
+        yield run_job(name, replace(job, name=f"{job.name}/{name}", out=target, teacher=teacher), cohort)
         make_accelerator().wait_for_everyone()  # the next may learn from what the first process has written
     if {TEACHER, GATE} <= set(wanted) and make_accelerator().is_main_process:
         # Its thresholds were chosen before there was this gate.
-        found = choose_on(TEACHER, job.patients, job.sides["validation"], target, target)
-        log.info("%s behind the new gate: %s", TEACHER, found)
+        calibrate_again(target / TEACHER, cohort.patients)
+        yield target / TEACHER
 
 
-#: Written where a fold's network is trained and its thresholds are chosen.
-DONE = "done.json"
+def folds_of(patients: Patients, limit: int | None = None) -> list[list[str]]:
+    """The five folds' patients, of each only the first `limit`."""
+    return [names[:limit] for names in draw_folds(list(patients), tumour_volumes(patients))]
 
 
-def fold_sides(folds: list[list[str]], number: int) -> dict[Side, list[str]]:
-    """Who learns, validates and tests in one fold."""
+def fold_splits(folds: list[list[str]], number: int) -> dict[Split, list[str]]:
+    """Who trains, validates and tests in one fold."""
     test, validation = folds[number], folds[(number + 1) % len(folds)]
     away = {*test, *validation}
     return {
@@ -449,64 +408,111 @@ def fold_sides(folds: list[list[str]], number: int) -> dict[Side, list[str]]:
 
 
 def train_fold(
-    job: Job, models: tuple[str, ...], folds: list[list[str]], number: int, track: bool = False
+    job: Job, patients: Patients, folds: list[list[str]], number: int, models: Sequence[str], gate: bool
 ) -> None:
-    """Train a gate and segmenters of one fold, those that are not done.
+    """Train the networks of one fold that are not done.
 
     Args:
-        job: the pattern of the fold's jobs: recipe, changes, data, and the run's folder.
-        models: segmenters; the gate comes first by itself.
-        track: send each epoch's figures to trackio.
-    """
-    home = job.home / f"fold{number}"
-    for name in (GATE, *models):
-        one = replace(
-            job, architecture=name, sides=fold_sides(folds, number), home=home / name, out=home / "weights"
-        )
-        if _done(one):
-            log.info("Fold %d, %s: done before.", number, name)
-        else:
-            with tracking(f"{job.home.name}-fold{number}-{name}", one.shown, track) as watch:
-                log.info("Fold %d: %s", number, run_job(one, resume=True, watch=watch))
-            write_text(one.home / DONE, json.dumps(_identity(one)))
-
-
-def fold_done(home: Path, models: tuple[str, ...], number: int) -> bool:
-    """Whether gate and segmenters of a fold have come to their end."""
-    return all((home / f"fold{number}" / name / DONE).exists() for name in (GATE, *models))
-
-
-def _done(job: Job) -> bool:
-    """Whether the job has come to its end before.
+        job: the pattern of the fold's jobs; its name is that of the folds' run.
+        models: segmenters.
+        gate: train the fold's own gate first, and choose the segmenters' thresholds behind it.
 
     Raises:
-        DataError: it has, but with another recipe or other patients.
+        DataError: as `run_job`; or a network was made with another recipe or of other patients.
     """
-    mark = job.home / DONE
-    if not mark.exists():
+    name = f"{job.name}/fold{number}"
+    cohort = Cohort(patients, fold_splits(folds, number))
+    for model in [*([GATE] if gate else []), *models]:
+        own = replace(job, name=f"{name}/{model}", out=runs_folder() / name / "weights", resume=True)
+        if is_done(weights_of(own) / model, own, cohort):
+            log.info("Fold %d, %s: done before.", number, model)
+        else:
+            run_job(model, own, cohort, gated=gate)
+
+
+def is_done(folder: Path, job: Job, cohort: Cohort) -> bool:
+    """Whether a fold's model is trained and calibrated.
+
+    Raises:
+        DataError: it is, but with another recipe or of other patients.
+    """
+    if not (folder / LOG_FILE).exists():
         return False
-    if json.loads(mark.read_text()) != _identity(job):
+    config = load_config(folder)
+    if (config.training.get("recipe"), config.split) != (recipe_name(job), _split(job, cohort)):
         raise DataError(
-            f"{job.architecture} of {job.home.parent.name} in the run '{job.home.parents[1].name}' was made "
-            "with another recipe or on other patients. Use what it began with, or choose another --name."
+            f"{folder.name} in the run '{job.name}' was made with another recipe or of other patients. Use "
+            "what it began with, or choose another --name."
         )
     return True
 
 
-def _identity(job: Job) -> dict[str, object]:
-    stages = [asdict(one) for one in job.stages]
-    return json.loads(json.dumps({"stages": stages, "sides": job.sides}))
+def judge_folds(
+    run: str, models: Sequence[str], folds: list[list[str]], patients: Patients, only: Sequence[int] = ()
+) -> Results:
+    """Out-of-fold results: each patient judged by networks that never saw it.
 
+    Behind the folds' own gates where all of them have one, else without a gate: then there are rows of the
+    cascade `none` alone. The rows of each fold are written into its folder as `results.json`.
 
-def judge_folds(home: Path, models: tuple[str, ...], folds: list[list[str]], patients: Patients) -> Results:
-    """Out-of-fold results over all patients; every fold must be done."""
-    everything = Results()
+    Args:
+        run: the name of the folds' run; their networks must be done.
+        only: these folds alone.
+
+    Raises:
+        WeightsError: a network cannot be loaded.
+    """
+    numbers = list(only) or list(range(len(folds)))
+    homes = {number: runs_folder() / run / f"fold{number}" for number in numbers}
+    gated = all((home / "weights" / GATE).is_dir() for home in homes.values())
+
+    def results_of(configs: tuple[ModelConfig, ModelConfig], found: list[PatientResult]) -> Results:
+        results = collect(configs, rows_of(configs, found, "fold"), found, "fold")
+        if gated:
+            return results
+        # An open gate's figures say nothing.
+        rows = [row for row in results.rows if row.cascade == "none" and row.model != GATE]
+        return replace(results, rows=rows, gates=[])
+
+    whole, parts = Results(), dict.fromkeys(numbers, Results())
     for name in models:
-        found: list[PatientResult] = []
-        for number, names in enumerate(folds):
-            cascade = Cascade.from_pretrained(home / f"fold{number}" / "weights", name)
-            found += evaluate_patients(cascade, {one: patients[one] for one in sorted(names)})
-        configs = (cascade.gate_config, cascade.config)
-        rows = rows_of(configs, found, "fold")
-        everything = everything.merged(collect(configs, rows, found, "fold"))
-    return everything
+        everybody: list[PatientResult] = []
+        for number, home in homes.items():
+            weights = home / "weights"
+            gate = load_model(weights / GATE) if gated else open_gate()
+            cascade = Cascade(gate, load_model(weights / name))
+            chosen = {patient: patients[patient] for patient in sorted(folds[number])}
+            found = evaluate_patients(cascade, chosen, FOLD_MODES)
+            configs = (cascade.gate_config, cascade.config)
+            parts[number] = parts[number].merged(results_of(configs, found))
+            everybody += found
+        whole = whole.merged(results_of(configs, everybody))
+    if make_accelerator().is_main_process:
+        for number, home in homes.items():
+            save_results(load_results(home / FOLD_RESULTS).merged(parts[number]), home / FOLD_RESULTS)
+    return whole
+
+
+def judged_patients(run: str, number: int) -> list[PatientRow]:
+    """What `judge_folds` has written of a fold's patients; none where it has not been judged."""
+    return load_results(runs_folder() / run / f"fold{number}" / FOLD_RESULTS).patients
+
+
+def compare_patients(
+    ours: Sequence[PatientRow], theirs: Sequence[PatientRow]
+) -> dict[str, tuple[float, float, float, int]]:
+    """Paired differences of the volume Dice, ours less theirs, over the patients that both have.
+
+    Returns:
+        Model → mean difference, the bounds of its 95 % bootstrap interval, and how many patients.
+    """
+    other = {(row.model, row.patient): row.volume for row in theirs}
+    pairs: dict[str, list[float]] = {}
+    for row in ours:
+        if (row.model, row.patient) in other:
+            difference = row.volume - other[row.model, row.patient]
+            pairs.setdefault(row.model, []).append(difference)
+    return {
+        model: (float(np.mean(values)), *bootstrap_interval(lambda v: float(np.mean(v)), values), len(values))
+        for model, values in pairs.items()
+    }

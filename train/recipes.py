@@ -1,14 +1,54 @@
-"""A recipe: everything that decides how a network is trained, and what the command line can change of it."""
+"""How a network is trained: recipes, what the command line changes of them, and the job that it asks for.
+
+Nothing here needs torch, so that `python -m train --help` answers at once.
+"""
 
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Literal
-
-from train.data.augment import PLAIN, Augmentation
-from train.fit.losses import LossName
 
 Start = Literal["imagenet", "scratch"]
 Criterion = Literal["dice", "slice_tumour", "auroc", "loss"]
 Schedule = Literal["one_cycle", "cosine", "constant"]
+LossName = Literal["bce", "dice_bce"]
+Memory = Literal["auto", "resident", "streamed"]
+Protocol = Literal["patient", "slice"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a training slice may be changed; all zeros switch it off.
+
+    flip: probability of mirroring left and right (brains are nearly symmetric).
+    rotate: largest rotation in degrees.
+    scale: largest relative change of size.
+    shift: largest displacement as a share of the side.
+    elastic: standard deviation of a smooth field of displacements, as a share of the side.
+    gain: standard deviation of each channel's factor and offset, in z-score units.
+    bias: standard deviation of the smooth field that multiplies the raw image (coil sensitivity).
+    gamma: standard deviation of the logarithm of the contrast curve's exponent.
+    noise: largest standard deviation of the added noise, in z-score units.
+    drop: probability that pre-contrast, and that post-contrast, is replaced by FLAIR, each by itself.
+    drop_both: probability that both are: then the network sees FLAIR alone.
+    slice_statistics: share of slices normalised by their own statistics instead of their volume's.
+    """
+
+    flip: float = 0.5
+    rotate: float = 15
+    scale: float = 0.15
+    shift: float = 0.06
+    elastic: float = 0.015
+    gain: float = 0.15
+    bias: float = 0.1
+    gamma: float = 0.15
+    noise: float = 0.1
+    drop: float = 0.1
+    drop_both: float = 0.2
+    slice_statistics: float = 0.5
+
+
+#: What evaluation during training sees: the slice as it is, by its volume's statistics.
+PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -38,22 +78,22 @@ class Recipe:
     initialise: Start = "scratch"
     """Start of the encoder; `imagenet` falls back to scratch where there are no such weights, and says so."""
     best_by: Criterion = "dice"
-    """What the best epoch is best at, on the validation side: `dice` is the mean of its volumes."""
+    """Validation measure that the best epoch is chosen by: `dice` is the mean of the patients' volumes."""
     ema: float = 0.99
     """Share that a running average of the weights keeps in each step, which is then what counts; 0: none."""
     mask_head: float = 0
-    """The gate alone: weight of a loss that makes its inner layers find the tumour too, see `MaskHead`."""
+    """The gate alone: weight of the coarse masks that supervise its inner layers, see `MaskHead`."""
     teacher_share: float = 0.5
     """Where a segmenter is given a teacher: its share of the loss; the masks keep the rest."""
     hints: float = 1
-    """Where a teacher is given: weight of the loss that makes inner layers say what its encoder says, see
-    `train.fit.distillation`; 0: none."""
+    """Where a teacher is given: weight of feature distillation from its encoder (the hints of FitNets, see
+    `train.fit.distillation`); 0: none."""
     freeze_batchnorm: bool = False
     """Keep BatchNorm's statistics as they are, for fine-tuning on few slices."""
     compile: bool = False
     """Fuse a step's operations by `torch.compile`; on CUDA only."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-    """How far slices are bent."""
+    """How far slices are changed."""
     seed: int = 0
     """Seed of weights, sampling and augmentation."""
 
@@ -88,13 +128,13 @@ class Overrides:
     initialise: Start | None = None
     """Start of the encoder."""
     best_by: Criterion | None = None
-    """What chooses the best epoch."""
+    """Validation measure that the best epoch is chosen by."""
     ema: float | None = None
     """Share that the running average of the weights keeps in each step; 0 switches it off."""
     mask_head: float | None = None
     """The gate alone: weight of the loss of its mask head; 0 leaves it out."""
     hints: float | None = None
-    """With a teacher: weight of what its encoder teaches the inner layers; 0 leaves it out."""
+    """With a teacher: weight of feature distillation from its encoder; 0 leaves it out."""
     freeze_batchnorm: bool | None = None
     """Keep BatchNorm's statistics, for fine-tuning on few slices."""
     compile: bool | None = None
@@ -106,26 +146,71 @@ class Overrides:
 
     def __str__(self) -> str:
         """`epochs 12, size 128`; empty where nothing is changed."""
-        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        given = {option.name: getattr(self, option.name) for option in fields(self)}
         return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in given.items() if v is not None)
 
     def apply(self, recipe: Recipe) -> Recipe:
         """The recipe with what was given instead of its own."""
-        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        given = {option.name: getattr(self, option.name) for option in fields(self)}
         augment = given.pop("augment")
         changed = replace(recipe, **{name: value for name, value in given.items() if value is not None})
         return replace(changed, augmentation=PLAIN) if augment is False else changed
 
 
 RecipeName = Literal["cpu", "gpu", "reference"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Data and recipe of whatever trains."""
+
+    data: Path
+    """Folder of the data set (kaggle_3m, or the folder that holds it)."""
+    recipe: RecipeName | None = None
+    """cpu (two cores, lower resolution first), gpu (full resolution) or reference (as the published network
+    was trained); by default gpu where there is one."""
+    name: str = ""
+    """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name, `all` or
+    `folds`."""
+    stages: int | None = None
+    """Only the first so many stages of the recipe: 1 of cpu leaves the finish at full resolution out."""
+    patients: int | None = None
+    """Only the first so many patients of each split or fold, for a trial."""
+    memory: Memory = "auto"
+    """Keep the data set on the device (resident), or stream it; auto streams only what does not fit."""
+    track: bool = False
+    """Send each epoch's figures to trackio (pip install trackio; trackio show)."""
+    overrides: Overrides = field(default_factory=Overrides)
+    """What to change in the recipe."""
+
+
+@dataclass(frozen=True)
+class Job(Run):
+    """The training of one network: data, recipe, destination, and whose weights are taken over."""
+
+    split: Protocol = "patient"
+    """patient (honest) or slice (as the reference did, leaky)."""
+    out: Path | None = None
+    """Folder of weights that gets the model, as OUT/<model>; by default `weights` in the run's folder."""
+    resume: bool = False
+    """Go on where the run stopped."""
+    restart: bool = False
+    """Throw away what a run of this name has done, and begin again."""
+    teacher: Path | None = None
+    """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks: a segmenter
+    from its probabilities, the gate from its encoder."""
+    start: Path | None = None
+    """Folder of the same network's weights (say weights/unet-lite0) to begin with instead of fresh ones."""
+    skip_stages: int = 0
+    """Leave out so many of the recipe's first stages: those that the weights of --start have behind them."""
+
+
 #: Stages of training; each begins with the best weights of the one before.
 Stages = tuple[Recipe, ...]
 
-
-#: Bent twice as far. The gate, which learns one bit a slice, needs it most: with it, and twice the epochs,
-#: its AUROC on validation patients rose by more than a point.
+#: Strong augmentation, for the gate, which learns one bit a slice.
 BOLD = Augmentation(rotate=25, scale=0.25, elastic=0.02, gain=0.25, bias=0.2, gamma=0.3, noise=0.2, drop=0.15)
-#: Hardly bent at all, for the last epochs: slices as they will be met.
+#: Weak augmentation, for the last epochs: slices nearly as they will be met.
 CALM = Augmentation(
     rotate=5, scale=0.05, shift=0.02, elastic=0.005, gain=0.05, bias=0.03, gamma=0.05, noise=0.03
 )
@@ -144,15 +229,8 @@ _GATE = Recipe(
 def _cpu() -> dict[str, Stages]:
     """Two cores, half an hour to an hour and a half a network.
 
-    Half resolution teaches most in a quarter of the time. Its last epochs, hardly bent, took every
-    segmenter further by validation. A short finish at full resolution may add the borders; Lite0 it made
-    no better, and `--stages` leaves it out. The gate sees more at three quarters of the resolution,
-    taught by Lite0 (`--teacher weights/unet-lite0`) and averaged over many epochs. Small batches and a
-    teacher take mini further in the same time: over a few epochs each does by itself, small batches most
-    (`ablate`). Tried, and no better by validation: for Lite0 three quarters of the resolution,
-    upside-down slices with more tumour drawn, slices bent less from the first epoch on, a second round of
-    twenty epochs by `BOLD` before calm ones; for the gate epochs that are hardly bent, and full resolution
-    after half of it.
+    Most epochs run at half resolution, in a quarter of the time; then weak augmentation and a short finish
+    at full resolution. What was tried for it, and with which result: docs/experiments.md.
     """
     gate = replace(_GATE, epochs=48, size=192, batch_size=32, ema=0.997)
     small = Recipe(epochs=12, batch_size=8, ema=0.995)

@@ -28,7 +28,7 @@ from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 log = logging.getLogger("lgg.app")
 
 TITLE = "Low-grade glioma segmentation"
-#: Beside the weights; written by `python -m train.evaluation.benchmark`.
+#: Beside the weights; written by `python -m train benchmark`.
 BENCHMARK = "benchmark.json"
 MISSING = "–"
 #: Measure → its name for people, in the order of the table.

@@ -78,8 +78,8 @@ def _cached_commit(repo: str, files: Sequence[str], revision: str) -> str | None
     """The commit in the cache that a revision last meant, if all files are there."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(repo, file, revision=revision) for file in files]
-    return _commit_of(found[0]) if all(isinstance(one, str) for one in found) else None
+    paths = [try_to_load_from_cache(repo, file, revision=revision) for file in files]
+    return _commit_of(paths[0]) if all(isinstance(path, str) for path in paths) else None
 
 
 def _commit_of(path: object) -> str:
@@ -162,7 +162,7 @@ def refusal(error: Exception, repo: str, revision: str) -> WeightsError:
 
 #: The environment variable that stands in for the argument.
 VARIABLE = "LGG_WEIGHTS"
-#: The one place that pins what is published; `python -m train.publish.hub --pin` writes it.
+#: The one place that pins what is published; `python -m train push --pin` writes it.
 PINNED = Path(__file__).with_name("pinned.json")
 #: `./weights` and `../weights` are none: on the Hub, names begin with a letter or a digit.
 REPOSITORY_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")

@@ -10,9 +10,10 @@ import torch
 from lgg.io import read_slice
 from lgg.preprocess import PadGeometry, head_and_stats, head_mask, inner_head, prepare, resize_pad, undo
 from lgg.types import FLAIR, POST, PRE
-from train.data.augment import PLAIN, augment
+from train.data.augment import augment
 from train.data.dataset import load_slices
 from train.data.kaggle_3m import index_folder
+from train.recipes import PLAIN
 
 SIZES = [(256, 256), (128, 128), (257, 199), (100, 300), (301, 64), (511, 512)]
 

@@ -63,10 +63,10 @@ def test_the_command_trains_judges_and_repeats_nothing(tmp_path, monkeypatch, ca
     monkeypatch.setitem(RECIPES["cpu"], "unet-mini", (replace(stages[0], size=32, batch_size=4),))
     arguments = {"only": (BASE, "no-ema"), "recipe": "cpu", "epochs": 1, "slices_per_epoch": 8}
     ablate(data, record=record, **arguments)
-    assert [one["variant"] for one in json.loads(record.read_text())] == [BASE, "no-ema"]
+    assert [row["variant"] for row in json.loads(record.read_text())] == [BASE, "no-ema"]
     run = load_runs(record)[0]
     assert (run.epochs, run.size) == (1, 32)
-    assert all(0 <= one <= 1 for values in run.volume.values() for one in values)
+    assert all(0 <= dice <= 1 for values in run.volume.values() for dice in values)
     assert "no-ema, seed 0: volume mean" in capsys.readouterr().out
     ablate(data, record=record, **arguments)
     assert capsys.readouterr().out == ""

@@ -164,25 +164,3 @@ def test_a_pupil_learns_from_a_teacher_of_the_same_patients_only(trained, tmp_pa
     done = train(runs, *pupil, "--data", data, "--name", "fewer", "--patients", "2")
     assert done.returncode != 0
     assert "would leak" in done.stderr
-
-
-def test_folds_judge_every_patient_by_strangers_and_repeat_nothing(trained):
-    data, runs, weights = trained
-    command = ["folds", "--models", "unet-mini", "--data", data, "--name", "folds", *QUICK]
-    done = train(runs, *command, "--only", "0", "1")
-    assert done.returncode == 0, done.stderr
-    assert "not done yet: 2, 3, 4" in done.stdout
-    kept = (runs / "folds" / "fold0" / "gate" / "stage1" / "checkpoint.pt").stat().st_mtime_ns
-    done = train(runs, *command)
-    assert done.returncode == 0, done.stderr
-    assert (runs / "folds" / "fold0" / "gate" / "stage1" / "checkpoint.pt").stat().st_mtime_ns == kept
-    found = json.loads((runs / "folds" / "results.json").read_text())
-    assert sorted(row["patient"] for row in found["patients"]) == [f"CASE_{n:02d}" for n in range(12)]
-    assert {row["protocol"] for row in found["rows"]} == {"fold"}
-    for number in range(5):
-        weights = runs / "folds" / f"fold{number}" / "weights" / "unet-mini" / "config.json"
-        split = json.loads(weights.read_text())["split"]
-        assert not set(split["test"]) & {*split["train"], *split["validation"]}
-    done = train(runs, *command, "--lr", "0.5")
-    assert done.returncode != 0
-    assert "another recipe" in done.stderr

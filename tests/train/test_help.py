@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+#: All that there are, the options of each being those of its function.
 COMMANDS = (
-    "gate",
-    "segment",
-    "all",
-    "thresholds",
-    "evaluate",
-    "folds",
-    "ablate",
-    "trial",
-    "remedies",
-    "report",
-    "speed",
+    *("gate", "segment", "all", "folds", "ablate", "thresholds", "evaluate", "report", "speed"),
+    *("benchmark", "onnx", "push"),
 )
 
 
@@ -31,13 +23,27 @@ def help_of(*command: str) -> str:
 
 @pytest.fixture(scope="module")
 def helps() -> dict[str, str]:
-    return {one: help_of(one) for one in COMMANDS}
+    return {command: help_of(command) for command in COMMANDS}
 
 
 def test_the_first_page_names_every_command_and_their_order():
-    text = " ".join(help_of().split())
-    assert all(f"• {one}" in text for one in COMMANDS)
-    assert "The usual order: `gate`, then `segment`" in text
+    lines = [line.split() for line in help_of().splitlines()]
+    assert [line[0] for line in lines if line and line[0] in COMMANDS] == list(COMMANDS)
+    assert "`gate`, then `segment`" in help_of()
+
+
+def test_the_first_page_waits_for_no_network_library():
+    call = [sys.executable, "-X", "importtime", "-m", "train", "--help"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "tyro" in imported
+    assert not {"torch", "accelerate"} & imported
+
+
+def test_a_command_that_does_not_exist_is_refused():
+    done = subprocess.run([sys.executable, "-m", "train", "trial"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "folds" in done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,7 +4,6 @@ Every random number comes from the generator given, so a resumed run repeats the
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,44 +12,10 @@ from torch import Tensor
 from lgg.preprocess import normalise
 from lgg.types import FLAIR, POST, PRE
 from train.data.dataset import Slices
+from train.recipes import Augmentation
 
+#: Where `Slices` keeps a slice's own statistics, and where its volume's.
 SLICE, VOLUME = 0, 1
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far a training slice may be bent; all zeros switch it off.
-
-    flip: probability of mirroring left and right (brains are nearly symmetric).
-    rotate: largest rotation in degrees.
-    scale: largest relative change of size.
-    shift: largest displacement as a share of the side.
-    elastic: standard deviation of a smooth field of displacements, as a share of the side.
-    gain: standard deviation of each channel's factor and offset, in z-score units.
-    bias: standard deviation of the smooth field that multiplies the raw image (coil sensitivity).
-    gamma: standard deviation of the logarithm of the contrast curve's exponent.
-    noise: largest standard deviation of the added noise, in z-score units.
-    drop: probability that pre-contrast, and that post-contrast, is replaced by FLAIR, each by itself.
-    drop_both: probability that both are: then the network sees FLAIR alone.
-    slice_statistics: share of slices normalised by their own statistics instead of their volume's.
-    """
-
-    flip: float = 0.5
-    rotate: float = 15
-    scale: float = 0.15
-    shift: float = 0.06
-    elastic: float = 0.015
-    gain: float = 0.15
-    bias: float = 0.1
-    gamma: float = 0.15
-    noise: float = 0.1
-    drop: float = 0.1
-    drop_both: float = 0.2
-    slice_statistics: float = 0.5
-
-
-#: What evaluation during training sees: the slice as it is, by its volume's statistics.
-PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def augment(batch: Slices, how: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -58,7 +23,7 @@ def augment(batch: Slices, how: Augmentation, generator: torch.Generator) -> tup
 
     Args:
         batch: N slices in raw units.
-        how: ranges.
+        how: how far.
         generator: source of randomness, on the batch's device.
 
     Returns:

@@ -1,24 +1,29 @@
-"""The slices of one side of a split, ready for the device: resized once, normalised in each step.
+"""Slices on their way to the network: read and resized once, kept or streamed, drawn and weighted.
 
-Kept as the library's `resize_pad` leaves them, in raw units, beside both kinds of statistics, so that a step can mix
-slice and volume statistics by the library's own `normalise`.
+They stay as the library's `resize_pad` leaves them, in raw units, beside both kinds of statistics, so that a
+step can mix slice and volume statistics by the library's own `normalise`.
 """
 
 import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-import numpy as np
-import torch
-from torch import Tensor
-from tqdm import tqdm
-from lgg.preprocess import resize_pad, head_and_stats
-from train.data.kaggle_3m import SliceFiles, Volume, load_volume
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lgg.preprocess import head_and_stats, resize_pad
+from train.data.kaggle_3m import SliceFiles, Volume, load_volume
+from train.recipes import Memory
+
+#: Share of the device's free memory that the data set may take; the rest is the network's.
+SHARE = 0.4
+#: Batches prepared ahead of the one that the device works on.
+AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,8 @@ class Slices:
     def fingerprint(self) -> str:
         """A hash of the slices' statistics and masks: other data has another, other paths have not."""
         digest = hashlib.sha256()
-        for one in (self.mean, self.std, self.tumour, self.masks.sum((1, 2, 3))):
-            digest.update(one.cpu().numpy().tobytes())
+        for values in (self.mean, self.std, self.tumour, self.masks.sum((1, 2, 3))):
+            digest.update(values.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def __getitem__(self, index: Tensor) -> "Slices":
@@ -86,7 +91,7 @@ def load_slices(
 
     def load(item: tuple[int, list[SliceFiles]]) -> Slices:
         number, slices = item
-        rows = [row for row, one in enumerate(slices) if wanted is None or one.key in wanted]
+        rows = [row for row, slice_ in enumerate(slices) if wanted is None or slice_.id in wanted]
         return volume_slices(load_volume(slices), number, size)[torch.tensor(rows, dtype=torch.long)]
 
     with ThreadPoolExecutor(2) as pool:
@@ -98,27 +103,24 @@ def load_slices(
 def volume_slices(volume: Volume, patient: int, size: int) -> Slices:
     """One volume as `Slices`."""
     # Of the slice first, of the volume second: the order of `train.data.augment.SLICE` and `VOLUME`.
-    pairs = list(zip(head_and_stats(volume.pixels, "slice")[1], head_and_stats(volume.pixels, "volume")[1], strict=True))
+    both = [head_and_stats(volume.pixels, mode)[1] for mode in ("slice", "volume")]
+    mean, std = (
+        np.stack([[getattr(stats, name) for stats in kind] for kind in both], axis=1)
+        for name in ("mean", "std")
+    )
     masks = resize_pad(volume.masks[..., None].astype(np.float32), size)
     return Slices(
         resize_pad(volume.pixels, size),
         masks,
         torch.from_numpy(volume.tumour),
-        torch.from_numpy(np.stack([[one.mean for one in pair] for pair in pairs])),
-        torch.from_numpy(np.stack([[one.std for one in pair] for pair in pairs])),
+        torch.from_numpy(mean),
+        torch.from_numpy(std),
         torch.full((len(masks),), patient),
     )
 
 
-Memory = Literal["auto", "resident", "streamed"]
-#: Share of the device's free memory that the data set may take; the rest is the network's.
-SHARE = 0.4
-#: Batches prepared ahead of the one that the device works on.
-AHEAD = 2
-
-
 class Loader:
-    """Hands out batches on the device and keeps the time that was spent waiting for them."""
+    """Batches on the device, from there or streamed to it, and the time spent waiting for them."""
 
     def __init__(self, slices: Slices, device: torch.device, memory: Memory = "auto") -> None:
         """`auto` keeps the slices on the device if they take no more than `SHARE` of its free memory."""

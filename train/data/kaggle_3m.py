@@ -25,7 +25,7 @@ class SliceFiles:
     mask: Path
 
     @property
-    def key(self) -> str:
+    def id(self) -> str:
         """`<patient>_<number>`, the name used in `splits.json`."""
         return f"{self.patient}_{self.number}"
 
@@ -49,7 +49,7 @@ class Volume:
     @property
     def tumour(self) -> NDArray[np.bool_]:
         """(N,) bool, whether each slice holds tumour."""
-        return np.array([one.any() for one in self.masks], bool)
+        return np.asarray(self.masks.any((1, 2)))
 
 
 def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:
@@ -64,8 +64,8 @@ def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:
     patients: dict[str, list[SliceFiles]] = {}
     problems: list[str] = []
     for root in (folder, folder / "kaggle_3m"):
-        for home in sorted(one for one in root.glob("*") if one.is_dir()):
-            slices = sorted(_slices(home, problems), key=lambda one: one.number)
+        for home in sorted(path for path in root.glob("*") if path.is_dir()):
+            slices = sorted(_slices(home, problems), key=lambda slice_: slice_.number)
             if slices:
                 patients[home.name] = slices
         if patients or problems:
@@ -95,7 +95,7 @@ def _slices(home: Path, problems: list[str]) -> list[SliceFiles]:
             problems.append(f"{home.name}/{name} has no mask")
             continue
         masks.remove(mask)
-        if int(match["number"]) in {one.number for one in slices}:
+        if int(match["number"]) in {slice_.number for slice_ in slices}:
             problems.append(f"{home.name}/{name} repeats a slice number")
             continue
         slices.append(SliceFiles(home.name, int(match["number"]), path, found[mask]))
@@ -114,26 +114,26 @@ def load_volume(slices: list[SliceFiles]) -> Volume:
     """
     pixels: list[NDArray[np.float32]] = []
     masks: list[NDArray[np.bool_]] = []
-    for one in slices:
+    for slice_ in slices:
         try:
-            image = read_slice(one.image, allow_constant=True).pixels
-            mask = read_mask(one.mask)
+            image = read_slice(slice_.image, allow_constant=True).pixels
+            mask = read_mask(slice_.mask)
         except LggError as error:
-            raise DataError(f"{one.patient}: {error}") from error
+            raise DataError(f"{slice_.patient}: {error}") from error
         if mask.shape != image.shape[:2]:
-            raise DataError(f"{one.mask.name} is {_size(mask)}, its image is {_size(image)}.")
+            raise DataError(f"{slice_.mask.name} is {_size(mask)}, its image is {_size(image)}.")
         if pixels and image.shape != pixels[0].shape:
             raise DataError(
-                f"{one.image.name} is {_size(image)}, the patient's others are {_size(pixels[0])}."
+                f"{slice_.image.name} is {_size(image)}, the patient's others are {_size(pixels[0])}."
             )
         pixels.append(image)
         masks.append(mask)
-    return Volume(slices[0].patient, np.stack(pixels), np.stack(masks), tuple(one.number for one in slices))
+    return Volume(slices[0].patient, np.stack(pixels), np.stack(masks), tuple(slice_.number for slice_ in slices))
 
 
-def only(volume: Volume, keys: Sequence[str]) -> Volume:
-    """The volume with those slices alone that `keys` names; all of them where it names the patient."""
-    wanted = set(keys)
+def only(volume: Volume, ids: Sequence[str]) -> Volume:
+    """The volume with those slices alone that `ids` names; all of them where it names the patient."""
+    wanted = set(ids)
     if volume.patient in wanted:
         return volume
     rows = [row for row, number in enumerate(volume.numbers) if f"{volume.patient}_{number}" in wanted]
@@ -141,12 +141,12 @@ def only(volume: Volume, keys: Sequence[str]) -> Volume:
     return Volume(volume.patient, volume.pixels[rows], volume.masks[rows], numbers)
 
 
-def load_volumes(patients: dict[str, list[SliceFiles]], keys: Sequence[str]) -> list[Volume]:
-    """The volumes of one side, whole or with the slices alone that `keys` names."""
-    names = [name for name in patients if name in set(keys)]
-    if not names:  # the slice split: whole patients of its validation side do not exist
-        names = sorted({key.rpartition("_")[0] for key in keys})
-    return [only(load_volume(patients[name]), keys) for name in names]
+def load_volumes(patients: dict[str, list[SliceFiles]], ids: Sequence[str]) -> list[Volume]:
+    """The volumes of a split, whole or with the slices alone that `ids` names."""
+    names = [name for name in patients if name in set(ids)]
+    if not names:  # the slice split: whole patients of its validation split do not exist
+        names = sorted({id_.rpartition("_")[0] for id_ in ids})
+    return [only(load_volume(patients[name]), ids) for name in names]
 
 
 def _size(array: NDArray) -> str:

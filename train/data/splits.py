@@ -13,9 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from lgg.errors import DataError
+from train.recipes import Protocol
 
-Protocol = Literal["patient", "slice"]
-Side = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test"]
 #: Shares of train, validation and test.
 SHARES = (0.8, 0.1, 0.1)
 SEED = 0
@@ -24,56 +24,55 @@ FOLDS = 5
 
 @cache
 def fixed() -> dict[str, Any]:
-    """`splits.json`: `patient` and `slice` (side → names), `folds` (lists) and `regression` (patients)."""
+    """`splits.json`: `patient` and `slice` (split → names), `folds` (lists) and `regression` (patients)."""
     return json.loads((resources.files("train.data") / "splits.json").read_text())
 
 
 def select(
-    keys: Sequence[str], protocol: Protocol, volumes: dict[str, int] | None = None
-) -> dict[Side, list[str]]:
-    """Share out patients (or slices) to the three sides.
+    ids: Sequence[str], protocol: Protocol, volumes: dict[str, int] | None = None
+) -> dict[Split, list[str]]:
+    """Share out patients (or slices) to the three splits.
 
     Args:
-        keys: patient names for `patient`, `<patient>_<number>` for `slice`.
+        ids: patient names for `patient`, `<patient>_<number>` for `slice`.
         protocol: which split.
         volumes: tumour pixels of each patient, to stratify data that is not `kaggle_3m`.
 
     Returns:
-        Side → those of `keys` on it. Where all of them stand in `splits.json`, that decides.
+        Split → those of `ids` in it. Where all of them stand in `splits.json`, that decides.
 
     Raises:
-        DataError: some keys stand in `splits.json` and some do not: two data sets were mixed.
+        DataError: some ids stand in `splits.json` and some do not: two data sets were mixed.
     """
-    sides: dict[Side, list[str]] = {side: fixed()[protocol][side] for side in get_args(Side)}
-    known = {key for names in sides.values() for key in names}
-    strangers = sorted(set(keys) - known)
+    splits: dict[Split, list[str]] = {split: fixed()[protocol][split] for split in get_args(Split)}
+    known = {name for names in splits.values() for name in names}
+    strangers = sorted(set(ids) - known)
     if not strangers:
-        present = set(keys)
-        return {side: [key for key in names if key in present] for side, names in sides.items()}
-    if len(strangers) < len(keys):
+        present = set(ids)
+        return {split: [name for name in names if name in present] for split, names in splits.items()}
+    if len(strangers) < len(ids):
         raise DataError(
-            f"{strangers[0]} and {len(strangers) - 1} more are not in the fixed split of kaggle_3m, "
-            "others are. "
+            f"{strangers[0]} and {len(strangers) - 1} more are not in the fixed split of kaggle_3m, others are. "
             "Keep your own data and kaggle_3m in separate folders."
         )
     if protocol == "slice":
-        return _cut(list(np.random.default_rng(SEED).permutation(sorted(keys))))
-    return _stratified(keys, volumes or {})
+        return _cut(list(np.random.default_rng(SEED).permutation(sorted(ids))))
+    return _stratified(ids, volumes or {})
 
 
-def _stratified(patients: Sequence[str], volumes: dict[str, int]) -> dict[Side, list[str]]:
+def _stratified(patients: Sequence[str], volumes: dict[str, int]) -> dict[Split, list[str]]:
     """By site and tumour volume: ranked by both, each run of ten gives one to validation and one to test."""
     rng = np.random.default_rng(SEED)
     ranked = sorted(patients, key=lambda name: (site(name), volumes.get(name, 0), name))
-    sides: dict[Side, list[str]] = {side: [] for side in get_args(Side)}
+    splits: dict[Split, list[str]] = {split: [] for split in get_args(Split)}
     if len(ranked) < 10:
         return _cut(list(rng.permutation(ranked)))
     for start in range(0, len(ranked), 10):
         run = list(rng.permutation(ranked[start : start + 10]))
-        sides["test"] += run[:1]
-        sides["validation"] += run[1:2]
-        sides["train"] += run[2:]
-    return {side: sorted(names) for side, names in sides.items()}
+        splits["test"] += run[:1]
+        splits["validation"] += run[1:2]
+        splits["train"] += run[2:]
+    return {split: sorted(names) for split, names in splits.items()}
 
 
 def draw_folds(patients: Sequence[str], volumes: dict[str, int] | None = None) -> list[list[str]]:
@@ -101,8 +100,8 @@ def draw_folds(patients: Sequence[str], volumes: dict[str, int] | None = None) -
     return [sorted(fold) for fold in folds]
 
 
-def _cut(shuffled: list[str]) -> dict[Side, list[str]]:
-    """80/10/10 in the order given; with three keys or more no side stays empty."""
+def _cut(shuffled: list[str]) -> dict[Split, list[str]]:
+    """80/10/10 in the order given; with three or more no split stays empty."""
     each = max(1, round(len(shuffled) * SHARES[1]))
     test, validation, train = shuffled[:each], shuffled[each : 2 * each], shuffled[2 * each :]
     return {"train": sorted(train), "validation": sorted(validation), "test": sorted(test)}

@@ -1,4 +1,4 @@
-"""How fast is it here? The page as a visitor meets it, a warm slice, and a training step of each network.
+"""How fast is it here (`benchmark`, `speed`)? The page, a warm slice, a training step of each network.
 
 The page is timed from the start of `python app.py` to the answer to its first upload.
 """
@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tifffile
 import torch
-import tyro
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,7 +29,7 @@ from lgg.io import read_slice
 from lgg.models import BUILDERS, GATE, TITLES, build
 from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
 from train.evaluation.results import markdown_table
-from train.fit.distillation import Learner
+from train.fit.distillation import NetworkWithLoss
 from train.hardware import depthwise_in_fp32, hardware, make_accelerator
 from train.recipes import RECIPES
 
@@ -226,7 +225,7 @@ def _time_step(
     """One network's step beside the matrix product's `rate`, in teraflops."""
     device = accelerator.device
     network = build(name)
-    learner = Learner(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
+    learner = NetworkWithLoss(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
     if device.type == "cpu" and accelerator.mixed_precision == "bf16":
         depthwise_in_fp32(network)
     learner = learner.to(device).to(memory_format=torch.channels_last).train()
@@ -310,7 +309,3 @@ def step_table(speeds: Sequence[StepSpeed]) -> str:
         f"bf16 matrix product in the same run: {first.matmul_teraflops:.2f} TFLOP/s.\n\n"
         + markdown_table(("", "ms a step", "slices/s", "TFLOP/s", "share of the matrix product"), rows)
     )
-
-
-if __name__ == "__main__":
-    tyro.cli(run, prog="python -m train.evaluation.benchmark")

@@ -19,7 +19,7 @@ from lgg.postprocess import Gating
 from lgg.types import FLAIR, POST, PRE, RawOutput
 from lgg.weights import ModelConfig
 from train.data.kaggle_3m import SliceFiles, Volume, load_volume
-from train.data.splits import Side, fixed
+from train.data.splits import Split, fixed
 from train.evaluation.patient_metrics import (
     GATE_MEASURES,
     SEGMENTATION,
@@ -77,7 +77,7 @@ class PatientResult:
 
 
 def choose_patients(
-    patients: dict[str, list[SliceFiles]], wanted: str, sides: Mapping[Side, list[str]]
+    patients: dict[str, list[SliceFiles]], wanted: str, sides: Mapping[Split, list[str]]
 ) -> dict[str, list[SliceFiles]]:
     """The patients that `--patients` names: `all`, a side, `regression`, `fold0` to `fold4`, or names.
 

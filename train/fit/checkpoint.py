@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,13 @@ def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
     Raises:
         DataError: it cannot be written (a full disk, say); the one before is untouched.
     """
-    with disk_said(run):
+    with explain_full_disk(run):
         write_atomically(run / CHECKPOINT, lambda path: _save(state, path))
 
 
 @contextmanager
-def disk_said(run: Path) -> Iterator[None]:
-    """Tell a full disk as this run's, with what is kept and how to go on."""
+def explain_full_disk(run: Path) -> Iterator[None]:
+    """Turn a full disk into an error that names this run, what is kept and how to go on."""
     try:
         yield
     except DiskError as error:
@@ -54,7 +55,7 @@ def disk_said(run: Path) -> Iterator[None]:
 
 
 def _named(run: Path) -> str:
-    """The checkpoint as its owner knows it, `<name of the run>/<stage>/checkpoint.pt`, without its place."""
+    """The checkpoint's name for messages, `<name of the run>/<stage>/checkpoint.pt`."""
     return f"{run.parent.name}/{run.name}/{CHECKPOINT}"
 
 
@@ -67,8 +68,6 @@ def _save(state: dict[str, Any], path: Path) -> None:
 
 
 def _bytes(state: dict[str, Any]) -> bytes:
-    from io import BytesIO
-
     buffer = BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
@@ -133,8 +132,8 @@ def append_log(run: Path, row: dict[str, Any]) -> None:
         DataError: it cannot be written.
     """
     rows = [old for old in read_log(run) if old["epoch"] < row["epoch"]]
-    text = "".join(json.dumps(one) + "\n" for one in [*rows, row])
-    with disk_said(run):
+    text = "".join(json.dumps(row) + "\n" for row in [*rows, row])
+    with explain_full_disk(run):
         write_text(run / LOG, text)
 
 
@@ -148,3 +147,30 @@ def read_training(folder: Path) -> list[dict[str, Any]]:
     """The logged epochs of the training that made a model's weights; none where there is no log."""
     path = folder / LOG_FILE
     return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
+
+
+def draw_curves(run: Path) -> None:
+    """Write `curves.png` from `log.jsonl`: losses on the left, validation measures on the right.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    # Imported here: matplotlib is slow to load, and only this function draws.
+    from matplotlib.figure import Figure
+
+    rows = read_log(run)
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    losses, measures = figure.subplots(1, 2)
+    for name, label in (("train_loss", "training"), ("val_loss", "validation")):
+        losses.plot(epochs, [row[name] for row in rows], marker=".", label=label)
+    for name in sorted(rows[0]):
+        if name.startswith("val_") and name != "val_loss":
+            measures.plot(epochs, [row[name] for row in rows], marker=".", label=name.removeprefix("val_"))
+    losses.set(title=run.name, xlabel="epoch", ylabel="loss")
+    measures.set(title="validation patients, training resolution", xlabel="epoch", ylim=(None, 1))
+    for axes in (losses, measures):
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+    with explain_full_disk(run):
+        write_atomically(run / "curves.png", lambda path: figure.savefig(path, format="png", dpi=110))

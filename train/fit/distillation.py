@@ -1,7 +1,8 @@
-"""Hints: a network's inner layers learn to say what a teacher's encoder says there.
+"""A network with its training loss: the masks, deep supervision of the gate, and what a teacher adds.
 
-Thousands of numbers a slice instead of a mask or one bit, and through an encoder from ImageNet a share of
-what that has seen, for networks that have no such start (FitNets: Romero et al., 2015).
+A teacher teaches by its probabilities (knowledge distillation: Hinton et al., 2015) and by its encoder's
+features (FitNets: Romero et al., 2015): thousands of numbers a slice instead of a mask or one bit, and
+through an encoder from ImageNet a share of what that has seen, for networks that have no such start.
 """
 
 import hashlib
@@ -16,14 +17,16 @@ from lgg.models.unet import UNet
 from train.fit.losses import bce, loss_of
 from train.recipes import Recipe
 
-#: How far below the input's side features lie → features (N, C, h, w).
+#: Stride (input side / feature side) → features (N, C, h, w).
 Features = dict[int, Tensor]
-#: Finer features than this are edges and noise, which each network finds by itself.
-FINEST = 2
+#: Features of a smaller stride are edges and noise, which each network finds by itself.
+SMALLEST_STRIDE = 2
+#: Where the gate's mask head reads: stride → channels of ResNet18 there.
+MASK_HEAD_CHANNELS = {8: 128, 16: 256}
 
 
-def tap(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Features]:
-    """A network's logits, as calling it would give them, and what its encoder says on the way.
+def forward_with_features(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Features]:
+    """A network's logits, exactly as calling it gives them, and its encoder's features.
 
     Args:
         network: one of `lgg.models`; of any other there are logits, but no features.
@@ -38,12 +41,12 @@ def tap(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Features]:
         logits = inner.segmentation_head(inner.decoder(features))
     else:
         logits = network(inputs)
-    return logits, _by_factor(features, inputs)
+    return logits, _by_stride(features, inputs)
 
 
-def encode(network: nn.Module, inputs: Tensor) -> Features:
-    """What a network's encoder says, without the rest of its work."""
-    return _by_factor(_encode(network, inputs), inputs)
+def encoder_features(network: nn.Module, inputs: Tensor) -> Features:
+    """A network's encoder alone, without the rest of its work."""
+    return _by_stride(_encode(network, inputs), inputs)
 
 
 def _encode(network: nn.Module, inputs: Tensor) -> list[Tensor]:
@@ -56,64 +59,65 @@ def _encode(network: nn.Module, inputs: Tensor) -> list[Tensor]:
     return inner.encoder(inputs) if hasattr(network, "segmentation_head") else []  # smp's, or a stranger
 
 
-def _by_factor(features: list[Tensor], inputs: Tensor) -> Features:
-    return {inputs.shape[-1] // one.shape[-1]: one for one in features}
+def _by_stride(features: list[Tensor], inputs: Tensor) -> Features:
+    return {inputs.shape[-1] // feature.shape[-1]: feature for feature in features}
 
 
-class HintHead(nn.Module):
-    """From a network's features to its teacher's, a 1×1 convolution a resolution; not kept after training."""
+class FeatureDistillation(nn.Module):
+    """Feature distillation (FitNets): a 1×1 convolution a stride predicts the teacher's features.
+
+    Its weights are not kept after training.
+    """
 
     def __init__(self, network: nn.Module, teacher: nn.Module) -> None:
         super().__init__()
-        own, wanted = (_widths(one) for one in (network, teacher))
-        # A U-Net with few poolings sees nothing from as far as its teacher does.
-        both = [factor for factor in own if factor in wanted and factor >= FINEST]
-        self.outputs = nn.ModuleDict({str(one): nn.Conv2d(own[one], wanted[one], 1) for one in both})
+        own, wanted = _channels(network), _channels(teacher)
+        # A U-Net with few poolings has no features of its teacher's largest strides.
+        shared = [stride for stride in own if stride in wanted and stride >= SMALLEST_STRIDE]
+        self.outputs = nn.ModuleDict({str(s): nn.Conv2d(own[s], wanted[s], 1) for s in shared})
 
     def forward(self, own: Features, wanted: Features) -> Tensor:
         """Share of the wanted features' variance, channel by channel, that is missed: 0 to about 1."""
         losses = []
-        for factor, output in self.outputs.items():
-            target = F.batch_norm(wanted[int(factor)].float(), None, None, training=True)
-            losses.append(F.mse_loss(output(own[int(factor)]).float(), target))
+        for stride, output in self.outputs.items():
+            target = F.batch_norm(wanted[int(stride)].float(), None, None, training=True)
+            losses.append(F.mse_loss(output(own[int(stride)]).float(), target))
         return torch.stack(losses).mean()
 
 
 @torch.no_grad()
-def _widths(network: nn.Module) -> dict[int, int]:
-    """How far below the input's side → how many channels."""
+def _channels(network: nn.Module) -> dict[int, int]:
+    """Stride → channels of a network's encoder; the network stays as it is."""
     training, device = network.training, next(network.parameters()).device
-    features = encode(network.eval(), torch.zeros(1, 3, 64, 64, device=device))
+    features = encoder_features(network.eval(), torch.zeros(1, 3, 64, 64, device=device))
     network.train(training)
-    return {factor: one.shape[1] for factor, one in features.items()}
-
-
-#: Where the gate's mask head reads: how far below the input's side → channels of ResNet18 there.
-DEPTHS = {8: 128, 16: 256}
+    return {stride: feature.shape[1] for stride, feature in features.items()}
 
 
 class MaskHead(nn.Module):
-    """Makes the gate's inner layers find the tumour; thrown away after training.
+    """Deep supervision of the gate (Lee et al., 2015): coarse masks at two depths of its encoder.
 
-    One bit a slice says little about what a glioma looks like, and 2,800 of them are soon learned by heart.
-    A coarse mask at two depths says where to look (deep supervision: Lee et al., 2015).
+    One bit a slice says little about what a glioma looks like, and 2,800 of them are soon learned by heart; a
+    mask says where to look. Its weights are not kept after training.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.outputs = nn.ModuleDict({str(one): nn.Conv2d(width, 1, 1) for one, width in DEPTHS.items()})
+        self.outputs = nn.ModuleDict(
+            {str(stride): nn.Conv2d(channels, 1, 1) for stride, channels in MASK_HEAD_CHANNELS.items()}
+        )
 
     def forward(self, features: Features, masks: Tensor) -> Tensor:
         """The mean cross-entropy of the coarse masks, given (N, 1, S, S) masks."""
         losses = []
-        for depth, output in self.outputs.items():
-            logits = output(features[int(depth)]).float()
+        for stride, output in self.outputs.items():
+            logits = output(features[int(stride)]).float()
             losses.append(bce(logits, F.adaptive_avg_pool2d(masks, logits.shape[-2:])))
         return torch.stack(losses).mean()
 
 
-class Learner(nn.Module):
-    """What the loop steps through: (inputs, masks, tumour) in, the loss out.
+class NetworkWithLoss(nn.Module):
+    """The module that is stepped: (inputs, masks, tumour) in, the loss out.
 
     The loss is computed in here, not in the loop, so that several processes share its gradient as one.
     """
@@ -130,14 +134,15 @@ class Learner(nn.Module):
         super().__init__()
         self.network = network
         self.mask_head = MaskHead() if architecture == GATE and recipe.mask_head else None
-        hints = HintHead(network, teacher) if teacher is not None and recipe.hints else None
-        self.hint_head = hints if hints and hints.outputs else None
+        features = FeatureDistillation(network, teacher) if teacher is not None and recipe.hints else None
+        # Named as in checkpoints that exist.
+        self.hint_head = features if features and features.outputs else None
         self.recipe, self.pos_weight, self.gate = recipe, pos_weight, architecture == GATE
         # In a tuple: a teacher's weights are neither trained nor kept.
         self._teacher = (teacher,)
 
-    def train(self, mode: bool = True) -> "Learner":
-        """As always, but for BatchNorm where the recipe freezes it."""
+    def train(self, mode: bool = True) -> "NetworkWithLoss":
+        """Like `nn.Module.train`; BatchNorm stays in eval where the recipe freezes it."""
         super().train(mode)
         if self.recipe.freeze_batchnorm:
             for module in self.modules():
@@ -153,23 +158,26 @@ class Learner(nn.Module):
         """
         recipe, teacher = self.recipe, self._teacher[0]
         if self.mask_head is None and teacher is None:
-            return self._own(self.network(inputs), masks, tumour)
-        logits, features = tap(self.network, inputs)
-        loss = self._own(logits, masks, tumour)
+            return self._supervised(self.network(inputs), masks, tumour)
+        logits, features = forward_with_features(self.network, inputs)
+        loss = self._supervised(logits, masks, tumour)
         if self.mask_head is not None:
             loss = loss + recipe.mask_head * self.mask_head(features, masks)
         if teacher is None:
             return loss
         with torch.no_grad():
-            answer, wanted = (None, encode(teacher, inputs)) if self.gate else tap(teacher, inputs)
-        if answer is not None:  # distillation: Hinton et al., 2015
-            share = recipe.teacher_share
+            answer, wanted = (
+                (None, encoder_features(teacher, inputs))
+                if self.gate
+                else forward_with_features(teacher, inputs)
+            )
+        if answer is not None:
             taught = loss_of("dice_bce", logits.float(), answer.float().sigmoid(), None)
-            loss = (1 - share) * loss + share * taught
+            loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * taught
         return loss if self.hint_head is None else loss + recipe.hints * self.hint_head(features, wanted)
 
-    def _own(self, logits: Tensor, masks: Tensor, tumour: Tensor) -> Tensor:
-        """The loss by the data set's own truth."""
+    def _supervised(self, logits: Tensor, masks: Tensor, tumour: Tensor) -> Tensor:
+        """The loss against the ground truth."""
         target = tumour.float()[:, None] if self.gate else masks
         return loss_of(self.recipe.loss, logits.float(), target, self.pos_weight)
 

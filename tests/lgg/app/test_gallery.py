@@ -12,7 +12,7 @@ from lgg.io import read_mask, read_slice
 from tests.tiny_data import write_folder
 from tools.local_examples import choose, export, write_examples
 from train.data.kaggle_3m import index_folder, load_volume
-from train.pipeline import sides_of
+from train.pipeline import splits_of
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_they_differ_large_small_and_none(data):
 def test_only_held_out_patients_are_exported(data, tmp_path):
     export(data, tmp_path, count=6)
     patients = index_folder(data)
-    held_out = sides_of(patients, "patient")["test"]
+    held_out = splits_of(patients, "patient")["test"]
     assert held_out
     for one in load_examples(tmp_path):
         assert any(name in one.caption for name in held_out)

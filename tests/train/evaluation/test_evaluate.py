@@ -63,7 +63,7 @@ def test_measures_of_one_patient_worked_by_hand():
     # Half of the tumour found; an empty slice kept empty by the gate; an empty slice with 4 px invented.
     truth = np.stack([square(0, 4), np.zeros((8, 8), bool), np.zeros((8, 8), bool)])
     found = np.stack([square(0, 4) & (np.arange(8) < 2), square(0, 3), square(0, 2)])
-    one = scored(found, truth, (0.9, 0.1, 0.8))
+    patient = scored(found, truth, (0.9, 0.1, 0.8))
     expected = {
         "slice_tumour": 2 * 8 / (8 + 16),
         "slice_all": (2 / 3 + 1 + 0) / 3,
@@ -81,7 +81,7 @@ def test_measures_of_one_patient_worked_by_hand():
         "hd95_left_out": 2,
     }
     for name, value in expected.items():
-        assert SEGMENTATION[name]([one]) == pytest.approx(value, abs=1e-5), name
+        assert SEGMENTATION[name]([patient]) == pytest.approx(value, abs=1e-5), name
 
 
 def test_each_measure_says_how_many_it_is_about():
@@ -117,10 +117,10 @@ def test_volume_mean_and_pooled_differ_when_patients_differ_in_size():
 
 def test_gate_report_worked_by_hand():
     truth = np.stack([square(0, 2), square(0, 2), np.zeros((8, 8), bool), np.zeros((8, 8), bool)])
-    one = scored(truth, truth, (0.9, 0.4, 0.6, 0.1))  # tp, fn, fp, tn
+    patient = scored(truth, truth, (0.9, 0.4, 0.6, 0.1))  # tp, fn, fp, tn
     for name in ("accuracy", "precision_tumour", "recall_empty", "f1_tumour", "f1_empty"):
-        assert GATE_MEASURES[name]([one]) == pytest.approx(0.5), name
-    assert GATE_MEASURES["auroc"]([one]) == pytest.approx(0.75)
+        assert GATE_MEASURES[name]([patient]) == pytest.approx(0.5), name
+    assert GATE_MEASURES["auroc"]([patient]) == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize("mode", ["volume", "slice", "flair", "tta"])
@@ -130,7 +130,7 @@ def test_every_mode_finds_the_bright_tumours_of_made_up_patients(tmp_path, mode)
     values = {(row.cascade, row.measure): row.value for row in rows if row.model == "unet-mini"}
     assert values["none", "slice_tumour"] > 0.9
     assert all(row.protocol == "external" for row in rows)
-    assert [one.scores["hard", mode].patient for one in scores] == list(patients)
+    assert [result.scores["hard", mode].patient for result in scores] == list(patients)
 
 
 def test_flair_mode_hides_the_other_sequences():
@@ -180,7 +180,7 @@ def test_only_the_slices_asked_for_are_scored(tmp_path):
     patients = index_folder(write_folder(tmp_path, 2))
     keys = ["CASE_00_2", "CASE_00_3", "CASE_01_5"]
     rows, results = evaluate(bright_cascade(), patients, ["volume"], keys)
-    assert [len(one.scores["none", "volume"].dice) for one in results] == [2, 1]
+    assert [len(result.scores["none", "volume"].dice) for result in results] == [2, 1]
     assert {row.n for row in rows if row.measure == "slice_all"} == {3}
 
 

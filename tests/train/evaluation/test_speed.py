@@ -3,7 +3,6 @@
 import platform
 import sqlite3
 import sys
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -12,13 +11,10 @@ from torch import nn
 from lgg.errors import DataError
 from lgg.models import BUILDERS
 from lgg.models.unet import UNet
-from train import pipeline as folds
 from train.evaluation.benchmark import measure, step_table
-from train.fit.distillation import Learner
+from train.fit.distillation import NetworkWithLoss
 from train.fit.trainer import tracking
 from train.hardware import hardware
-from train.pipeline import Job
-from train.recipes import Overrides
 
 
 @pytest.mark.parametrize("name", ["gate", "unet-mini"])
@@ -41,7 +37,7 @@ def test_what_is_compiled_is_the_whole_step(monkeypatch):
     monkeypatch.setattr("train.evaluation.benchmark.MATRIX", {"cpu": 64})
     monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(type(module)))
     measure(["gate"], size=32, batch_size=2, steps=1, compiled=True)
-    assert compiled == [Learner]
+    assert compiled == [NetworkWithLoss]
 
 
 def test_the_device_is_the_gpus_own_name(monkeypatch):
@@ -71,7 +67,7 @@ def test_tracking_keeps_each_epochs_figures_on_this_machine(monkeypatch, tmp_pat
     assert databases
     with sqlite3.connect(databases[0]) as database:
         rows = database.execute("select metrics from metrics").fetchall()
-    assert any("0.5" in str(one) for one in rows)
+    assert any("0.5" in str(row) for row in rows)
 
 
 def test_tracking_that_is_not_wanted_watches_nothing():
@@ -83,22 +79,3 @@ def test_tracking_without_trackio_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(DataError, match="pip install trackio"), tracking("a-run", {}, wanted=True):
         pass
-
-
-def test_folds_are_tracked_as_a_run_for_each_network(monkeypatch, tmp_path):
-    names, watched = [], []
-
-    @contextmanager
-    def tracking(name, config, wanted):
-        names.append((name, config["architecture"], wanted))
-        yield watched.append
-
-    def run_job(job, resume, watch):
-        watch({"epoch": 1})
-
-    monkeypatch.setattr(folds, "tracking", tracking)
-    monkeypatch.setattr(folds, "run_job", run_job)
-    job = Job("gate", "cpu", Overrides(), {}, {}, "patient", tmp_path / "cross")
-    folds.train_fold(job, ("unet-mini",), [[name] for name in "ABCDE"], 3, track=True)
-    assert names == [("cross-fold3-gate", "gate", True), ("cross-fold3-unet-mini", "unet-mini", True)]
-    assert watched == [{"epoch": 1}] * 2

@@ -1,17 +1,13 @@
 """Thresholds and temperature: found on volumes, and worth what they promise."""
 
-import shutil
-from dataclasses import asdict
 from itertools import product
 
 import numpy as np
 import pytest
 
 from lgg.metrics import calibration_error
-from lgg.models import BUILDERS, GATE, build
-from lgg.models.unet import UNet
 from lgg.types import RawOutput, Thresholds
-from lgg.weights import ModelConfig, load_config, save_model
+from lgg.weights import ModelConfig
 from tests.tiny_data import write_folder
 from tests.train.evaluation.test_evaluate import BrightPart, bright_cascade, volume_of
 from train.data.kaggle_3m import index_folder, load_volume
@@ -25,7 +21,6 @@ from train.evaluation.thresholds import (
     series_thresholds,
     slice_thresholds,
 )
-from train.pipeline import choose_on, choose_thresholds
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +40,7 @@ def test_the_gates_threshold_stands_in_the_middle_of_where_it_tells_slices_apart
 
 def test_the_gate_is_heard_by_both_kinds_of_statistics(volumes):
     logits, tumour = gate_logits(BrightPart(gate=True), ModelConfig("gate", 48), volumes)
-    assert len(logits) == len(tumour) == 2 * sum(len(one.numbers) for one in volumes)
+    assert len(logits) == len(tumour) == 2 * sum(len(volume.numbers) for volume in volumes)
     assert len(np.unique(logits)) > len(logits) / 2
 
 
@@ -95,37 +90,6 @@ def test_where_neighbours_clear_false_alarms_away_the_gate_lets_more_pass():
         assert score(volume_of(truth), maps, alone, gating, 0.5).volume < 1
 
 
-@pytest.mark.parametrize("keys", ["patients", "slices"])
-def test_thresholds_are_chosen_on_the_validation_side_alone(tmp_path, keys, monkeypatch):
-    """Nothing of another patient is even read: their files are gone."""
-    patients = index_folder(write_folder(tmp_path / "data", 4))
-    validation = ["CASE_01", "CASE_02"]
-    for name in ("CASE_00", "CASE_03"):
-        shutil.rmtree(tmp_path / "data" / name)
-    heard = []
-    monkeypatch.setattr(
-        "train.pipeline.choose_thresholds",
-        lambda folder, name, gates, volumes: heard.extend(volumes) or Thresholds(),
-    )
-    wanted = validation if keys == "patients" else ["CASE_01_2", "CASE_01_5", "CASE_02_3"]
-    choose_on("unet-mini", patients, wanted, tmp_path, tmp_path)
-    assert [one.patient for one in heard] == validation
-    assert [one.numbers for one in heard] == (
-        [(1, 2, 3, 4, 5, 6)] * 2 if keys == "patients" else [(2, 5), (3,)]
-    )
-
-
-def test_what_is_chosen_stands_in_the_configs(tmp_path, volumes, monkeypatch):
-    """The gate's threshold and temperature, then the segmenter's six, which follow from its gate."""
-    monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
-    for name in (GATE, "unet-mini"):
-        save_model(tmp_path / name, build(name), ModelConfig(name, 32))
-        chosen = choose_thresholds(tmp_path, name, tmp_path, volumes)
-        assert load_config(tmp_path / name).thresholds == chosen
-    assert load_config(tmp_path / GATE).temperature != ModelConfig(GATE, 32).temperature
-    assert set(asdict(chosen)) == {"gate", "mask", "low", "high", "keep", "smallest"}
-
-
 def test_temperature_calibrates_an_overconfident_gate():
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 1.5, 4000)
@@ -133,5 +97,5 @@ def test_temperature_calibrates_an_overconfident_gate():
     temperature = gate_temperature(4 * honest, tumour)
     assert temperature == pytest.approx(4, rel=0.1)
     says = [1 / (1 + np.exp(-4 * honest / by)) for by in (1, temperature)]
-    before, after = (calibration_error(one, tumour) for one in says)
+    before, after = (calibration_error(probability, tumour) for probability in says)
     assert after < 0.03 < before

@@ -131,7 +131,7 @@ def test_asked_to_stop_it_finishes_the_step_saves_and_goes_on_from_there(whole, 
 def test_a_stop_within_an_epoch_keeps_its_steps(whole, monkeypatch, tmp_path):
     """The same in one process, where the step that is asked to stop is known."""
     import train.fit.trainer
-    from tests.test_train_loop import RECIPE, SIDES
+    from tests.train.fit.test_trainer import RECIPE, SIDES
     from train.fit.trainer import Stopped, StopRequest
 
     monkeypatch.setattr(train.fit.trainer, "draw_curves", lambda folder: None)

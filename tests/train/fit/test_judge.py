@@ -7,7 +7,10 @@ import torch
 from lgg.models import BUILDERS, build
 from lgg.models.unet import UNet
 from train.data.kaggle_3m import Volume
-from train.fit.validate import better, judge
+from train.fit.trainer import TrainResult
+from train.fit.validate import validate_at_full_resolution
+from train.pipeline import better
+from train.recipes import Recipe
 
 #: A bright square on a dark ground, with a tumour in its middle.
 PIXELS = np.zeros((3, 32, 32, 3), np.float32)
@@ -32,9 +35,9 @@ def weights(bias: float) -> dict[str, torch.Tensor]:
     return zeros | {last: torch.full_like(state[last], bias)}
 
 
-def stage(score: float, size: int, bias: float, best_by: str = "dice") -> dict:
-    recipe = {"best_by": best_by, "size": size}
-    return {"architecture": "unet-mini", "recipe": recipe, "best": weights(bias), "best_score": score}
+def stage(score: float, size: int, bias: float, best_by: str = "dice") -> TrainResult:
+    recipe = Recipe(best_by=best_by, size=size)
+    return TrainResult("unet-mini", recipe, weights(bias), 1, score, "scratch", 1.0)
 
 
 def unread():
@@ -42,10 +45,11 @@ def unread():
 
 
 def test_a_network_is_judged_by_whole_volumes_and_by_slices_with_tumour():
-    volumes, slices = judge("unet-mini", 16, weights(9), [VOLUME])
-    assert volumes["volume"] == [pytest.approx(2 * 64 / (64 + 3 * 32 * 32), abs=1e-5)]
-    assert slices["volume"] == pytest.approx(2 * 64 / (64 + 32 * 32), abs=1e-5)
-    assert judge("unet-mini", 16, weights(-9), [VOLUME]) == ({"volume": [0.0]}, {"volume": 0.0})
+    stats = validate_at_full_resolution("unet-mini", 16, weights(9), [VOLUME])
+    assert stats.volume["volume"] == [pytest.approx(2 * 64 / (64 + 3 * 32 * 32), abs=1e-5)]
+    assert stats.slice_tumour["volume"] == pytest.approx(2 * 64 / (64 + 32 * 32), abs=1e-5)
+    empty = validate_at_full_resolution("unet-mini", 16, weights(-9), [VOLUME])
+    assert (empty.volume, empty.slice_tumour) == ({"volume": [0.0]}, {"volume": 0.0})
 
 
 @pytest.mark.parametrize("best_by", ["dice", "slice_tumour"])
@@ -66,5 +70,5 @@ def test_a_gates_auroc_is_on_one_scale_at_all_resolutions():
 
 
 def test_the_first_stage_and_one_judged_by_another_measure_are_kept():
-    assert better(stage(0.1, 32, 9), {}, unread)
+    assert better(stage(0.1, 32, 9), None, unread)
     assert better(stage(0.1, 32, 9), stage(0.9, 32, 9, "loss"), unread)

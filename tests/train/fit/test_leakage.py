@@ -1,7 +1,7 @@
 """What a run takes over from other weights: a teacher, a start, a validation side; never what would leak."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +10,12 @@ from lgg.errors import DataError
 from lgg.models import build
 from lgg.weights import ModelConfig, load_config, load_model, save_model
 from tests.tiny_data import write_folder
-from train import pipeline as jobs
+from train import pipeline
 from train.data.kaggle_3m import index_folder
 from train.fit.leakage import digest, earlier_epochs, load_start, load_teacher
-from train.pipeline import LOG_FILE, Job, run_job, sides_of, validated_on
-from train.recipes import RECIPES, Overrides
+from train.fit.trainer import TrainResult
+from train.pipeline import LOG_FILE, Cohort, run_job, splits_of, validated_on
+from train.recipes import RECIPES, Job
 from train.report.model_card import training_text
 
 SIDES = {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
@@ -42,12 +43,12 @@ def train_at_once(monkeypatch):
     def train(architecture, recipe, slices, folder, *, start=None, **_):
         starts.append(start)
         weights = start or build(architecture).state_dict()
-        state = {"architecture": architecture, "recipe": asdict(recipe), "best": weights, "best_epoch": 1}
-        return state | {"best_score": 1.0, "initialised": "weights" if start else "scratch", "seconds": 60.0}
+        begun = "weights" if start else "scratch"
+        return TrainResult(architecture, recipe, weights, 1, 1.0, begun, 60.0)
 
-    for name in ("choose", "load_keys"):
-        monkeypatch.setattr(jobs, name, lambda *_: "")
-    monkeypatch.setattr(jobs, "train", train)
+    for name in ("calibrate", "load_ids", "load_volumes"):
+        monkeypatch.setattr(pipeline, name, lambda *_: None)
+    monkeypatch.setattr(pipeline, "train", train)
     return starts
 
 
@@ -55,24 +56,24 @@ def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, 
     starts = train_at_once(monkeypatch)
     folder = begun(**{**SIDES, "protocol": "patient"})
     (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n{"epoch": 1, "stage": 2}\n')
-    monkeypatch.setattr(jobs, "read_log", lambda run: [{"epoch": 1}])
+    monkeypatch.setattr(pipeline, "read_log", lambda run: [{"epoch": 1}])
     all_but_one = len(RECIPES["cpu"]["unet-mini"]) - 1
-    job = Job("unet-mini", "cpu", Overrides(), {}, SIDES, "patient", tmp_path / "run", start=folder)
-    run_job(replace(job, skip=all_but_one))
+    job = Job(tmp_path, "cpu", "run", out=tmp_path / "weights", start=folder)
+    trained = run_job("unet-mini", replace(job, skip_stages=all_but_one), Cohort({}, SIDES))
     model, config = load_model(folder)
     assert len(starts) == 1, "the other stages are behind these weights"
     assert all(torch.equal(starts[0][name], value) for name, value in model.state_dict().items())
-    made = load_config(job.target / "unet-mini")
+    made = load_config(trained)
     start = {"minutes": 7.0, "initialised": "scratch", "stages": config.recipe, "sha256": config.sha256}
     assert made.training["start"] == start
     words = f"weights {config.sha256[:12]} (5 epochs of 80 slices at 64×64, bce; 7.0 minutes from scratch)"
     assert f"Began from {words}; best epoch 1" in training_text(made)
     again = replace(made, training=made.training | {"start": {**made.training["start"], "start": start}})
     assert f"7.0 minutes from {words})" in training_text(again), "what those began from is told too"
-    log = (job.target / "unet-mini" / LOG_FILE).read_text()
+    log = (trained / LOG_FILE).read_text()
     assert [json.loads(row)["stage"] for row in log.splitlines()] == [1, 2, 3], "its curve is the whole curve"
     with pytest.raises(DataError, match="Nothing is left"):
-        run_job(replace(job, skip=all_but_one + 1), restart=True)
+        run_job("unet-mini", replace(job, skip_stages=all_but_one + 1, restart=True), Cohort({}, SIDES))
 
 
 @pytest.mark.parametrize(
@@ -115,9 +116,8 @@ def test_a_teacher_of_the_slice_split_teaches_the_same_slices_only(tmp_path, mon
     keys = [f"TCGA_CS_1_{number}" for number in range(30)]
     sides = {"train": keys[:24], "validation": keys[24:27], "test": keys[27:]}
     train_at_once(monkeypatch)
-    job = Job("unet-mini", "cpu", Overrides(), {}, sides, "slice", tmp_path, stage_limit=1)
-    run_job(job)
-    folder = job.target / "unet-mini"
+    job = Job(tmp_path, "cpu", "run", stages=1, split="slice", out=tmp_path / "weights")
+    folder = run_job("unet-mini", job, Cohort({}, sides))
     assert load_config(folder).split["train"] == 24, "a number, not two thousand names"
     assert load_teacher(folder, keys[23::-1]) is not None
     for others in (keys[1:25], ["TCGA_CS_1"]):
@@ -133,7 +133,7 @@ def test_thresholds_are_chosen_again_on_what_the_model_was_validated_on(tmp_path
     by_slice = validated_on(
         ModelConfig("unet-mini", 32, split={"protocol": "slice", "validation": 3}), patients
     )
-    assert by_slice == sides_of(patients, "slice")["validation"]
+    assert by_slice == splits_of(patients, "slice")["validation"]
     assert all(key.rpartition("_")[0] in patients for key in by_slice)
     with pytest.raises(DataError, match="trained from"):
         validated_on(ModelConfig("unet-mini", 32, split={"validation": ["somebody else"]}), patients)

@@ -8,12 +8,16 @@ import torch
 from torch import nn
 
 from lgg.models import BUILDERS, GATE, build
-from train.data.augment import PLAIN, Augmentation
 from train.data.dataset import Loader, Slices, draw_epoch
-from train.fit.distillation import HintHead, Learner, encode, tap
+from train.fit.distillation import (
+    FeatureDistillation,
+    NetworkWithLoss,
+    encoder_features,
+    forward_with_features,
+)
 from train.fit.losses import bce, dice_loss, loss_of
 from train.hardware import depthwise_in_fp32, make_accelerator
-from train.recipes import RECIPES, Overrides, Recipe
+from train.recipes import PLAIN, RECIPES, Augmentation, Overrides, Recipe
 
 ONE = torch.ones(())
 
@@ -121,7 +125,7 @@ BATCH = torch.randn(4, 3, 32, 32), torch.ones(4, 1, 32, 32), torch.tensor([True,
 class TestLearner:
     def learner(self, architecture="unet-mini", teacher=None, **recipe):
         torch.manual_seed(0)
-        return Learner(architecture, build(architecture), Recipe(**recipe), ONE, teacher)
+        return NetworkWithLoss(architecture, build(architecture), Recipe(**recipe), ONE, teacher)
 
     def test_a_segmenters_loss_is_that_of_its_masks(self):
         learner, (inputs, masks, tumour) = self.learner(), BATCH
@@ -153,7 +157,9 @@ class TestLearner:
         plain, taught = (self.learner(GATE, one, loss="bce", hints=2) for one in (None, teacher))
         assert taught.network.state_dict().keys() == plain.network.state_dict().keys()
         loss = taught.eval()(inputs, masks, tumour)
-        hints = taught.hint_head(tap(taught.network, inputs)[1], tap(teacher, inputs)[1])
+        hints = taught.hint_head(
+            forward_with_features(taught.network, inputs)[1], forward_with_features(teacher, inputs)[1]
+        )
         torch.testing.assert_close(loss, plain.eval()(inputs, masks, tumour) + 2 * hints)
         loss.backward()
         assert all(one.grad is not None for one in taught.hint_head.parameters())
@@ -191,13 +197,13 @@ class TestHints:
     @pytest.mark.parametrize("architecture", BUILDERS)
     def test_tapping_a_network_changes_none_of_its_answers(self, architecture):
         network, inputs = build(architecture).eval(), torch.randn(2, 3, 64, 64)
-        logits, features = tap(network, inputs)
+        logits, features = forward_with_features(network, inputs)
         assert torch.equal(logits, network(inputs))
         assert {factor: one.shape[-1] for factor, one in features.items()} == {
             factor: 64 // factor for factor in features
         }
         assert {4, 8} <= set(features)
-        same = encode(network, inputs)
+        same = encoder_features(network, inputs)
         assert same.keys() == features.keys()
         assert all(torch.equal(one, features[factor]) for factor, one in same.items())
 
@@ -205,10 +211,10 @@ class TestHints:
         ("pupil", "factors"), [(GATE, ["4", "8", "16", "32"]), ("unet-mini", ["2", "4", "8"])]
     )
     def test_are_given_where_both_networks_look(self, pupil, factors):
-        assert sorted(HintHead(build(pupil), build("unet-lite0")).outputs, key=int) == factors
+        assert sorted(FeatureDistillation(build(pupil), build("unet-lite0")).outputs, key=int) == factors
 
     def test_of_a_network_that_says_nothing_all_variance_is_missed(self):
-        head = HintHead(build("unet-mini"), build("unet-lite0"))
+        head = FeatureDistillation(build("unet-mini"), build("unet-lite0"))
         own = {2: torch.zeros(4, 64, 16, 16), 4: torch.zeros(4, 128, 8, 8), 8: torch.zeros(4, 256, 4, 4)}
         wanted = {
             factor: torch.randn(4, head.outputs[str(factor)].out_channels, *one.shape[-2:])
@@ -221,7 +227,7 @@ class TestHints:
     def test_asking_for_widths_leaves_the_network_as_it_was(self):
         pupil = build("unet-mini").train()
         before = {name: value.clone() for name, value in pupil.state_dict().items()}
-        HintHead(pupil, build("unet-mini"))
+        FeatureDistillation(pupil, build("unet-mini"))
         assert pupil.training
         assert all(torch.equal(value, before[name]) for name, value in pupil.state_dict().items())
 

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from lgg.preprocess import normalise
 from lgg.types import FLAIR, POST, PRE
-from train.data.augment import PLAIN, Augmentation, augment, drop_sequences
+from train.data.augment import augment, drop_sequences
 from train.data.dataset import Slices, draw_epoch, pixel_weight, slice_weight
 from train.fit.losses import bce, dice_loss, loss_of
+from train.recipes import PLAIN, Augmentation
 
 
 class TestSampling:

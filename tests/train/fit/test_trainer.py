@@ -14,12 +14,11 @@ import train.fit.trainer
 from lgg.errors import DataError
 from lgg.models import BUILDERS, build
 from lgg.models.unet import UNet
-from train.data.augment import PLAIN
 from train.data.dataset import volume_slices
 from train.data.kaggle_3m import Volume
-from train.fit.checkpoint import append_log, load_checkpoint, read_log, runs_folder
-from train.fit.trainer import Stopped, draw_curves
-from train.recipes import Recipe
+from train.fit.checkpoint import append_log, draw_curves, load_checkpoint, read_log, runs_folder
+from train.fit.trainer import Stopped
+from train.recipes import PLAIN, Recipe
 
 RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, seed=3)
 
@@ -53,9 +52,13 @@ SIDES = slices(24, 0), slices(8, 1)
 
 
 def run(folder, architecture="unet-mini", recipe=RECIPE, sides=SIDES, **options):
-    """Train, and give the end with what the last checkpoint alone holds: `learner` and `average`."""
-    state = train.fit.trainer.train(architecture, recipe, sides, folder, **options)
-    return torch.load(folder / "checkpoint.pt", weights_only=True) | state
+    """Train, and give the last checkpoint, which holds the result."""
+    result = train.fit.trainer.train(architecture, recipe, sides, folder, **options)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    for name in ("best_epoch", "best_score", "initialised", "architecture"):
+        assert getattr(result, name) == state[name]
+    same(result.best, state["best"])
+    return state
 
 
 def weights(state):

@@ -76,7 +76,7 @@ class TestPublish:
         assert there.source.revision == revision
         pictures = torch.randn(3, 3, 32, 32)
         for name in (GATE, "unet"):
-            here, back = (load_model(one / name)[0] for one in (weights, there.source.folder))
+            here, back = (load_model(place / name)[0] for place in (weights, there.source.folder))
             assert torch.equal(here(pictures), back(pictures))
 
     def test_everything_is_one_commit_and_one_tag(self, hub, api, weights):
@@ -242,7 +242,7 @@ class TestCards:
         assert "| U-Net (`unet`) | " in card
         assert "0.654 (0.600–0.700)" in card
         assert "![figures/dice.png](figures/dice.png)" in card
-        names = [one.metric_name for one in ModelCard(card).data.eval_results]
+        names = [result.metric_name for result in ModelCard(card).data.eval_results]
         assert "U-Net: Dice a volume, mean" in names
 
     def test_the_front_page_lacks_nothing_that_a_models_card_has(self, weights):
