@@ -187,6 +187,7 @@ def expect_outline_on(page, mask):
     )
 
 
+@pytest.mark.slow
 def test_a_rotated_nifti_is_outlined_upright_and_its_mask_lies_in_its_own_array(
     page, volume, lesion, tmp_path
 ):
@@ -208,6 +209,7 @@ def test_a_rotated_nifti_is_outlined_upright_and_its_mask_lies_in_its_own_array(
     assert metrics.dice(np.asarray(mask.dataobj) > 0, stored(lesion)) > 0.6
 
 
+@pytest.mark.slow
 def test_a_rotated_dicom_series_is_outlined_upright_and_its_segmentation_lies_on_its_own_planes(
     page, volume, lesion, tmp_path
 ):

@@ -33,8 +33,6 @@ QUICK = [
     "--recipe",
     "cpu",
 ]
-#: Moments, in seconds from the first checkpoint on, are drawn anew in each run of the tests.
-KILLS = 10
 
 
 def command(data: Path, run: str, *more: str) -> list[str]:
@@ -92,25 +90,27 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
-def test_killed_at_ten_random_moments_it_ends_bit_for_bit_as_if_undisturbed(whole):
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_bit_for_bit_as_if_undisturbed(whole, kills):
+    run = f"killed{kills}"
     seed = random.randrange(10**6)
     moments = random.Random(seed)
-    process = start(whole, "killed")
-    wait_for(checkpoint(whole, "killed"), process)
-    for _ in range(KILLS):
+    process = start(whole, run)
+    wait_for(checkpoint(whole, run), process)
+    for _ in range(kills):
         # A step takes some 30 ms and an epoch half a second: this hits steps, validation and writing alike.
         time.sleep(moments.uniform(0, 0.6))
         process.kill()
         process.wait()
-        before = checkpoint(whole, "killed").stat().st_mtime_ns
-        process = start(whole, "killed", "--resume")
-        while process.poll() is None and checkpoint(whole, "killed").stat().st_mtime_ns == before:
+        before = checkpoint(whole, run).stat().st_mtime_ns
+        process = start(whole, run, "--resume")
+        while process.poll() is None and checkpoint(whole, run).stat().st_mtime_ns == before:
             time.sleep(0.01)
     process.kill()
     process.wait()
-    done = finish(whole, "killed", "--resume")
+    done = finish(whole, run, "--resume")
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
-    same(learned(whole, "killed"), learned(whole, "whole"))
+    same(learned(whole, run), learned(whole, "whole"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
