@@ -1,4 +1,4 @@
-"""What README and docs/api.md tell programs to do works as it stands, but for the address and the file."""
+"""What docs/api.md tells programs to do works as it stands, but for the address and the file."""
 
 import re
 import shutil
@@ -12,38 +12,37 @@ from lgg.app.gallery import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "api.md").read_text()
-TEXTS = {"README": (ROOT / "README.md").read_text(), "api": TEXT}
+#: What the shipped weights say of the example that is sent.
+VERDICT = "Glioma likely"
 
 
-def block(text: str, language: str, page_url: str, folder: Path) -> str:
-    """A text's one code block of a language that talks to it, for the page under test and a phantom."""
+def code_of(language: str, page_url: str, folder: Path) -> str:
+    """The one code block of a language that talks to the page, for the page under test and a phantom."""
     shutil.copy(SHIPPED / "large-lesion.tif", folder / "slice.tif")
     code = next(
-        one
-        for one in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-        if "7860/" in one or '7860"' in one
+        block
+        for block in re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+        if re.search('7860[/"]', block)
     )
     return code.replace("http://127.0.0.1:7860", page_url.rstrip("/"))
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_the_python_lines_run(text, page_url, tmp_path):
-    code = block(text, "python", page_url, tmp_path) + '\nprint(report["verdict"])'
+def test_the_python_lines_run(page_url, tmp_path):
+    code = code_of("python", page_url, tmp_path) + '\nprint(report["verdict"])'
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert "Glioma" in done.stdout or "glioma" in done.stdout or "Unclear" in done.stdout
+    assert done.stdout.splitlines()[-1] == VERDICT
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_the_curl_lines_run(text, page_url, tmp_path):
+def test_the_curl_lines_run(page_url, tmp_path):
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
-    code = block(text, "sh", page_url, tmp_path)
+    code = code_of("sh", page_url, tmp_path)
     done = subprocess.run(["sh", "-ec", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "event: complete" in done.stdout, done.stdout + done.stderr
-    assert '"gate_probability"' in done.stdout
+    assert f'"verdict": "{VERDICT}"' in done.stdout
 
 
 def test_every_endpoint_is_listed(page_url):
