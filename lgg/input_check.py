@@ -1,4 +1,4 @@
-"""Is this a picture that the networks were made for? Traits of a slice against bounds measured in training.
+"""Is this a picture that the networks were made for? Features of a slice against bounds measured in training.
 
 The bounds stand in `input_check.json`, aggregated over the training patients by
 `python -m tools.fit_input_check`.
@@ -27,7 +27,7 @@ FLAT = "Nearly all of it has one value."
 #: At least this share of a picture must differ from its most common value.
 LEAST_CONTENT = 0.02
 
-#: Trait → what to say where it is too low, and where it is too high.
+#: Feature → what to say where it is too low, and where it is too high.
 REASONS = {
     "head": (
         "What was taken for the head is smaller than heads in the training data are.",
@@ -61,14 +61,14 @@ REASONS = {
 }
 
 
-def input_warnings(one: Slice, head: NDArray[np.bool_] | None = None) -> tuple[str, ...]:
+def input_warnings(slice_: Slice, head: NDArray[np.bool_] | None = None) -> tuple[str, ...]:
     """Why the networks were not made for this picture, a sentence each; none where it is like their data.
 
     Args:
-        one: the slice.
+        slice_: the slice.
         head: (H, W) bool, where its head was found; looked for where it is None.
     """
-    flair = one.pixels[..., FLAIR]
+    flair = slice_.pixels[..., FLAIR]
     _, counts = np.unique(flair, return_counts=True)
     head = head_mask(flair) if head is None else head
     if head.mean() < SMALLEST_HEAD or flair[head].min() == flair[head].max():
@@ -76,7 +76,7 @@ def input_warnings(one: Slice, head: NDArray[np.bool_] | None = None) -> tuple[s
     if counts.max() > (1 - LEAST_CONTENT) * flair.size:
         return (FLAT,)
     bounds, said = _bounds(), []
-    for name, value in features(one, head).items():
+    for name, value in features(slice_, head).items():
         (low, high), (too_low, too_high) = bounds[name], REASONS[name]
         said.append(too_low if value < low else too_high if value > high else "")
     return tuple(dict.fromkeys(reason for reason in said if reason))
@@ -93,17 +93,17 @@ def series_warnings(slices: Sequence[Slice], heads: Sequence[NDArray[np.bool_]])
     middle = slice(first, max(last, first + 1))
     said = Counter(
         reason
-        for one, head in zip(slices[middle], heads[middle], strict=True)
-        for reason in input_warnings(one, head)
+        for slice_, head in zip(slices[middle], heads[middle], strict=True)
+        for reason in input_warnings(slice_, head)
     )
     return tuple(reason for reason, count in said.items() if 2 * count > len(slices[middle]))
 
 
-def features(one: Slice, head: NDArray[np.bool_]) -> dict[str, float]:
+def features(slice_: Slice, head: NDArray[np.bool_]) -> dict[str, float]:
     """What is measured of a slice; nothing here changes when the slice is multiplied by a positive constant.
 
     Args:
-        one: the slice.
+        slice_: the slice.
         head: (H, W) bool, not empty.
 
     Returns:
@@ -117,24 +117,24 @@ def features(one: Slice, head: NDArray[np.bool_]) -> dict[str, float]:
     rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
     box = head[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     edge = np.concatenate([head[0], head[-1], head[1:-1, 0], head[1:-1, -1]])
-    inside = one.pixels[head].astype(np.float64)
+    inside = slice_.pixels[head].astype(np.float64)
     flair = inside[:, FLAIR]
     scores = (flair - flair.mean()) / (flair.std() or 1)
-    found = {
+    values = {
         "head": float(head.mean()),
         "border": float(edge.mean()),
         "aspect": len(rows) / len(columns),
         "symmetry": np.count_nonzero(box & box[:, ::-1]) / np.count_nonzero(box | box[:, ::-1]),
-        "air": min(_air(one.pixels[..., channel], head) for channel in range(3)),
-        "smoothness": _smoothness(one.pixels[..., FLAIR], head),
+        "air": min(_air(slice_.pixels[..., channel], head) for channel in range(3)),
+        "smoothness": _smoothness(slice_.pixels[..., FLAIR], head),
         **dict(zip(("median", "upper", "top"), map(float, np.percentile(scores, (50, 75, 99))), strict=True)),
     }
-    if not one.flair_only:
+    if not slice_.flair_only:
         highest = inside.max(1)
         saturation = (highest - inside.min(1)) / np.where(highest > 0, highest, 1)
-        found["colour"] = float(np.median(saturation))
-        found["sequences"] = _correlation(inside[:, PRE], flair)
-    return found
+        values["colour"] = float(np.median(saturation))
+        values["sequences"] = _correlation(inside[:, PRE], flair)
+    return values
 
 
 def _air(channel: NDArray[np.float32], head: NDArray[np.bool_]) -> float:
@@ -153,11 +153,11 @@ def _smoothness(flair: NDArray[np.float32], head: NDArray[np.bool_]) -> float:
     return _correlation(small[:, 1:][pairs], small[:, :-1][pairs])
 
 
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Pearson's; 0 where one of them does not vary."""
-    if one.size < 2 or one.std() == 0 or other.std() == 0:
+    if first.size < 2 or first.std() == 0 or second.std() == 0:
         return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 @cache

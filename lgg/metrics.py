@@ -33,7 +33,7 @@ def iou(predicted: Mask, truth: Mask) -> float:
 
 def slice_dices(predicted: Mask, truth: Mask) -> NDArray[np.float64]:
     """Dice of each slice of (N, H, W) masks."""
-    return np.array([dice(one, other) for one, other in zip(predicted, truth, strict=True)])
+    return np.array([dice(mask, true) for mask, true in zip(predicted, truth, strict=True)])
 
 
 def slice_all(dices: Sequence[float] | NDArray, tumour: Mask, empty_share: float | None = None) -> float:
@@ -86,8 +86,8 @@ def calibration_error(probability: NDArray[np.floating], positive: Mask, bins: i
     """Expected calibration error over equal bins (Guo et al., 2017): mean |share of positives − mean p|."""
     which = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
     error = 0.0
-    for one in np.unique(which):
-        inside = which == one
+    for number in np.unique(which):
+        inside = which == number
         error += inside.mean() * abs(positive[inside].mean() - probability[inside].mean())
     return float(error)
 
@@ -104,7 +104,7 @@ def bootstrap_interval(
         patients: the results of each patient.
     """
     draws = np.random.default_rng(seed).integers(0, len(patients), (repeats, len(patients)))
-    values = np.array([statistic([patients[one] for one in draw]) for draw in draws])
+    values = np.array([statistic([patients[row] for row in draw]) for draw in draws])
     if np.isnan(values).all():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [2.5, 97.5])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lgg.types import Prediction, SeriesResult, Thresholds
+from lgg.types import Prediction, RawOutput, SeriesResult, Thresholds
 
 Gating = Literal["none", "hard", "soft"]
 #: A tumour runs through neighbouring slices. In a series, a component that does not reach through so many, or
@@ -25,27 +25,61 @@ def gate_floor(thresholds: Thresholds, gating: Gating) -> float:
     return {"none": 0.0, "hard": thresholds.gate, "soft": thresholds.low}[gating]
 
 
+def keeps_outline(
+    gate: float | NDArray[np.float64],
+    sure: float | NDArray[np.float64],
+    thresholds: Thresholds,
+    gating: Gating,
+) -> NDArray[np.bool_]:
+    """Whether the gate lets slices keep what the segmenter outlines in them: bool, of the inputs' shape.
+
+    Args:
+        gate: the gate's probabilities, 0 to 1.
+        sure: mean probability inside each slice's outline, 0 where it is empty; only `soft` asks for it.
+        gating: `none` trusts the segmenter; `hard` empties what the gate does not pass; `soft` lets slices
+            about which the gate is unsure keep an outline that the segmenter is sure of.
+    """
+    gate, sure = np.asarray(gate), np.asarray(sure)
+    passed = gate >= gate_floor(thresholds, gating)
+    if gating == "soft":
+        passed = passed & ((gate >= thresholds.high) | (sure >= thresholds.keep))
+    return np.asarray(passed)
+
+
+def outline(probability: NDArray[np.float32], thresholds: Thresholds) -> NDArray[np.bool_]:
+    """What the segmenter outlines in a slice, whatever the gate says: (H, W) probabilities to (H, W) bool."""
+    return remove_small(probability >= thresholds.mask, thresholds.smallest)
+
+
+def confidence(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+    """Mean probability inside an outline; 0 where it is empty."""
+    return float(probability[mask].mean()) if mask.any() else 0.0
+
+
 def decide(
     gate: float, probability: NDArray[np.float32], thresholds: Thresholds, gating: Gating
 ) -> NDArray[np.bool_]:
-    """The mask of one slice.
+    """The mask of a slice, (H, W) bool.
 
     Args:
         gate: the gate's probability.
         probability: (H, W) float32, tumour probability of each pixel.
-        gating: `none` trusts the segmenter; `hard` empties what the gate does not pass; `soft` lets slices
-            about which the gate is unsure keep a mask that the segmenter is sure of.
-
-    Returns:
-        (H, W) bool.
+        gating: what the gate may veto, see `keeps_outline`.
     """
-    mask = remove_small(probability >= thresholds.mask, thresholds.smallest)
-    if gate < gate_floor(thresholds, gating):
-        return np.zeros_like(mask)
-    unsure = gating == "soft" and gate < thresholds.high
-    if unsure and mask.any() and probability[mask].mean() < thresholds.keep:
-        return np.zeros_like(mask)
-    return mask
+    mask = outline(probability, thresholds)
+    sure = confidence(probability, mask) if gating == "soft" else 0.0
+    return mask if keeps_outline(gate, sure, thresholds, gating) else np.zeros_like(mask)
+
+
+def decide_all(raw: RawOutput, thresholds: Thresholds, gating: Gating, series: bool) -> NDArray[np.bool_]:
+    """The masks of N slices, (N, H, W) bool.
+
+    Args:
+        series: leave out what no neighbouring slice confirms, see `remove_isolated`.
+    """
+    pairs = zip(raw.gate, raw.probability, strict=True)
+    masks = np.stack([decide(float(gate), probability, thresholds, gating) for gate, probability in pairs])
+    return remove_isolated(masks) if series else masks
 
 
 def remove_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
@@ -81,10 +115,10 @@ def remove_isolated(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     (box,) = ndimage.find_objects(masks.view(np.uint8))
     components, count = ndimage.label(masks[box], np.ones((3, 3, 3)))
     pixels, depths = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-    for one in components:  # counting a large series at once would take eight bytes a voxel
-        found = np.bincount(one.ravel(), minlength=count + 1)
-        pixels += found
-        depths += found > 0
+    for slice_ in components:  # counting a large series at once would take eight bytes a voxel
+        counts = np.bincount(slice_.ravel(), minlength=count + 1)
+        pixels += counts
+        depths += counts > 0
     pixels[0] = 0  # what is no component
     kept = (pixels >= SHARE * pixels.max()) & (depths >= DEPTH)
     kept[0] = False
@@ -109,8 +143,6 @@ def redecide(
     Where the segmenter did not run (`always_segment`), there is no mask that another gate could let pass.
     """
     if isinstance(result, SeriesResult):
-        if thresholds == result.thresholds:
-            return result
         decided = [redecide(prediction, thresholds, gating) for prediction in result.predictions]
         return replace(result, predictions=tuple(confirmed(decided)))
     mask = decide(result.gate_probability, result.probability, thresholds, gating)
@@ -123,5 +155,5 @@ def confirmed(predictions: Sequence[Prediction]) -> list[Prediction]:
 
     See `remove_isolated`. What was confirmed already stays as it is.
     """
-    masks = remove_isolated(np.stack([one.mask for one in predictions]))
-    return [replace(one, mask=mask) for one, mask in zip(predictions, masks, strict=True)]
+    masks = remove_isolated(np.stack([prediction.mask for prediction in predictions]))
+    return [replace(prediction, mask=mask) for prediction, mask in zip(predictions, masks, strict=True)]

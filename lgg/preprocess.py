@@ -95,7 +95,7 @@ def head_mask(flair: NDArray[np.floating]) -> NDArray[np.bool_]:
     if largest.ndim == 2:
         return ndimage.binary_fill_holes(largest)
     # Slice by slice: the cut through the neck opens a volume's cavities, a slice's stay closed.
-    return np.stack([ndimage.binary_fill_holes(one) for one in largest])
+    return np.stack([ndimage.binary_fill_holes(slice_) for slice_ in largest])
 
 
 def inner_head(head: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -111,7 +111,7 @@ def inner_head(head: NDArray[np.bool_]) -> NDArray[np.bool_]:
     rim = RIM * float(np.sqrt(slices.sum((1, 2)).max()))
     # Beyond the picture there is no head either: a cropped one has a rim there too.
     padded = np.pad(slices, ((0, 0), (1, 1), (1, 1)))
-    deep = np.stack([ndimage.distance_transform_edt(one)[1:-1, 1:-1] > rim for one in padded])
+    deep = np.stack([ndimage.distance_transform_edt(slice_)[1:-1, 1:-1] > rim for slice_ in padded])
     inner = deep & slices
     return (inner if inner.any() else slices).reshape(head.shape)
 
@@ -143,20 +143,20 @@ def resize_pad(pixels: NDArray[np.float32], size: int) -> Tensor:
         (N, C, size, size) float32 in the same units.
     """
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32))
-    placement = PadGeometry(pixels.shape[1], pixels.shape[2], size)
-    if batch.shape[-2:] != placement.scaled:
-        batch = F.interpolate(batch, placement.scaled, mode="bilinear", antialias=True)
-    if placement.scaled == (size, size):
+    geometry = PadGeometry(pixels.shape[1], pixels.shape[2], size)
+    if batch.shape[-2:] != geometry.scaled:
+        batch = F.interpolate(batch, geometry.scaled, mode="bilinear", antialias=True)
+    if geometry.scaled == (size, size):
         return batch
-    (height, width), (top, left) = placement.scaled, placement.corner
+    (height, width), (top, left) = geometry.scaled, geometry.corner
     square = batch.amin((-2, -1), keepdim=True).repeat(1, 1, size, size)
     square[..., top : top + height, left : left + width] = batch
     return square
 
 
-def normalise(fitted: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalise(resized: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """The z-score of each channel, within ±`LARGEST_Z`: (N, C, S, S) by (N, C) statistics, float32."""
-    return ((fitted - mean[..., None, None]) / std[..., None, None]).clamp(-LARGEST_Z, LARGEST_Z)
+    return ((resized - mean[..., None, None]) / std[..., None, None]).clamp(-LARGEST_Z, LARGEST_Z)
 
 
 def head_and_stats(
@@ -175,13 +175,13 @@ def head_and_stats(
     if mode == "volume":
         heads = head_mask(flair)
         return heads, [statistics(pixels, heads)] * len(pixels)
-    heads = np.stack([head_mask(one) for one in flair])
-    return heads, [statistics(one, head) for one, head in zip(pixels, heads, strict=True)]
+    heads = np.stack([head_mask(slice_) for slice_ in flair])
+    return heads, [statistics(slice_, head) for slice_, head in zip(pixels, heads, strict=True)]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """N slices of one size with what was measured of them before any network runs.
+    """N slices of one size, ready for the networks: with their heads and statistics.
 
     Attributes:
         pixels: (N, H, W, 3) float32 in the file's own units.
@@ -222,7 +222,7 @@ def prepare(pixels: NDArray[np.float32], mode: StatisticsMode) -> Prepared:
     return Prepared(pixels, *head_and_stats(pixels, mode))
 
 
-def undo(maps: Tensor, placement: PadGeometry) -> NDArray[np.float32]:
+def undo(maps: Tensor, geometry: PadGeometry) -> NDArray[np.float32]:
     """The inverse of `resize_pad` for maps of the network's output.
 
     Args:
@@ -231,8 +231,8 @@ def undo(maps: Tensor, placement: PadGeometry) -> NDArray[np.float32]:
     Returns:
         (N, H, W) float32 on the grid of the slices, range kept.
     """
-    (height, width), (top, left) = placement.scaled, placement.corner
+    (height, width), (top, left) = geometry.scaled, geometry.corner
     inner = maps[:, None, top : top + height, left : left + width].float()
-    if (height, width) != (placement.height, placement.width):
-        inner = F.interpolate(inner, (placement.height, placement.width), mode="bilinear", antialias=True)
+    if (height, width) != (geometry.height, geometry.width):
+        inner = F.interpolate(inner, (geometry.height, geometry.width), mode="bilinear", antialias=True)
     return inner[:, 0].cpu().numpy()

@@ -1,4 +1,4 @@
-"""The one type that reading returns and everything else takes: an MRI slice."""
+"""What travels between the modules: slices and series, and what is predicted for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
-
 
 #: The order of the channels everywhere in this project, as in the `kaggle_3m` data.
 SEQUENCES = ("pre-contrast T1", "FLAIR", "post-contrast T1")
@@ -46,7 +45,7 @@ class Thresholds:
     """Probabilities at which something is decided, each 0 to 1, chosen on validation patients.
 
     gate: slices at or above it hold a glioma. In the gate's config, where it tells slices apart best; in
-        a segmenter's, where both together do best: that one is the cascade's hard gate.
+        a segmenter's, where both together do best: that is the cascade's hard gate.
     mask: pixels at or above it are tumour.
     low, high, keep: soft gate: below `low` empty, from `high` on segmented; between them the mask stays if
         its mean probability is at least `keep`. They belong to a gate and a segmenter together and stand
@@ -309,12 +308,12 @@ class SeriesResult:
     @cached_property
     def areas(self) -> tuple[int, ...]:
         """Outlined pixels of each slice."""
-        return tuple(one.area for one in self.predictions)
+        return tuple(prediction.area for prediction in self.predictions)
 
     @property
     def gate_probabilities(self) -> tuple[float, ...]:
         """The gate's probability for each slice, 0 to 1."""
-        return tuple(one.gate_probability for one in self.predictions)
+        return tuple(prediction.gate_probability for prediction in self.predictions)
 
     @property
     def voxels(self) -> int:
@@ -335,7 +334,7 @@ class SeriesResult:
     @property
     def suspected(self) -> tuple[int, ...]:
         """The slices that the gate let pass."""
-        return tuple(number for number, one in enumerate(self.predictions, start=1) if one.passed)
+        return tuple(n for n, prediction in enumerate(self.predictions, start=1) if prediction.passed)
 
     @property
     def most_telling(self) -> int:
@@ -346,9 +345,9 @@ class SeriesResult:
     @property
     def masks(self) -> NDArray[np.bool_]:
         """(N, H, W) bool."""
-        return np.stack([one.mask for one in self.predictions])
+        return np.stack([prediction.mask for prediction in self.predictions])
 
     @property
     def heads(self) -> NDArray[np.bool_]:
         """(N, H, W) bool."""
-        return np.stack([one.head for one in self.predictions])
+        return np.stack([prediction.head for prediction in self.predictions])

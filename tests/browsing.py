@@ -24,16 +24,16 @@ def visit(
         color_scheme=scheme,
         permissions=["clipboard-read", "clipboard-write"],
     )
-    one = context.new_page()
-    one.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     complaints, hosts = [], set()
-    one.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    one.on("pageerror", lambda error: complaints.append(str(error)))
-    one.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
-    one.goto(url + query)
-    expect(one.locator("#examples button.thumbnail-item")).to_have_count(6)
-    yield one
-    width = one.evaluate("document.documentElement.scrollWidth")
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
+    page.goto(url + query)
+    expect(page.locator("#examples button.thumbnail-item")).to_have_count(6)
+    yield page
+    width = page.evaluate("document.documentElement.scrollWidth")
     context.close()
     assert width <= viewport["width"], "no sideways scrolling"
     assert [text for text in complaints if NO_CARD not in text] == []
@@ -83,4 +83,6 @@ def slide(page: Page, name: str, value: float) -> None:
 def settle(page: Page) -> None:
     """Wait until nothing is being worked on or fading in: half-faded text has half the contrast."""
     expect(page.locator(".pending")).to_have_count(0)
-    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))")
+    page.evaluate(
+        "Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => null)))"
+    )

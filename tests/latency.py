@@ -29,7 +29,7 @@ MOVE = """async ([name, value]) => {
     });
     if (typeof value === "string") {
         const labels = [...document.querySelectorAll(`#${name} label`)];
-        labels.find(one => one.textContent.trim() === value).click();
+        labels.find(label => label.textContent.trim() === value).click();
     } else {
         const slider = document.querySelector(`#${name} input[type=range]`);
         Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(slider, value);

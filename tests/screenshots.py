@@ -168,17 +168,17 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as scratch,
         serve_page(weights, Path(scratch)) as url,
-        chromium() as one,
+        chromium() as browser,
     ):
         if everything is None:
             for name, viewport in README.items():
-                draw(one, url, folder / name, viewport, "example", "light", whole=False)
+                draw(browser, url, folder / name, viewport, "example", "light", whole=False)
             return
         for state in given.state or STATES:
             for scheme in ("light", "dark"):
                 for width, viewport in (("desktop", DESKTOP), ("phone", PHONE)):
                     draw(
-                        one,
+                        browser,
                         url,
                         folder / f"{state}-{width}-{scheme}.png",
                         viewport,

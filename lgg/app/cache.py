@@ -65,7 +65,10 @@ class Cache:
         with self._lock:
             self._entries[key] = _Entry(value, weight, time.monotonic())
             self._entries.move_to_end(key)
-            while len(self._entries) > 1 and sum(one.weight for one in self._entries.values()) > self._budget:
+            while (
+                len(self._entries) > 1
+                and sum(entry.weight for entry in self._entries.values()) > self._budget
+            ):
                 self._entries.popitem(last=False)
             self._sweep_later()
 

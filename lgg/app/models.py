@@ -107,8 +107,8 @@ def origin_html(shelf: Shelf) -> str:
     """Name, revision and the day on which each training ended, for the page's foot."""
     if not shelf.cascades:
         return ""
-    configs = [one.config for one in shelf.cascades.values()]
-    dates = sorted({one.date for one in configs if one.date})
+    configs = [cascade.config for cascade in shelf.cascades.values()]
+    dates = sorted({config.date for config in configs if config.date})
     trained = f", trained until {dates[-1]}" if dates else ""
     return f'<p class="hint" id="origin">Weights: {escape(name(shelf.source))}{trained}.</p>'
 

@@ -59,10 +59,10 @@ def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Provena
         algorithm_identification=algorithm,
         anatomic_regions=[codes.SCT.Brain],
     )
-    found = series.to_source(masks).astype(np.uint8)
+    voxels = series.to_source(masks).astype(np.uint8)
     segmentation = highdicom.seg.Segmentation(
         source_images=[_reference(header, first) for header in series.dicom],
-        pixel_array=found,
+        pixel_array=voxels,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
         series_instance_uid=highdicom.UID(),
@@ -80,7 +80,7 @@ def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Provena
             pixel_spacing=list(first.spacing or ()), slice_thickness=first.thickness or series.slice_distance
         ),
         # Empty frames are left out, but a file must hold one.
-        omit_empty_frames=bool(found.any()),
+        omit_empty_frames=bool(voxels.any()),
     )
     stream = io.BytesIO()
     segmentation.save_as(stream)

@@ -74,16 +74,16 @@ def mesh(mask: NDArray[np.bool_], distances: Distances, cells: int) -> "Trimesh 
     # Voxel centres seen from the centres of an even grid's cells.
     places = [(np.arange(max(1, round(side / cell))) + 0.5) * cell for side in extent]
     indices = [
-        np.minimum((place / one).astype(int), count - 1)
-        for place, one, count in zip(places, step, inside.shape, strict=True)
+        np.minimum((place / side).astype(int), count - 1)
+        for place, side, count in zip(places, step, inside.shape, strict=True)
     ]
     # Thick slices would look like stairs: smooth by half of a voxel, at least by a cell.
     blur = np.maximum(1, step / cell / 2)
     margin = np.ceil(3 * blur).astype(int) + 1
-    sampled = np.pad(inside[np.ix_(*indices)].astype(np.float32), [(one, one) for one in margin])
+    sampled = np.pad(inside[np.ix_(*indices)].astype(np.float32), [(width, width) for width in margin])
     smooth = ndimage.gaussian_filter(sampled, blur)
     vertices, faces, _, _ = marching_cubes(smooth, min(LEVEL, smooth.max() / 2))
-    origin = step * [one.start for one in box]
+    origin = step * [side.start for side in box]
     slices, rows, columns = ((vertices + 0.5 - margin) * cell + origin).T
     # Skimage's faces look inwards, and mirroring the rows turns them around.
     return trimesh.Trimesh(np.column_stack([columns, slices, -rows]), faces, process=False)
@@ -95,10 +95,10 @@ def _glb(tumour: "Trimesh | None", head: "Trimesh | None") -> bytes:
     from trimesh.visual.material import PBRMaterial
 
     scene = trimesh.Scene()
-    for name, one, colour in (("tumour", tumour, (*PREDICTED, 255)), ("head", head, HEAD_COLOUR)):
-        if one is None:
+    for name, surface, colour in (("tumour", tumour, (*PREDICTED, 255)), ("head", head, HEAD_COLOUR)):
+        if surface is None:
             continue
-        one.visual = TextureVisuals(
+        surface.visual = TextureVisuals(
             material=PBRMaterial(
                 name=name,
                 baseColorFactor=colour,
@@ -107,5 +107,5 @@ def _glb(tumour: "Trimesh | None", head: "Trimesh | None") -> bytes:
                 roughnessFactor=0.7,
             )
         )
-        scene.add_geometry(one, geom_name=name, node_name=name)
+        scene.add_geometry(surface, geom_name=name, node_name=name)
     return bytes(scene.export(file_type="glb", include_normals=True))

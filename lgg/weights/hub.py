@@ -78,8 +78,8 @@ def _cached_commit(repo: str, files: Sequence[str], revision: str) -> str | None
     """The commit in the cache that a revision last meant, if all files are there."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(repo, file, revision=revision) for file in files]
-    return _commit_of(found[0]) if all(isinstance(one, str) for one in found) else None
+    paths = [try_to_load_from_cache(repo, file, revision=revision) for file in files]
+    return _commit_of(paths[0]) if all(isinstance(path, str) for path in paths) else None
 
 
 def _commit_of(path: object) -> str:

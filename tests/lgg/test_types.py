@@ -32,7 +32,7 @@ class TestResult:
         assert stricter.voxels == 0
         looser = redecide(FOUND, replace(THRESHOLDS, mask=0.05))
         assert looser.areas == (0, 40 * 32, 40 * 32, 0), "what the gate does not pass stays empty"
-        assert redecide(FOUND, THRESHOLDS) is FOUND
+        assert redecide(FOUND, THRESHOLDS).areas == FOUND.areas
 
     def test_what_no_neighbour_confirms_is_left_out_by_whatever_thresholds(self):
         sides = [0, 0, 6, 6, 6, 0, 0, 6, 0, 0]

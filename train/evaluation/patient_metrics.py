@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.postprocess import Gating, decide, remove_isolated
+from lgg.postprocess import Gating, decide_all
 from lgg.preprocess import prepare
 from lgg.types import FLAIR, RawOutput, Thresholds
 from train.data.kaggle_3m import Volume
@@ -104,9 +104,7 @@ def score(
         gate_threshold: where the gate alone says "glioma", for its own measures.
         series: leave out what no neighbouring slice confirms.
     """
-    slices = zip(raw.gate, raw.probability, strict=True)
-    masks = np.stack([decide(float(gate), pixels, thresholds, gating) for gate, pixels in slices])
-    masks = remove_isolated(masks) if series else masks
+    masks = decide_all(raw, thresholds, gating, series)
     truth, tumour = volume.masks, volume.tumour
     pairs = list(zip(masks, truth, strict=True))
     return PatientScores(

@@ -21,7 +21,7 @@ from torch import nn
 
 from lgg import metrics
 from lgg.cascade import Cascade
-from lgg.postprocess import decide, remove_isolated
+from lgg.postprocess import confidence, keeps_outline, outline, remove_isolated
 from lgg.preprocess import prepare
 from lgg.types import RawOutput, Thresholds
 from lgg.weights import ModelConfig
@@ -120,13 +120,14 @@ class _Outlined:
 
     def __init__(self, raw: RawOutput, truth: NDArray[np.bool_], series: bool = False) -> None:
         """`series`: what no neighbouring slice confirms is left out."""
-        self.gate, self.holds, self._series = raw.gate, truth.any((1, 2)), series
+        self.gate = raw.gate.astype(float)  # as a lone decision compares it
+        self.holds, self._series = truth.any((1, 2)), series
         self._probability, self._truth = raw.probability, truth
         self._lost = self._worths(np.zeros_like(truth))
 
     def outline(self, under: Thresholds) -> None:
         """Decide every slice as if no gate vetoed it."""
-        self._masks = np.stack([decide(1.0, pixels, under, "none") for pixels in self._probability])
+        self._masks = np.stack([outline(probability, under) for probability in self._probability])
         self._seen: dict[bytes, NDArray[np.float64]] = {}
         if not self._series:
             self._kept = self._worths(self._masks)
@@ -134,7 +135,7 @@ class _Outlined:
     def sure(self) -> NDArray[np.float64]:
         """Mean probability inside each slice's outline."""
         pairs = zip(self._probability, self._masks, strict=True)
-        return np.array([float(pixels[mask].mean()) if mask.any() else 0.0 for pixels, mask in pairs])
+        return np.array([confidence(probability, mask) for probability, mask in pairs])
 
     def worths(self, stays: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Each slice's worth where the gate lets only those keep their outlines that are to stay."""
@@ -164,7 +165,9 @@ def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thres
             volume.outline(under)
         for threshold in gates:
             candidates.append(replace(under, gate=float(threshold)))
-            values.append(worth(volume.gate >= threshold for volume in volumes))
+            values.append(
+                worth(keeps_outline(volume.gate, 0.0, candidates[-1], "hard") for volume in volumes)
+            )
     chosen = best(candidates, values)
 
     for volume in volumes:
@@ -173,7 +176,7 @@ def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thres
     candidates, values = [], []
     for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
         candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
-        values.append(worth((gate >= high) | ((gate >= low) & (sure >= keep)) for gate, sure in unsure))
+        values.append(worth(keeps_outline(gate, sure, candidates[-1], "soft") for gate, sure in unsure))
     return best(candidates, values)
 
 

@@ -17,9 +17,9 @@ from tests.series_files import archive, slice_files
 )
 def page(request, browser, page_url):
     viewport, scheme = request.param
-    with visit(browser, page_url, viewport, scheme=scheme) as one:
-        expect(one.locator("body.dark")).to_have_count(int(scheme == "dark"))
-        yield one
+    with visit(browser, page_url, viewport, scheme=scheme) as page:
+        expect(page.locator("body.dark")).to_have_count(int(scheme == "dark"))
+        yield page
 
 
 #: Gradio's announcement of an error is a button in a button. What it says stands in the result, too.
@@ -30,10 +30,10 @@ def violations(page):
     """(rule, place) of everything serious, Gradio's own components included but for those listed."""
     settle(page)
     return {
-        (one["id"], node["html"][:200])
-        for one in Axe().run(page, context={"exclude": GRADIOS_OWN}).response["violations"]
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
+        (violation["id"], node["html"][:200])
+        for violation in Axe().run(page, context={"exclude": GRADIOS_OWN}).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
     }
 
 

@@ -37,7 +37,7 @@ def test_only_what_is_meant_for_programs_has_a_name(client):
     listing = client.view_api(return_format="dict")
     assert list(listing["named_endpoints"]) == ["/segment", "/compare", "/segment_series"]
     assert not listing["unnamed_endpoints"]
-    assert all("Research only" in one["description"] for one in listing["named_endpoints"].values())
+    assert all("Research only" in endpoint["description"] for endpoint in listing["named_endpoints"].values())
 
 
 def test_compare_asks_every_architecture(client):
@@ -100,8 +100,8 @@ def test_twenty_visitors_at_once_get_their_own_answers(page_url, tmp_path):
         path = tmp_path / f"visitor-{number}.png"
         noise = np.random.default_rng(number).integers(0, 255, (96, width), np.uint8)
         Image.fromarray(noise).save(path)
-        one = Client(page_url, verbose=False, download_files=str(tmp_path / str(number)))
-        report, overlay = one.predict(handle_file(path), architectures(one)[0], api_name="/segment")
+        client = Client(page_url, verbose=False, download_files=str(tmp_path / str(number)))
+        report, overlay = client.predict(handle_file(path), architectures(client)[0], api_name="/segment")
         with Image.open(overlay) as picture:
             assert picture.size[0] % width == 0
         return report["source"], report["width"]

@@ -14,8 +14,8 @@ from tests.browsing import DESKTOP, PHONE, open_truth, pick, slide, upload, visi
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(request, browser, page_url):
-    with visit(browser, page_url, request.param) as one:
-        yield one
+    with visit(browser, page_url, request.param) as page:
+        yield page
 
 
 def choose(page, group, label):
@@ -164,6 +164,7 @@ def test_a_link_restores_what_it_says(browser, page_url):
         expect(page.locator("#threshold input[type=number]")).to_have_value("0.4")
         expect(page.locator("#legend")).to_contain_text("probability")
         expect(page.locator("#caption")).to_contain_text("two separate lesions")
+        expect(page.get_by_label("Heat map", exact=True).first).to_be_checked()
 
 
 def test_a_link_never_holds_an_upload(browser, page_url):

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 from playwright.sync_api import expect
+from skimage.segmentation import find_boundaries
 
 from lgg import metrics
 from lgg.app.gallery import SHIPPED
@@ -18,16 +19,14 @@ from lgg.visualize import PREDICTED
 from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, open_truth, slide, visit
 from tests.series_files import affine, archive, dicom_stack, nifti, slice_files
 
-VERDICT = re.compile("^(Glioma likely|Unclear|No glioma found)$")
-
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(request, browser, page_url):
     """The series' tab, see `visit`."""
-    with visit(browser, page_url, request.param) as one:
-        one.get_by_role("tab", name="Whole series").click()
-        expect(one.locator("#series-said")).to_contain_text("No series yet")
-        yield one
+    with visit(browser, page_url, request.param) as page:
+        page.get_by_role("tab", name="Whole series").click()
+        expect(page.locator("#series-said")).to_contain_text("No series yet")
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +37,13 @@ def volume():
 
 
 @pytest.fixture(scope="module")
+def lesion():
+    """Where the lesion of `volume` is: (9, H, W) bool."""
+    mask = np.asarray(Image.open(SHIPPED / "large-lesion_mask.png")) > 0
+    return np.stack([mask & False] * 3 + [mask] * 4 + [mask & False] * 2)[:, :, :247]
+
+
+@pytest.fixture(scope="module")
 def zipped(volume, tmp_path_factory):
     path = tmp_path_factory.mktemp("series") / "slices.zip"
     path.write_bytes(archive(slice_files(volume)))
@@ -45,7 +51,8 @@ def zipped(volume, tmp_path_factory):
 
 
 def expect_result(page, slices, source=None):
-    expect(page.locator("#series-said h2")).to_have_text(VERDICT, timeout=PATIENCE_MS)
+    """The lesion is found, and everything about it stands there."""
+    expect(page.locator("#series-said h2")).to_have_text("Glioma likely", timeout=PATIENCE_MS)
     expect(page.locator("#series-chart [data-slice]")).to_have_count(slices)
     expect(page.locator("#series-picture img")).to_have_js_property("complete", True)
     expect(page.locator("#series-start")).to_be_enabled()
@@ -76,7 +83,7 @@ def test_a_zip_of_slices_is_examined_and_taken_away(page, zipped, volume):
     masks = [np.asarray(Image.open(taken.open(f"masks/slice_00{n}.png"))) for n in range(1, 10)]
     assert {mask.shape for mask in masks} == {volume.shape[1:3]}
     words = page.locator("#series-said .verdict").inner_text()
-    assert f"Outlined in {sum(mask.any() for mask in masks)} of 9" in words or "Outlined" not in words
+    assert f"Outlined in {sum(mask.any() for mask in masks)} of 9" in words
 
 
 def test_the_slider_the_plot_and_the_keyboard_lead_to_slices(page, zipped):
@@ -119,21 +126,25 @@ def test_each_layer_is_drawn_with_its_legend(page, zipped):
         expect(page.locator("#series-legend")).not_to_have_text(legend)
 
 
-def test_the_picture_shows_the_mask_where_it_is(page, zipped, volume):
+def outline(page):
+    """Where the picture is drawn in the outline's colour, (kH, kW) bool."""
+    picture = page.locator("#series-picture img")
+    drawn = Image.open(io.BytesIO(page.request.get(picture.evaluate("image => image.src")).body()))
+    assert drawn.format == "PNG"
+    return (np.asarray(drawn.convert("RGB")) == PREDICTED).all(2)
+
+
+def test_the_picture_shows_the_mask_where_it_is(page, zipped, lesion):
     examine(page, zipped)
     expect_result(page, 9)
     page.locator("#series-chart [data-slice='5']").click()
     expect_slice(page, 5)
-    picture = page.locator("#series-picture img")
-    drawn = Image.open(io.BytesIO(page.request.get(picture.evaluate("one => one.src")).body()))
-    assert drawn.format == "PNG"
-    pixels = np.asarray(drawn.convert("RGB"))
-    times = pixels.shape[0] // volume.shape[1]
-    contour = (pixels == PREDICTED).all(2)
+    contour = outline(page)
     mask = np.asarray(Image.open(download(page).open("masks/slice_005.png"))) > 0
+    assert metrics.dice(mask, lesion[4]) > 0.6
+    times = contour.shape[0] // mask.shape[0]
     large = mask.repeat(times, 0).repeat(times, 1)
-    assert contour.any() == mask.any()
-    assert (large | ~contour).all(), "the outline lies on the mask's own pixels"
+    np.testing.assert_array_equal(contour, find_boundaries(large, mode="inner"))
 
 
 def test_a_ground_truth_is_compared_slice_by_slice(page, zipped, lesion, tmp_path):
@@ -156,17 +167,6 @@ def test_pages_of_a_tiff_are_a_series(page, volume, tmp_path):
     expect_result(page, 4, "pages.tif")
 
 
-def test_a_nifti_volume_has_millilitres_and_its_mask_comes_back(page, volume, tmp_path):
-    voxels = np.ascontiguousarray(volume[..., 1].transpose(2, 1, 0)).astype("int16")
-    place = affine(np.diag([-1.0, -1.0, 1.0]), (0.9, 0.8, 5.0))
-    (tmp_path / "flair.nii.gz").write_bytes(nifti(voxels, place))
-    examine(page, tmp_path / "flair.nii.gz")
-    expect_result(page, 9)
-    expect(page.locator("#series-facts")).to_contain_text("ml")
-    expect(page.locator("#series-facts")).to_contain_text("0.9 × 0.8")
-    assert "mask.nii.gz" in download(page).namelist()
-
-
 def test_volumes_that_nobody_knows_are_asked_for(page, volume, tmp_path):
     place = affine(np.diag([-1.0, -1.0, 1.0]), (0.9, 0.9, 5.0))
     for name, channel in zip("abc", range(3), strict=True):
@@ -182,37 +182,18 @@ def test_volumes_that_nobody_knows_are_asked_for(page, volume, tmp_path):
     expect(page.locator("#series-facts")).to_contain_text("post-contrast T1")
 
 
-def test_a_dicom_series_is_sorted_by_position(page, volume, tmp_path):
-    planes = volume[..., 1].astype(np.uint16)
-    files, _ = dicom_stack(planes, (1, 0, 0), (0, 1, 0), step=5.0)
-    for number, data in enumerate(files):
-        (tmp_path / f"{(5 * number) % 9}.dcm").write_bytes(data)
-    examine(page, *tmp_path.iterdir())
-    expect_result(page, 9, "9 files")
-    expect(page.locator("#series-facts")).to_contain_text("slices 5")
-    assert "segmentation.dcm" in download(page).namelist()
-
-
-@pytest.fixture(scope="module")
-def lesion():
-    """Where the lesion of `volume` is: (9, H, W) bool."""
-    mask = np.asarray(Image.open(SHIPPED / "large-lesion_mask.png")) > 0
-    return np.stack([mask & False] * 3 + [mask] * 4 + [mask & False] * 2)[:, :, :247]
-
-
 def expect_outline_on(page, mask):
     """The picture's outline lies about the lesion, where an axial picture has it: (H, W) bool."""
-    picture = page.locator("#series-picture img")
-    drawn = Image.open(io.BytesIO(page.request.get(picture.evaluate("one => one.src")).body()))
-    contour = np.argwhere((np.asarray(drawn.convert("RGB")) == PREDICTED).all(2))
-    times = drawn.height // mask.shape[0]
-    middle = (contour.min(0) + contour.max(0)) / 2 / times
+    drawn = outline(page)
+    contour = np.argwhere(drawn)
+    middle = (contour.min(0) + contour.max(0)) / 2 / (drawn.shape[0] // mask.shape[0])
     rows, columns = np.nonzero(mask)
     assert middle == pytest.approx(
         ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2), abs=6
     )
 
 
+@pytest.mark.slow
 def test_a_rotated_nifti_is_outlined_upright_and_its_mask_lies_in_its_own_array(
     page, volume, lesion, tmp_path
 ):
@@ -225,6 +206,8 @@ def test_a_rotated_nifti_is_outlined_upright_and_its_mask_lies_in_its_own_array(
     examine(page, tmp_path / "flair.nii.gz")
     expect_result(page, 9)
     expect(page.locator("#series-legend")).to_contain_text("right is on the left")
+    expect(page.locator("#series-facts")).to_contain_text(re.compile(r"\d\sml"))
+    expect(page.locator("#series-facts")).to_contain_text("0.9 × 0.8")
     expect_outline_on(page, lesion[4])
     (tmp_path / "mask.nii.gz").write_bytes(download(page).read("mask.nii.gz"))
     mask = nibabel.load(tmp_path / "mask.nii.gz")
@@ -232,6 +215,7 @@ def test_a_rotated_nifti_is_outlined_upright_and_its_mask_lies_in_its_own_array(
     assert metrics.dice(np.asarray(mask.dataobj) > 0, stored(lesion)) > 0.6
 
 
+@pytest.mark.slow
 def test_a_rotated_dicom_series_is_outlined_upright_and_its_segmentation_lies_on_its_own_planes(
     page, volume, lesion, tmp_path
 ):
@@ -243,7 +227,8 @@ def test_a_rotated_dicom_series_is_outlined_upright_and_its_segmentation_lies_on
     for number, data in enumerate(files):
         (tmp_path / f"{(5 * number) % 9}.dcm").write_bytes(data)
     examine(page, *tmp_path.iterdir())
-    expect_result(page, 9)
+    expect_result(page, 9, "9 files")
+    expect(page.locator("#series-facts")).to_contain_text("slices 5")
     expect_outline_on(page, lesion[4])
     found = pydicom.dcmread(io.BytesIO(download(page).read("segmentation.dcm")))
     mask = np.zeros_like(stored(lesion))
@@ -256,8 +241,6 @@ def test_a_rotated_dicom_series_is_outlined_upright_and_its_segmentation_lies_on
 def test_the_tumour_can_be_turned(page, zipped):
     examine(page, zipped)
     expect_result(page, 9)
-    if page.locator("#series-turn").is_hidden():
-        pytest.skip("these weights outline nothing")
     page.locator("#series-turn").click()
     expect(page.locator("#series-surface canvas")).to_be_visible(timeout=PATIENCE_MS)
 

@@ -14,8 +14,8 @@ from tests.browsing import DESKTOP, PHONE, pick, upload, visit
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
 def page(request, browser, page_url):
     """An open page, see `visit`."""
-    with visit(browser, page_url, request.param) as one:
-        yield one
+    with visit(browser, page_url, request.param) as page:
+        yield page
 
 
 def expect_result(page: Page, source: str) -> None:

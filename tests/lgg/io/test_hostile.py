@@ -204,6 +204,7 @@ def test_threads_read_at_the_same_time():
     assert wrong == []
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="None is immortal: its count never changes")
 @pytest.mark.parametrize("name", VALID)
 def test_damaged_files_leave_the_count_of_none_alone(name):
     """A decoder that releases None once too often ends Python 3.11 after some thousands of bad files."""
