@@ -1,4 +1,4 @@
-"""Why the gate said so: Grad-CAM, where in a slice it saw what raised its probability."""
+"""Why, and how sure: the gate's Grad-CAM, test-time augmentation, agreement of models, plain words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,11 @@ from lgg import metrics
 from lgg.cascade import BATCH, Cascade
 from lgg.preprocess import PadGeometry, Prepared, undo
 from lgg.weights import ModelConfig
+
+Flip = Literal["none", "left-right", "up-down"]
+#: A head is nearly symmetric from left to right, and the networks were trained with this flip.
+FLIPS: tuple[Flip, ...] = ("none", "left-right")
+AXES: dict[Flip, tuple[int, ...]] = {"none": (), "left-right": (2,), "up-down": (1,)}
 
 
 def grad_cam(cascade: Cascade, prepared: Prepared) -> NDArray[np.float32]:
@@ -54,12 +59,6 @@ def _maps(gate: nn.Module, inputs: Tensor) -> Tensor:
         features = layer(features)
     weights = gate.get_parameter("fc.weight")[0].float()
     return torch.einsum("nchw,c->nhw", features.float(), weights).relu()
-
-
-Flip = Literal["none", "left-right", "up-down"]
-#: A head is nearly symmetric from left to right, and the networks were trained with this flip.
-FLIPS: tuple[Flip, ...] = ("none", "left-right")
-AXES: dict[Flip, tuple[int, ...]] = {"none": (), "left-right": (2,), "up-down": (1,)}
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def agreement(masks: Sequence[NDArray[np.bool_]]) -> float:
     pairs = list(combinations(masks, 2))
     if not pairs:
         raise ValueError("agreement takes two models or more")
-    return float(np.mean([metrics.dice(one, other) for one, other in pairs]))
+    return float(np.mean([metrics.dice(first, second) for first, second in pairs]))
 
 
 def calibration_error(gate: ModelConfig) -> float | None:

@@ -1,4 +1,4 @@
-"""Pictures for people, RGB uint8: a readable FLAIR, a mask over it, errors against a ground truth."""
+"""Pictures for people, RGB uint8: a readable sequence, with a mask, a heat map or errors over it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +21,26 @@ INFERNO = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252
 DISPLAY_SIDE = 512
 #: Longest side of a picture that is sent to a browser.
 SENT_SIDE = 1536
+#: `fill` and `outline` draw the mask; `heat` the segmenter's probability, whatever the thresholds; `why` the
+#: gate's Grad-CAM; `unsure` how far the answer moves; `errors` the mask against a ground truth.
+Layer = Literal["fill", "outline", "heat", "why", "unsure", "errors"]
+LAYERS: tuple[Layer, ...] = ("fill", "outline", "heat", "why", "unsure", "errors")
+#: The largest standard deviation of probabilities: half of the views say 0, half say 1.
+LARGEST_STD = 0.5
+
+
+@dataclass(frozen=True)
+class Display:
+    """How a slice is shown.
+
+    channel: which sequence lies below, an index into `lgg.types.SEQUENCES`.
+    layer: what lies over it.
+    opacity: of the layer, 0 to 1.
+    """
+
+    channel: int = FLAIR
+    layer: Layer = "fill"
+    opacity: float = 0.35
 
 
 def window(values: NDArray[np.float32], head: NDArray[np.bool_] | None = None) -> Rgb:
@@ -44,9 +64,9 @@ def window(values: NDArray[np.float32], head: NDArray[np.bool_] | None = None) -
     return np.repeat((grey * 255).round().astype(np.uint8)[..., None], 3, axis=2)
 
 
-def flair_picture(one: Slice, head: NDArray[np.bool_] | None = None) -> Rgb:
+def flair_picture(slice_: Slice, head: NDArray[np.bool_] | None = None) -> Rgb:
     """The FLAIR of a slice, windowed: (H, W, 3) uint8."""
-    return window(one.pixels[..., FLAIR], head)
+    return window(slice_.pixels[..., FLAIR], head)
 
 
 def overlay(
@@ -113,83 +133,49 @@ def shrink(picture: Rgb, side: int = SENT_SIDE) -> Rgb:
     return np.asarray(image)
 
 
-def to_png(path: str, picture: Rgb) -> None:
-    """Write a picture as PNG."""
-    Image.fromarray(picture).save(path, format="PNG")
-
-
-def _fill(picture: Rgb, region: NDArray[np.bool_], colour: tuple[int, int, int], opacity: float) -> Rgb:
-    result = picture.copy()
-    blend = picture[region] * (1 - opacity) + np.array(colour) * opacity
-    result[region] = blend.round().astype(np.uint8)
-    return result
-
-
-#: `fill` and `outline` draw the mask; `heat` the segmenter's probability, whatever the thresholds; `why` the
-#: gate's Grad-CAM; `unsure` how far the answer moves; `errors` the mask against a ground truth.
-Layer = Literal["fill", "outline", "heat", "why", "unsure", "errors"]
-LAYERS: tuple[Layer, ...] = ("fill", "outline", "heat", "why", "unsure", "errors")
-#: The largest standard deviation of probabilities: half of the views say 0, half say 1.
-LARGEST_STD = 0.5
-
-
-@dataclass(frozen=True)
-class Display:
-    """How a slice is shown.
-
-    channel: which sequence lies below, an index into `lgg.types.SEQUENCES`.
-    layer: what lies over it.
-    opacity: of the layer, 0 to 1.
-    """
-
-    channel: int = FLAIR
-    layer: Layer = "fill"
-    opacity: float = 0.35
-
-
-def base(one: Slice, prediction: Prediction, look: Display) -> Rgb:
+def base(slice_: Slice, prediction: Prediction, display: Display) -> Rgb:
     """The sequence alone: (kH, kW, 3) uint8, enlarged as the layers are."""
-    return enlarge(window(one.pixels[..., look.channel], prediction.head))
+    return enlarge(window(slice_.pixels[..., display.channel], prediction.head))
 
 
 def draw(
-    one: Slice,
+    slice_: Slice,
     prediction: Prediction,
-    look: Display,
+    display: Display,
     extra: NDArray[np.float32] | None = None,
     truth: NDArray[np.bool_] | None = None,
 ) -> Rgb:
     """The sequence with its layer.
 
     Args:
-        one, prediction: the slice and what was found in it.
-        look: what to draw.
+        slice_, prediction: the slice and what was found in it.
+        display: what to draw.
         extra: (H, W) float32: for `why` the gate's Grad-CAM, for `unsure` the standard deviation.
         truth: (H, W) bool; needed for `errors`.
 
     Returns:
         (kH, kW, 3) uint8.
     """
-    picture = window(one.pixels[..., look.channel], prediction.head)
-    if look.layer == "errors" and truth is not None:
-        return error_overlay(picture, prediction.mask, truth, look.opacity)
-    if look.layer == "heat":
-        return heat_overlay(picture, prediction.probability, look.opacity)
-    if look.layer in ("why", "unsure") and extra is not None:
+    picture = window(slice_.pixels[..., display.channel], prediction.head)
+    if display.layer == "errors" and truth is not None:
+        return error_overlay(picture, prediction.mask, truth, display.opacity)
+    if display.layer == "heat":
+        return heat_overlay(picture, prediction.probability, display.opacity)
+    if display.layer in ("why", "unsure") and extra is not None:
         # Grad-CAM's cells are so coarse that they reach beyond the head, where there is nothing to see.
-        values = np.where(prediction.head, extra, 0) if look.layer == "why" else extra / LARGEST_STD
-        return heat_overlay(picture, values, look.opacity)
-    return overlay(picture, prediction.mask, 0 if look.layer == "outline" else look.opacity)
+        values = np.where(prediction.head, extra, 0) if display.layer == "why" else extra / LARGEST_STD
+        return heat_overlay(picture, values, display.opacity)
+    return overlay(picture, prediction.mask, 0 if display.layer == "outline" else display.opacity)
 
 
-def describe(look: Display, prediction: Prediction) -> str:
+def describe(display: Display, prediction: Prediction) -> str:
     """The picture in words, for those who cannot see it."""
-    sequence = SEQUENCES[look.channel]
-    if look.layer == "heat":
+    sequence = SEQUENCES[display.channel]
+    if display.layer == "heat":
         return f"{sequence} with the segmenter's tumour probability as a heat map."
-    if look.layer == "why":
+    if display.layer == "why":
         return f"{sequence} with where the gate saw signs of a glioma as a heat map."
-    if look.layer == "unsure":
+    if display.layer == "unsure":
         return f"{sequence} with how unsure the segmenter is as a heat map."
     if prediction.area == 0:
         return f"{sequence}. Nothing is outlined."
@@ -197,7 +183,7 @@ def describe(look: Display, prediction: Prediction) -> str:
     rows, columns = np.nonzero(prediction.mask)
     where = [_third(rows.mean() / height, "upper", "lower"), _third(columns.mean() / width, "left", "right")]
     place = " ".join(filter(None, where)) or "central"
-    against = " against the ground truth" if look.layer == "errors" else ""
+    against = " against the ground truth" if display.layer == "errors" else ""
     return (
         f"{sequence} with {prediction.area:,} pixels outlined{against}, in the {place} part of the picture."
     )
@@ -207,7 +193,7 @@ def _third(share: float, first: str, last: str) -> str:
     return first if share < 1 / 3 else last if share > 2 / 3 else ""
 
 
-def legend(look: Display, truth: bool, oriented: bool) -> str:
+def legend(display: Display, truth: bool, oriented: bool) -> str:
     """What the layer's colours mean, and which side is which, in plain sentences.
 
     Args:
@@ -215,22 +201,29 @@ def legend(look: Display, truth: bool, oriented: bool) -> str:
         oriented: whether the picture is known to lie as radiologists look at it.
     """
     side = " The patient's right is on the left." if oriented else ""
-    return f"{_colours(look, truth)}{side}"
+    return f"{_colours(display, truth)}{side}"
 
 
-def _colours(look: Display, truth: bool) -> str:
-    if look.layer == "heat":
+def _colours(display: Display, truth: bool) -> str:
+    if display.layer == "heat":
         return "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high."
-    if look.layer == "why":
+    if display.layer == "why":
         return (
             "Where the gate saw what raised its probability (Grad-CAM), relative to this slice's highest "
             "place. Coarse: a cell is an eighth of the picture."
         )
-    if look.layer == "unsure":
+    if display.layer == "unsure":
         return (
             "How far the segmenter's answer moves when the slice is mirrored: where it is bright, do not "
             "trust the outline."
         )
-    if look.layer == "errors" and truth:
+    if display.layer == "errors" and truth:
         return "Green: agreed. Blue: missed. Red: invented. The white line is the ground truth."
     return "Orange: what the segmenter outlines, if the gate lets the slice pass."
+
+
+def _fill(picture: Rgb, region: NDArray[np.bool_], colour: tuple[int, int, int], opacity: float) -> Rgb:
+    result = picture.copy()
+    blend = picture[region] * (1 - opacity) + np.array(colour) * opacity
+    result[region] = blend.round().astype(np.uint8)
+    return result

@@ -1,4 +1,4 @@
-"""What a visitor takes away: everything that was found in a slice or a series, in one ZIP archive.
+"""A result as files: everything about a slice or a series in one ZIP archive.
 
 Files are named after slices' numbers, never after the upload, whose name may be a patient's.
 """
@@ -22,20 +22,55 @@ from lgg.postprocess import DEPTH, FEWEST, SHARE
 from lgg.types import SEQUENCES, Prediction, Series, SeriesResult
 from lgg.visualize import flair_picture, overlay
 
+README, TABLE, PROBABILITY = "README.txt", "slices.csv", "probability.tif"
+NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"
+#: Compressed in the archive; PNG, gzip and the like do not shrink.
+SHRINKS = (".txt", ".csv", ".dcm")
 COLUMNS = ("slice", "gate_probability", "gate_passed", "area_px", "area_mm2", "head_percent")
 
 #: File or folder → what it is.
 MEANINGS = {
-    "slices.csv": "a row a slice: the gate's probability of a glioma, whether it passed, the outlined area "
+    TABLE: "a row a slice: the gate's probability of a glioma, whether it passed, the outlined area "
     "in pixels and, where the upload states its pixel spacing, in mm², and its share of the head in percent",
     "masks": "the outlined tumour, white on black, at the size of the slices",
     "overlays": "FLAIR with the tumour outlined in orange, enlarged where slices are small",
-    "probability.tif": "a page a slice, 16 bits: 0 is 0 % and 65535 is 100 %; black where the segmenter did "
+    PROBABILITY: "a page a slice, 16 bits: 0 is 0 % and 65535 is 100 %; black where the segmenter did "
     "not run, because the gate did not pass",
-    "mask.nii.gz": "the mask on the grid of the NIfTI volume that was uploaded, 0 and 1",
-    "segmentation.dcm": "DICOM Segmentation that refers to the images that were uploaded; the patient's "
+    NIFTI: "the mask on the grid of the NIfTI volume that was uploaded, 0 and 1",
+    SEGMENTATION: "DICOM Segmentation that refers to the images that were uploaded; the patient's "
     "fields are left empty, they were never read",
 }
+
+
+def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
+    """The archive of a series and what was found in it.
+
+    `README.txt`; `slices.csv`, a row a slice; `masks/` and `overlays/`, a PNG a slice; `probability.tif`, a
+    page a slice, 16 bits from 0 (0 %) to 65535 (100 %); for a NIfTI upload `mask.nii.gz` and for a DICOM
+    upload `segmentation.dcm`, both on the upload's own grid.
+
+    Args:
+        result: what was found; `Series.from_slice` makes a series of a lone slice.
+        provenance: by what.
+    """
+    series, predictions, masks = result.series, result.predictions, result.masks
+    files = {TABLE: table(predictions).encode(), PROBABILITY: _probability(predictions)}
+    if series.nifti is not None:
+        files[NIFTI] = nifti_mask(series, masks)
+    if (segmentation := dicom_segmentation(series, masks, provenance)) is not None:
+        files[SEGMENTATION] = segmentation
+    for number, (slice_, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
+        picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
+        files[f"masks/slice_{number:03}.png"] = _png(prediction.mask.astype(np.uint8) * 255)
+        files[f"overlays/slice_{number:03}.png"] = _png(picture)
+    files = {README: readme(result, provenance, set(files)).encode(), **files}
+    return _zipped(files)
+
+
+def write_zip(path: Path, result: SeriesResult, provenance: Provenance) -> None:
+    """Write `export_zip`'s archive, whole or not at all."""
+    data = export_zip(result, provenance)
+    write_atomically(path, lambda partial: partial.write_bytes(data))
 
 
 def table(predictions: Sequence[Prediction]) -> str:
@@ -43,16 +78,16 @@ def table(predictions: Sequence[Prediction]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for number, one in enumerate(predictions, start=1):
-        mm2 = one.area_mm2
+    for number, prediction in enumerate(predictions, start=1):
+        mm2 = prediction.area_mm2
         writer.writerow(
             (
                 number,
-                f"{one.gate_probability:.6f}",
-                int(one.passed),
-                one.area,
+                f"{prediction.gate_probability:.6f}",
+                int(prediction.passed),
+                prediction.area,
                 "" if mm2 is None else f"{mm2:.2f}",
-                f"{one.head_percent:.4f}",
+                f"{prediction.head_percent:.4f}",
             )
         )
     return stream.getvalue()
@@ -96,7 +131,7 @@ def readme(result: SeriesResult, provenance: Provenance, files: set[str]) -> str
             "of the largest outline, is left out"
         )
     notes = list(series.notes)
-    if series.dicom and "segmentation.dcm" not in roots:
+    if series.dicom and SEGMENTATION not in roots:
         notes.append(
             "No DICOM Segmentation was made: the images lack identifiers or their place in the patient."
         )
@@ -129,50 +164,11 @@ def nifti_mask(series: Series, masks: NDArray[np.bool_]) -> bytes:
     return gzip.compress(image.to_bytes(), mtime=0)
 
 
-__all__ = ["NOTICE", "Method", "method_of", "pack", "write_pack"]
-
-README, TABLE, PROBABILITY = "README.txt", "slices.csv", "probability.tif"
-NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"
-#: Packed as they are: PNG, gzip and the like do not shrink.
-SHRINKS = (".txt", ".csv", ".dcm")
-
-
-def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
-    """The archive of a series and what was found in it.
-
-    `README.txt`; `slices.csv`, a row a slice; `masks/` and `overlays/`, a PNG a slice; `probability.tif`, a
-    page a slice, 16 bits from 0 (0 %) to 65535 (100 %); for a NIfTI upload `mask.nii.gz` and for a DICOM
-    upload `segmentation.dcm`, both on the upload's own grid.
-
-    Args:
-        result: what was found; `Series.from_slice` makes a series of a lone slice.
-        provenance: by what.
-    """
-    series, predictions, masks = result.series, result.predictions, result.masks
-    files = {TABLE: table(predictions).encode(), PROBABILITY: _probability(predictions)}
-    if series.nifti is not None:
-        files[NIFTI] = nifti_mask(series, masks)
-    if (segmentation := dicom_segmentation(series, masks, provenance)) is not None:
-        files[SEGMENTATION] = segmentation
-    for number, (slice_, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
-        picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
-        files[f"masks/slice_{number:03}.png"] = _png(prediction.mask.astype(np.uint8) * 255)
-        files[f"overlays/slice_{number:03}.png"] = _png(picture)
-    files = {README: readme(result, provenance, set(files)).encode(), **files}
-    return _zipped(files)
-
-
-def write_zip(path: Path, result: SeriesResult, provenance: Provenance) -> None:
-    """Write `export_zip`'s archive, whole or not at all."""
-    data = export_zip(result, provenance)
-    write_atomically(path, lambda partial: partial.write_bytes(data))
-
-
 def _probability(predictions: Sequence[Prediction]) -> bytes:
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as writer:
-        for one in predictions:
-            values = (one.probability.clip(0, 1) * 65535).round().astype(np.uint16)
+        for prediction in predictions:
+            values = (prediction.probability.clip(0, 1) * 65535).round().astype(np.uint16)
             writer.write(values, photometric="minisblack", compression="zlib", metadata=None)
     return stream.getvalue()
 

@@ -25,13 +25,13 @@ UID = re.compile(r"(?=.{5,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 SERIES_NUMBER = 9001
 
 
-def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Provenance) -> bytes | None:
+def dicom_segmentation(series: Series, masks: NDArray[np.bool_], provenance: Provenance) -> bytes | None:
     """A DICOM file of one binary segment; None where the upload is no DICOM, or lacks what it must refer to.
 
     Args:
         series: what was examined.
         masks: (N, H, W) bool, of its axial slices.
-        method: becomes the identification of the algorithm.
+        provenance: becomes the identification of the algorithm.
     """
     if not series.dicom or not all(_can_be_referred_to(header) for header in series.dicom):
         return None
@@ -40,14 +40,14 @@ def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Provena
 
     first = series.dicom[0]
     algorithm = highdicom.AlgorithmIdentificationSequence(
-        name=f"lgg {method.architecture}",
+        name=f"lgg {provenance.architecture}",
         family=codes.DCM.ArtificialIntelligence,
-        version=method.segmenter_weights[:16] or "unknown",
+        version=provenance.segmenter_weights[:16] or "unknown",
         source=MAKER,
         parameters={
-            "gating": method.gating,
-            "mask threshold": f"{method.thresholds.mask:g}",
-            "gate threshold": f"{method.thresholds.gate:g}",
+            "gating": provenance.gating,
+            "mask threshold": f"{provenance.thresholds.mask:g}",
+            "gate threshold": f"{provenance.thresholds.gate:g}",
         },
     )
     segment = highdicom.seg.SegmentDescription(
@@ -70,8 +70,8 @@ def dicom_segmentation(series: Series, masks: NDArray[np.bool_], method: Provena
         sop_instance_uid=highdicom.UID(),
         instance_number=1,
         manufacturer=MAKER,
-        manufacturer_model_name=method.architecture,
-        software_versions=method.segmenter_weights[:16] or "unknown",
+        manufacturer_model_name=provenance.architecture,
+        software_versions=provenance.segmenter_weights[:16] or "unknown",
         device_serial_number="none",
         content_label=LABEL,
         content_description=NOTICE,

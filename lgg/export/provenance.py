@@ -1,4 +1,4 @@
-"""By what a result was made: networks, thresholds, gate. It goes with every result that leaves."""
+"""Provenance of a result: networks, thresholds, gate. It goes with every result that leaves."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ NOTICE = "Research only, not for clinical use"
 
 @dataclass(frozen=True)
 class Provenance:
-    """What decided.
+    """What a result was made by.
 
     Attributes:
         architecture: the segmenter's.
@@ -34,7 +34,7 @@ class Provenance:
 def provenance_of(
     cascade: Cascade, gating: Gating = "hard", statistics: StatisticsMode = "volume"
 ) -> Provenance:
-    """The method of a cascade: `slice` statistics for a lone slice, `volume` for a series."""
+    """What a cascade predicts by: `slice` statistics for a lone slice, `volume` for a series."""
     return Provenance(
         cascade.config.architecture,
         cascade.gate_config.sha256,

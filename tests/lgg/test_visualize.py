@@ -1,22 +1,28 @@
 """Pictures for people: readable, true to the mask, and told apart by more than one hue."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from lgg.types import FLAIR, Slice
+from lgg.types import FLAIR, POST, PRE, Prediction, Slice, Thresholds
 from lgg.visualize import (
     AGREED,
     DISPLAY_SIDE,
     INVENTED,
+    LAYERS,
     MISSED,
     PREDICTED,
+    Display,
+    base,
+    describe,
+    draw,
     enlarge,
     error_overlay,
     flair_picture,
+    legend,
     overlay,
-    to_png,
     window,
 )
 
@@ -86,9 +92,9 @@ class TestWindow:
 
     def test_flair_picture_shows_the_flair(self):
         pixels = np.random.default_rng(0).uniform(0, 9, (64, 48, 3)).astype(np.float32)
-        one = Slice(pixels, "slice")
-        assert np.array_equal(flair_picture(one), window(pixels[..., FLAIR]))
-        assert not np.array_equal(flair_picture(one), window(pixels[..., 0]))
+        slice_ = Slice(pixels, "slice")
+        assert np.array_equal(flair_picture(slice_), window(pixels[..., FLAIR]))
+        assert not np.array_equal(flair_picture(slice_), window(pixels[..., 0]))
 
 
 class TestEnlarge:
@@ -169,9 +175,85 @@ class TestErrorOverlay:
         assert np.array_equal(error_overlay(grey(*shape), empty, empty), enlarge(grey(*shape)))
 
 
-def test_png_keeps_every_pixel(tmp_path):
-    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    to_png(str(tmp_path / "picture.png"), picture)
-    with Image.open(tmp_path / "picture.png") as stored:
-        assert stored.format == "PNG"
-        assert np.array_equal(np.asarray(stored), picture)
+#: Neither square nor even, and enlarged by different whole numbers.
+SIZES = [(64, 64), (57, 99), (301, 200)]
+
+
+def examined(height=64, width=64):
+    """A grey disc with a rectangle in the lower left that every map shares."""
+    rows, columns = np.mgrid[:height, :width]
+    head = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 < (0.45 * min(height, width)) ** 2
+    mask = np.zeros((height, width), bool)
+    mask[height // 2 : 2 * height // 3, width // 4 : width // 2] = True
+    pixels = np.stack([head * value for value in (50.0, 100.0, 200.0)], -1).astype(np.float32)
+    pixels += np.random.default_rng(0).random(pixels.shape, np.float32)
+    prediction = Prediction(0.9, True, mask.astype(np.float32), mask, head, Thresholds(), {})
+    return Slice(pixels, "slice"), prediction
+
+
+def changed(slice_, prediction, look, **more):
+    """Where the layer changed the picture."""
+    return (draw(slice_, prediction, look, **more) != base(slice_, prediction, look)).any(-1)
+
+
+def enlarged(mask, like):
+    times = like.shape[0] // mask.shape[0]
+    assert like.shape[:2] == (mask.shape[0] * times, mask.shape[1] * times)
+    return mask.repeat(times, 0).repeat(times, 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_lies_where_its_map_does(layer, size):
+    slice_, prediction = examined(*size)
+    extra = prediction.mask * np.float32(0.5)
+    at = changed(slice_, prediction, Display(FLAIR, layer, 0.8), extra=extra, truth=prediction.mask)
+    expected = enlarged(prediction.mask & prediction.head if layer == "why" else prediction.mask, at)
+    if layer == "outline":
+        expected = find_boundaries(expected, mode="inner")
+    assert np.mean(at == expected) > 0.999
+
+
+@pytest.mark.parametrize("channel", [PRE, FLAIR, POST])
+def test_the_sequence_chosen_lies_below(channel):
+    slice_, prediction = examined()
+    mixed = slice_.pixels.copy()
+    mixed[..., channel] = slice_.pixels[::-1, :, channel] * np.linspace(1, 2, 64, dtype=np.float32)
+    other = base(Slice(mixed, "slice"), prediction, Display(channel))
+    assert not np.array_equal(other, base(slice_, prediction, Display(channel)))
+    assert np.array_equal(
+        base(slice_, prediction, Display((channel + 1) % 3)),
+        base(Slice(mixed, "slice"), prediction, Display((channel + 1) % 3)),
+    )
+
+
+def test_opacity_is_how_much_of_the_colour_there_is():
+    slice_, prediction = examined()
+    look = Display(FLAIR, "fill", 1)
+    inside = enlarged(prediction.mask, draw(slice_, prediction, look))
+    assert (draw(slice_, prediction, look)[inside] == PREDICTED).all()
+    outline = changed(slice_, prediction, Display(FLAIR, "fill", 0))
+    assert np.array_equal(outline, changed(slice_, prediction, Display(FLAIR, "outline")))
+
+
+def test_words_say_what_is_seen_and_where():
+    _, prediction = examined()
+    said = describe(Display(), prediction)
+    assert all(part in said for part in ("FLAIR", "160 pixels", "central"))
+    corner = np.zeros_like(prediction.mask)
+    corner[50:60, 2:9] = True
+    assert "lower left" in describe(Display(), replace(prediction, mask=corner))
+    words = {describe(Display(POST, layer), prediction) for layer in LAYERS}
+    assert len(words) == 5  # fill and outline outline the same
+    assert all(words_.startswith("post-contrast T1") for words_ in words)
+    assert "Nothing is outlined" in describe(Display(), replace(prediction, mask=corner & False))
+
+
+def test_every_layer_has_a_legend():
+    assert len({legend(Display(layer=layer), True, False) for layer in LAYERS}) == 5
+    assert legend(Display(layer="errors"), False, False) == legend(Display(), False, False)
+
+
+def test_sides_are_named_only_where_they_are_known():
+    assert "right is on the left" in legend(Display(), False, oriented=True)
+    assert "right" not in legend(Display(), False, oriented=False)

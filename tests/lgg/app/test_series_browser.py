@@ -161,12 +161,6 @@ def test_a_ground_truth_is_compared_slice_by_slice(page, zipped, lesion, tmp_pat
     expect(page.locator("#series-legend")).to_contain_text("Green: agreed")
 
 
-def test_pages_of_a_tiff_are_a_series(page, volume, tmp_path):
-    tifffile.imwrite(tmp_path / "pages.tif", volume[2:6], photometric="rgb")
-    examine(page, tmp_path / "pages.tif")
-    expect_result(page, 4, "pages.tif")
-
-
 def test_volumes_that_nobody_knows_are_asked_for(page, volume, tmp_path):
     place = affine(np.diag([-1.0, -1.0, 1.0]), (0.9, 0.9, 5.0))
     for name, channel in zip("abc", range(3), strict=True):
