@@ -70,7 +70,7 @@ def test_the_command_trains_judges_and_repeats_nothing(tmp_path, monkeypatch, ca
     assert "no-ema, seed 0: volume mean" in capsys.readouterr().out
     ablate(data, record=record, **arguments)
     assert capsys.readouterr().out == ""
-    with pytest.raises(DataError, match="'unet-lite0' was not trained on this run's training side alone"):
+    with pytest.raises(DataError, match="'unet-lite0' was not trained on this run's training split alone"):
         ablate(data, ("teacher",), recipe="cpu", record=record)
     with pytest.raises(DataError, match="No such change: no-thing"):
         ablate(data, ("no-thing",), record=record)

@@ -33,7 +33,7 @@ def load_teacher(folder: Path, ids: list[str]) -> nn.Module:
     within = isinstance(seen, list) and set(seen) <= set(ids)
     if not within and config.split.get("learned_from") != digest(ids):
         raise DataError(
-            f"The teacher '{folder.name}' was not trained on this run's training side alone: what it has "
+            f"The teacher '{folder.name}' was not trained on this run's training split alone: what it has "
             "seen of the others would leak. Train it on the same split first."
         )
     return model

@@ -19,20 +19,8 @@ from tests.tiny_data import write_folder
 from train.fit.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
-QUICK = [
-    "--epochs",
-    "6",
-    "--slices-per-epoch",
-    "64",
-    "--batch-size",
-    "8",
-    "--size",
-    "32",
-    "--stages",
-    "1",
-    "--recipe",
-    "cpu",
-]
+STEPS = "--epochs 6 --slices-per-epoch 64 --batch-size 8 --size 32"
+QUICK = [*STEPS.split(), "--stages", "1", "--recipe", "cpu"]
 
 
 def command(data: Path, run: str, *more: str) -> list[str]:
@@ -92,9 +80,8 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_bit_for_bit_as_if_undisturbed(whole, kills):
-    run = f"killed{kills}"
-    seed = random.randrange(10**6)
-    moments = random.Random(seed)
+    """The moments, in seconds from the first checkpoint on, are drawn from the number of kills."""
+    run, moments = f"killed{kills}", random.Random(kills)
     process = start(whole, run)
     wait_for(checkpoint(whole, run), process)
     for _ in range(kills):
@@ -109,7 +96,7 @@ def test_killed_at_random_moments_it_ends_bit_for_bit_as_if_undisturbed(whole, k
     process.kill()
     process.wait()
     done = finish(whole, run, "--resume")
-    assert done.returncode == 0, f"seed {seed}: {done.stderr}"
+    assert done.returncode == 0, done.stderr
     same(learned(whole, run), learned(whole, "whole"))
 
 
@@ -131,7 +118,7 @@ def test_asked_to_stop_it_finishes_the_step_saves_and_goes_on_from_there(whole, 
 def test_a_stop_within_an_epoch_keeps_its_steps(whole, monkeypatch, tmp_path):
     """The same in one process, where the step that is asked to stop is known."""
     import train.fit.trainer
-    from tests.train.fit.test_trainer import RECIPE, SIDES
+    from tests.train.fit.test_trainer import RECIPE, SPLITS
     from train.fit.trainer import Stopped, StopRequest
 
     monkeypatch.setattr(train.fit.trainer, "draw_curves", lambda folder: None)
@@ -149,7 +136,7 @@ def test_a_stop_within_an_epoch_keeps_its_steps(whole, monkeypatch, tmp_path):
 
     monkeypatch.setattr(train.fit.trainer, "StopRequest", AtTheFifth)
     with pytest.raises(Stopped, match="epoch 2 of 2 after step 1"):
-        train.fit.trainer.train("unet-mini", RECIPE, SIDES, tmp_path / "run")
+        train.fit.trainer.train("unet-mini", RECIPE, SPLITS, tmp_path / "run")
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert (state["epoch"], state["step"]) == (1, 1)
 
@@ -195,9 +182,8 @@ def test_restart_throws_the_old_run_away(whole):
 
 def test_resuming_on_other_data_is_refused(whole, tmp_path):
     other = write_folder(tmp_path / "data", 13)
-    done = subprocess.run(
-        command(other, "whole", "--resume"), env=environment(whole), cwd=ROOT, capture_output=True, text=True
-    )
+    arguments = command(other, "whole", "--resume")
+    done = subprocess.run(arguments, env=environment(whole), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert "whole/stage1/checkpoint.pt was begun with another data set" in done.stderr
 

@@ -18,7 +18,7 @@ from train.pipeline import LOG_FILE, Cohort, run_job, splits_of, validated_on
 from train.recipes import RECIPES, Job
 from train.report.model_card import training_text
 
-SIDES = {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
+SPLITS = {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
 
 
 @pytest.fixture
@@ -54,12 +54,12 @@ def train_at_once(monkeypatch):
 
 def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, monkeypatch):
     starts = train_at_once(monkeypatch)
-    folder = begun(**{**SIDES, "protocol": "patient"})
+    folder = begun(**{**SPLITS, "protocol": "patient"})
     (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n{"epoch": 1, "stage": 2}\n')
     monkeypatch.setattr(pipeline, "read_log", lambda run: [{"epoch": 1}])
     all_but_one = len(RECIPES["cpu"]["unet-mini"]) - 1
     job = Job(tmp_path, "cpu", "run", out=tmp_path / "weights", start=folder)
-    trained = run_job("unet-mini", replace(job, skip_stages=all_but_one), Cohort({}, SIDES))
+    trained = run_job("unet-mini", replace(job, skip_stages=all_but_one), Cohort({}, SPLITS))
     model, config = load_model(folder)
     assert len(starts) == 1, "the other stages are behind these weights"
     assert all(torch.equal(starts[0][name], value) for name, value in model.state_dict().items())
@@ -73,7 +73,7 @@ def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, 
     log = (trained / LOG_FILE).read_text()
     assert [json.loads(row)["stage"] for row in log.splitlines()] == [1, 2, 3], "its curve is the whole curve"
     with pytest.raises(DataError, match="Nothing is left"):
-        run_job("unet-mini", replace(job, skip_stages=all_but_one + 1, restart=True), Cohort({}, SIDES))
+        run_job("unet-mini", replace(job, skip_stages=all_but_one + 1, restart=True), Cohort({}, SPLITS))
 
 
 @pytest.mark.parametrize(
@@ -87,21 +87,21 @@ def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, 
 )
 def test_weights_that_know_what_is_to_judge_the_run_are_no_start(split, words, begun):
     with pytest.raises(DataError, match=words):
-        load_start(begun(**split), "unet-mini", SIDES)
+        load_start(begun(**split), "unet-mini", SPLITS)
 
 
 def test_epochs_judged_on_others_are_no_part_of_the_curve(begun):
-    folder = begun(**SIDES)
+    folder = begun(**SPLITS)
     (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n')
-    assert earlier_epochs(folder, SIDES) == [{"epoch": 1, "stage": 1}]
-    assert earlier_epochs(folder, {**SIDES, "validation": ["b"]}) == []
+    assert earlier_epochs(folder, SPLITS) == [{"epoch": 1, "stage": 1}]
+    assert earlier_epochs(folder, {**SPLITS, "validation": ["b"]}) == []
 
 
 def test_weights_of_other_patients_are_a_start_and_those_of_another_network_are_not(begun):
     folder = begun(train=["x", "y"], validation=["z"])
-    assert load_start(folder, "unet-mini", SIDES) is not None
+    assert load_start(folder, "unet-mini", SPLITS) is not None
     with pytest.raises(DataError, match="unet cannot take them"):
-        load_start(folder, "unet", SIDES)
+        load_start(folder, "unet", SPLITS)
 
 
 def test_a_slice_belongs_to_its_patient(begun):

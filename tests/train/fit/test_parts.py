@@ -122,7 +122,7 @@ class TestRecipes:
 BATCH = torch.randn(4, 3, 32, 32), torch.ones(4, 1, 32, 32), torch.tensor([True, False, True, True])
 
 
-class TestLearner:
+class TestNetworkWithLoss:
     def learner(self, architecture="unet-mini", teacher=None, **recipe):
         torch.manual_seed(0)
         return NetworkWithLoss(architecture, build(architecture), Recipe(**recipe), ONE, teacher)
@@ -146,7 +146,7 @@ class TestLearner:
         learner.zero_grad()
         learner(inputs, 1 - masks, tumour).backward()
         assert not torch.allclose(with_head, learner.network.layer2[0].conv1.weight.grad)
-        assert all(one.grad is not None for one in learner.mask_head.parameters())
+        assert all(value.grad is not None for value in learner.mask_head.parameters())
 
     def test_the_mask_head_is_no_part_of_the_network(self):
         learner = self.learner(GATE, mask_head=0.5)
@@ -162,8 +162,8 @@ class TestLearner:
         )
         torch.testing.assert_close(loss, plain.eval()(inputs, masks, tumour) + 2 * hints)
         loss.backward()
-        assert all(one.grad is not None for one in taught.hint_head.parameters())
-        assert all(one.grad is None for one in teacher.parameters())
+        assert all(value.grad is not None for value in taught.hint_head.parameters())
+        assert all(value.grad is None for value in teacher.parameters())
 
     def test_frozen_batchnorm_keeps_its_statistics_and_still_learns(self):
         learner = self.learner(freeze_batchnorm=True).train()
@@ -171,7 +171,7 @@ class TestLearner:
         learner(*BATCH).backward()
         assert all(torch.equal(value, before[name]) for name, value in learner.named_buffers())
         assert learner.training
-        assert all(one.grad is not None for one in learner.parameters())
+        assert all(value.grad is not None for value in learner.parameters())
 
     def test_a_teacher_shares_the_loss_and_is_neither_trained_nor_kept(self):
         class Teacher(nn.Module):
@@ -193,7 +193,7 @@ class TestLearner:
         assert opposing._teacher[0].logit.grad is None
 
 
-class TestHints:
+class TestFeatureDistillation:
     @pytest.mark.parametrize("architecture", BUILDERS)
     def test_tapping_a_network_changes_none_of_its_answers(self, architecture):
         network, inputs = build(architecture).eval(), torch.randn(2, 3, 64, 64)
@@ -260,15 +260,15 @@ def test_dice_of_one_process_needs_no_others():
     assert loss.item() == pytest.approx(1 - (batch + each) / 2)
 
 
-class TestFeed:
+class TestLoader:
     INDICES = torch.tensor([3, 1, 4, 1, 5, 9, 2, 6]).split(3)
 
     @pytest.mark.parametrize("memory", ["resident", "streamed", "auto"])
     def test_hands_out_the_slices_asked_for_in_their_order(self, memory):
-        feed = Loader(some_slices(), torch.device("cpu"), memory)
-        seen = [batch.fitted[:, 0, 0, 0].tolist() for batch in feed.batches(self.INDICES)]
+        loader = Loader(some_slices(), torch.device("cpu"), memory)
+        seen = [batch.fitted[:, 0, 0, 0].tolist() for batch in loader.batches(self.INDICES)]
         assert seen == [[3, 1, 4], [1, 5, 9], [2, 6]]
-        assert feed.seconds_waited > 0
+        assert loader.seconds_waited > 0
 
     def test_keeps_on_a_cpu_what_lies_in_its_memory_anyway(self):
         assert Loader(some_slices(), torch.device("cpu")).resident
@@ -291,9 +291,9 @@ class TestFeed:
             "to",
             lambda self, device, non_blocking=False: said.append((device.type, non_blocking)) or self,
         )
-        feed = Loader(some_slices(), torch.device("cuda"))
-        assert not feed.resident
-        assert len(list(feed.batches(self.INDICES))) == 3
+        loader = Loader(some_slices(), torch.device("cuda"))
+        assert not loader.resident
+        assert len(list(loader.batches(self.INDICES))) == 3
         assert said.count("pinned") == said.count(("cuda", True)) == len(said) / 2 == 3
 
     @pytest.mark.parametrize(("gathering", "waits"), [(0.002, False), (0.06, True)])
@@ -301,7 +301,7 @@ class TestFeed:
         self, monkeypatch, gathering, waits
     ):
         """Streamed ahead, what is gathered faster than a step of 40 ms costs next to nothing."""
-        feed, gather = Loader(some_slices(), torch.device("cpu"), "streamed"), Loader._gather
+        loader, gather = Loader(some_slices(), torch.device("cpu"), "streamed"), Loader._gather
 
         def slow(self, index):
             time.sleep(gathering)
@@ -309,9 +309,9 @@ class TestFeed:
 
         monkeypatch.setattr(Loader, "_gather", slow)
         began = time.perf_counter()
-        for _ in feed.batches([torch.tensor([0])] * 20):
+        for _ in loader.batches([torch.tensor([0])] * 20):
             time.sleep(0.04)
-        share = feed.seconds_waited / (time.perf_counter() - began)
+        share = loader.seconds_waited / (time.perf_counter() - began)
         assert share > 0.2 if waits else share <= 0.05
 
     def test_an_epoch_without_batches_ends(self):

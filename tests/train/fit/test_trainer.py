@@ -48,12 +48,12 @@ def slices(count, seed):
     return volume_slices(Volume("CASE", pixels.astype(np.float32), masks, tuple(range(count))), 0, 32)
 
 
-SIDES = slices(24, 0), slices(8, 1)
+SPLITS = slices(24, 0), slices(8, 1)
 
 
-def run(folder, architecture="unet-mini", recipe=RECIPE, sides=SIDES, **options):
+def run(folder, architecture="unet-mini", recipe=RECIPE, splits=SPLITS, **options):
     """Train, and give the last checkpoint, which holds the result."""
-    result = train.fit.trainer.train(architecture, recipe, sides, folder, **options)
+    result = train.fit.trainer.train(architecture, recipe, splits, folder, **options)
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     for name in ("best_epoch", "best_score", "initialised", "architecture"):
         assert getattr(result, name) == state[name]
@@ -115,7 +115,7 @@ class TestRun:
             train.fit.trainer, "save_checkpoint", lambda folder, state: steps.append(dict(state))
         )
         train.fit.trainer.train(
-            "unet-mini", replace(RECIPE, slices_per_epoch=8, ema=0.25), SIDES, tmp_path / "run"
+            "unet-mini", replace(RECIPE, slices_per_epoch=8, ema=0.25), SPLITS, tmp_path / "run"
         )
         first, second = (weights(one)["head.weight"] for one in steps)
         average = steps[-1]["average"]["module.head.weight"]
