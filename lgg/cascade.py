@@ -8,19 +8,18 @@ from typing import overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from lgg.engine import BATCH, choose_engine, make_engine
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS
 from lgg.postprocess import Gating, confirmed, decide, gate_floor
 from lgg.preprocess import PadGeometry, Prepared, prepare, undo
 from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
-from lgg.weights import DeferredModel, ModelConfig, load_model
+from lgg.weights import DeferredModel, ModelConfig, defer_model, load_model
 from lgg.weights.hub import Source, find_address, obtain
 
 DEFAULT_ARCHITECTURE = "unet-lite0"
-#: Slices that go through a network at once.
-BATCH = 8
 #: Runs both networks on some slices, as `Cascade.raw` does.
 RunBatch = Callable[[Prepared, float], RawOutput]
 
@@ -38,13 +37,19 @@ class Cascade:
         segmenter: tuple[nn.Module, ModelConfig],
         device: torch.device | str | None = None,
         source: Source | None = None,
+        engine: str | None = None,
     ) -> None:
-        """Two networks in evaluation mode with their configs; the device is chosen here, not at import."""
+        """Two networks with their configs; the device is chosen here, not at import.
+
+        `engine`: what runs them, as for `lgg.engine.choose_engine`.
+        """
         #: Where the weights came from; None for networks that were handed over.
         self.source = source
         self.device = torch.device(device) if device is not None else best_device()
         self.gate_config, self.config = gate[1], segmenter[1]
-        self._gate, self._segmenter = gate[0].to(self.device).eval(), segmenter[0].to(self.device).eval()
+        self._gate, self._segmenter = gate[0].eval(), segmenter[0].eval()
+        self._gate_engine = make_engine(*gate, self.device, engine)
+        self.engine = make_engine(*segmenter, self.device, engine)
         #: All come with the segmenter: they were chosen for this gate before this segmenter.
         self.thresholds = self.config.thresholds
         self.series_thresholds = self.config.series_thresholds or self.thresholds
@@ -52,7 +57,7 @@ class Cascade:
     @property
     def gate(self) -> nn.Module:
         """The gate's network, in evaluation mode, for those who look inside it."""
-        return self._gate
+        return self._gate.read(self.device) if isinstance(self._gate, DeferredModel) else self._gate
 
     @classmethod
     def from_pretrained(
@@ -61,6 +66,7 @@ class Cascade:
         architecture: str = DEFAULT_ARCHITECTURE,
         device: torch.device | str | None = None,
         *,
+        engine: str | None = None,
         revision: str | None = None,
     ) -> "Cascade":
         """Load gate and segmenter.
@@ -70,6 +76,7 @@ class Cascade:
                 weights in this repository.
             architecture: which segmenter.
             device: where to run; by default the best there is.
+            engine: `torch` or `openvino`; by default `$LGG_ENGINE`, else OpenVINO on CPUs that have it.
             revision: commit, tag or branch of a repository on the Hub; by default the pinned commit.
 
         Raises:
@@ -79,13 +86,16 @@ class Cascade:
         if architecture not in SEGMENTERS:
             raise WeightsError(f"'{architecture}' is no segmenter; choose one of {', '.join(SEGMENTERS)}.")
         source = obtain(find_address(weights, revision), (GATE, architecture))
+        device = torch.device(device) if device is not None else best_device()
+        # OpenVINO needs the network itself only where its graph is not in the cache.
+        read = defer_model if choose_engine(device, engine) == "openvino" else load_model
         models = []
         for name in (GATE, architecture):
-            model, config = load_model(source.folder / name)
+            model, config = read(source.folder / name)
             if config.architecture != name:
                 raise WeightsError(f"The folder '{name}' holds weights for {config.architecture}.")
             models.append((model, config))
-        return cls(models[0], models[1], device, source)
+        return cls(models[0], models[1], device, source, engine)
 
     @overload
     def predict(self, x: Slice, gating: Gating = "hard", always_segment: bool = False) -> Prediction: ...
@@ -169,19 +179,19 @@ class Cascade:
         clock = time.perf_counter()
         gate_input = prepared.network_input(self.gate_config.input_size)
         ready = time.perf_counter()
-        gate = self._run(self._gate, gate_input, self.gate_config.temperature)[:, 0].numpy()
+        gate_logits = self._gate_engine(gate_input)[:, 0]
+        gate = (gate_logits / self.gate_config.temperature).sigmoid().numpy()
         gated = time.perf_counter()
         segmented = gate >= floor
         probability = np.zeros(prepared.pixels.shape[:3], np.float32)
         loaded = gated
         if segmented.any():
-            if isinstance(self._segmenter, DeferredModel):
-                self._segmenter.read(self.device)
-                loaded = time.perf_counter()  # reading is not the network's time
+            self.engine.load()
+            loaded = time.perf_counter()  # reading is not the network's time
             size = self.config.input_size
             inputs = prepared[np.flatnonzero(segmented).tolist()].network_input(size)
             geometry = PadGeometry(prepared.pixels.shape[1], prepared.pixels.shape[2], size)
-            probability[segmented] = undo(self._run(self._segmenter, inputs)[:, 0], geometry)
+            probability[segmented] = undo(self.engine(inputs)[:, 0].sigmoid(), geometry)
         seconds = {
             "preprocess": ready - clock,
             "gate": gated - ready,
@@ -189,17 +199,6 @@ class Cascade:
         }
         milliseconds = {stage: 1000 * value for stage, value in seconds.items()}
         return RawOutput(gate, probability, segmented, prepared.heads, milliseconds)
-
-    @torch.inference_mode()
-    def _run(self, model: nn.Module, inputs: Tensor, temperature: float = 1.0) -> Tensor:
-        """Probabilities on the CPU; the networks themselves return logits."""
-        outputs = [
-            (model(batch.to(self.device, memory_format=torch.channels_last)).float() / temperature)
-            .sigmoid()
-            .cpu()
-            for batch in inputs.split(BATCH)
-        ]
-        return torch.cat(outputs)
 
     def _predictions(
         self,

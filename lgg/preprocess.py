@@ -88,14 +88,22 @@ def head_mask(flair: NDArray[np.floating]) -> NDArray[np.bool_]:
     if smooth.max() <= smooth.min():
         return np.zeros(flair.shape, bool)
     smooth = np.sqrt(smooth - smooth.min())
-    components, count = ndimage.label(smooth > threshold_otsu(smooth))
+    counts, edges = np.histogram(smooth, 256)
+    threshold = threshold_otsu(hist=(counts, (edges[:-1] + edges[1:]) / 2))
+    components, count = ndimage.label(smooth > threshold)
     if count == 0:
         return np.zeros(flair.shape, bool)
     largest = components == 1 + np.argmax(np.bincount(components.ravel())[1:])
     if largest.ndim == 2:
-        return ndimage.binary_fill_holes(largest)
+        return _fill_holes(largest)
     # Slice by slice: the cut through the neck opens a volume's cavities, a slice's stay closed.
-    return np.stack([ndimage.binary_fill_holes(slice_) for slice_ in largest])
+    return np.stack([_fill_holes(slice_) for slice_ in largest])
+
+
+def _fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) bool with what it encloses; scipy's `binary_fill_holes` says the same in five times the time."""
+    around, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    return around[1:-1, 1:-1] != around[0, 0]
 
 
 def inner_head(head: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -109,10 +117,14 @@ def inner_head(head: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     slices = head[None] if head.ndim == 2 else head
     rim = RIM * float(np.sqrt(slices.sum((1, 2)).max()))
-    # Beyond the picture there is no head either: a cropped one has a rim there too.
-    padded = np.pad(slices, ((0, 0), (1, 1), (1, 1)))
-    deep = np.stack([ndimage.distance_transform_edt(slice_)[1:-1, 1:-1] > rim for slice_ in padded])
-    inner = deep & slices
+    inner = np.zeros_like(slices)
+    for slice_, deep in zip(slices, inner, strict=True):
+        if not slice_.any():
+            continue
+        (box,) = ndimage.find_objects(slice_.view(np.uint8))  # the rest is no head
+        # Beyond the picture there is no head either: a cropped one has a rim there too.
+        distance = ndimage.distance_transform_edt(np.pad(slice_[box], 1))
+        deep[box] = distance[1:-1, 1:-1] > rim
     return (inner if inner.any() else slices).reshape(head.shape)
 
 
@@ -123,12 +135,12 @@ def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statisti
         pixels: (..., H, W, 3), a slice or a volume.
         head: (..., H, W) bool. Where it covers too little to be one, the whole picture counts.
     """
-    inside = (
-        pixels[inner_head(head)] if head.mean() >= SMALLEST_HEAD else pixels.reshape(-1, pixels.shape[-1])
-    )
-    mean, std = inside.mean(0, dtype=np.float64), inside.std(0, dtype=np.float64)
+    whole = pixels.reshape(-1, pixels.shape[-1])
+    inside = whole[inner_head(head).ravel()] if head.mean() >= SMALLEST_HEAD else whole
+    channels = np.ascontiguousarray(inside.T)  # along whose rows numpy adds up ten times as fast
+    mean, std = channels.mean(1, dtype=np.float64), channels.std(1, dtype=np.float64)
     # A channel without contrast (black, say) carries no scale of its own: it becomes zeros.
-    flat = std <= 1e-6 * np.abs(inside).max(0)
+    flat = std <= 1e-6 * np.abs(channels).max(1)
     return Statistics(mean.astype(np.float32), np.where(flat, 1, std).astype(np.float32))
 
 

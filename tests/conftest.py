@@ -1,5 +1,6 @@
 """What tests share: one running page and one browser for the whole session, and a stand-in for the Hub."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.hub_server import Hub
+
+# PyTorch runs the networks of all tests but those of engines, which name theirs.
+os.environ.setdefault("LGG_ENGINE", "torch")
 
 #: The files that take minutes, the longest first.
 SLOWEST = ("test_interrupted", "test_cli", "test_processes", "test_series_browser")

@@ -20,6 +20,7 @@ lgg.files
 lgg.types
 lgg.io lgg.preprocess lgg.metrics lgg.models lgg.visualize
 lgg.input_check lgg.postprocess lgg.weights
+lgg.engine
 lgg.cascade
 lgg.explain lgg.export
 lgg

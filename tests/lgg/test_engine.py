@@ -1,0 +1,129 @@
+"""What runs networks: both engines give the same answers, and OpenVINO's converted graphs survive damage."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from lgg import engine
+from lgg.app.gallery import SHIPPED
+from lgg.cascade import Cascade
+from lgg.engine import BATCH, OpenVinoEngine, TorchEngine, choose_engine, make_engine
+from lgg.errors import LggError
+from lgg.io import read_slice
+from lgg.metrics import dice
+from lgg.models import GATE, SEGMENTERS
+from lgg.models.unet import UNet
+from lgg.preprocess import prepare
+from lgg.weights import ModelConfig, defer_model
+from tests.tiny_weights import use_tiny_networks, write_weights
+
+CPU = torch.device("cpu")
+INPUTS = torch.randn(BATCH + 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache of converted graphs."""
+    monkeypatch.setenv("LGG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def network(tmp_path, monkeypatch):
+    """A tiny network's weights on disk, not read yet, and its config."""
+    use_tiny_networks(monkeypatch)
+    return defer_model(write_weights(tmp_path / "weights", (GATE, "unet-mini")) / "unet-mini")
+
+
+def test_engines_give_the_same_logits(network):
+    fast, plain = OpenVinoEngine(*network, precision="fp32"), TorchEngine(network[0], CPU)
+    logits = fast(INPUTS)
+    assert logits.shape == (BATCH + 1, 1, 32, 32)
+    torch.testing.assert_close(logits, plain(INPUTS), atol=1e-4, rtol=1e-4)
+
+
+def test_an_answer_stays_when_the_next_one_is_given(network):
+    fast = OpenVinoEngine(*network)
+    first = fast(INPUTS[:1])
+    kept = first.clone()
+    fast(INPUTS[1:2])
+    assert torch.equal(first, kept)
+
+
+def test_threads_share_an_engine(network):
+    fast = OpenVinoEngine(*network, precision="fp32")
+    expected = [fast(INPUTS[number : number + 1]) for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda number: fast(INPUTS[number % 4 : number % 4 + 1]), range(40)))
+    assert all(torch.equal(answer, expected[number % 4]) for number, answer in enumerate(answers))
+
+
+def test_the_converted_graph_is_kept_and_the_weights_are_not_read_again(network, cache, monkeypatch):
+    expected = OpenVinoEngine(*network, precision="fp32")(INPUTS)
+    assert [path.name[:64] for path in cache.iterdir()] == [network[1].sha256]
+    monkeypatch.setattr(network[0], "read", lambda device: pytest.fail("the weights were read"))
+    assert torch.equal(OpenVinoEngine(*network, precision="fp32")(INPUTS), expected)
+
+
+@pytest.mark.parametrize("file", ["graph.bin", "graph.xml", "sha256"])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"\0" + data[1:], None])
+def test_a_damaged_graph_is_made_anew(network, cache, file, damage):
+    expected = OpenVinoEngine(*network, precision="fp32")(INPUTS)
+    (path,) = cache.glob(f"*/{file}")
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    assert torch.equal(OpenVinoEngine(*network, precision="fp32")(INPUTS), expected)
+    assert path.exists()
+
+
+def test_without_a_folder_to_write_to_it_works(network, cache, caplog):
+    cache.write_text("a file stands in the way")
+    assert OpenVinoEngine(*network)(INPUTS).shape == (BATCH + 1, 1, 32, 32)
+    assert "is not kept" in caplog.text
+
+
+def test_openvino_runs_on_cpus_where_it_is_installed(monkeypatch):
+    monkeypatch.delenv("LGG_ENGINE", raising=False)
+    assert choose_engine(CPU) == "openvino"
+    assert choose_engine(torch.device("cuda")) == "torch"
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    assert choose_engine(CPU) == "torch"
+
+
+def test_an_argument_decides_before_the_environment(monkeypatch):
+    monkeypatch.setenv("LGG_ENGINE", "openvino")
+    assert choose_engine(CPU, "torch") == "torch"
+    monkeypatch.setenv("LGG_ENGINE", "tensorrt")
+    with pytest.raises(LggError, match="tensorrt"):
+        choose_engine(CPU)
+
+
+def test_networks_without_weights_on_disk_are_pytorchs_unless_asked():
+    handed_over = UNet(widths=(4, 8)).eval(), ModelConfig("unet", 32)
+    assert make_engine(*handed_over, CPU).name == "torch"
+    assert make_engine(*handed_over, CPU, "openvino").name == "openvino"
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [name if name == "unet-lite0" else pytest.param(name, marks=pytest.mark.slow) for name in SEGMENTERS],
+)
+def test_the_shipped_networks_outline_the_phantoms_alike(architecture):
+    slices = [read_slice(path).pixels for path in sorted(SHIPPED.glob("*.tif"))]
+    outputs = {}
+    for name in ("torch", "openvino"):
+        cascade = Cascade.from_pretrained(architecture=architecture, device="cpu", engine=name)
+        assert cascade.engine.name == name
+        outputs[name] = [cascade.raw(prepare(pixels[None], "slice")) for pixels in slices]
+    masks = {
+        name: np.concatenate([output.probability.ravel() >= cascade.thresholds.mask for output in found])
+        for name, found in outputs.items()
+    }
+    assert masks["torch"].any()
+    assert dice(masks["openvino"], masks["torch"]) >= 0.998
+    gates = {name: np.concatenate([output.gate for output in found]) for name, found in outputs.items()}
+    np.testing.assert_allclose(gates["openvino"], gates["torch"], atol=0.02)
