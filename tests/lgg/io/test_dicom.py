@@ -1,7 +1,6 @@
 """Reading DICOM: every packing gives the scanner's own values, and no patient is ever shown."""
 
 import struct
-import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from lgg.errors import SliceError
 from lgg.io import MAX_SIDE, read_slice
 from lgg.io.dicom import MAX_HEADER, decode_dicom, read_header
 from tests.dicom_files import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, JPEG, PATIENT, RLE, dicom, scan
-from tests.reading_files import mutate, noise, pillow, read_or_refuse
+from tests.reading_files import memory_below, mutate, noise, pillow, read_or_refuse
 
 LOSSLESS = {
     "implicit": IMPLICIT,
@@ -157,13 +156,9 @@ def test_a_colour_jpeg_behind_a_grey_header_is_refused():
 
 def test_a_declared_size_is_refused_before_memory_is_reserved():
     data = dicom(scan(), Rows=MAX_SIDE + 1)
-    tracemalloc.start()
-    try:
+    with memory_below(2**20):
         with pytest.raises(SliceError, match=f"at most {MAX_SIDE} a side"):
             read_slice(data)
-        assert tracemalloc.get_traced_memory()[1] < 2**20
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("syntax", [JPEG + "70", JPEG + "80", JPEG + "90"])
@@ -183,13 +178,9 @@ def test_a_file_cut_anywhere_is_refused(syntax):
 
 def test_runs_that_unpack_to_more_than_the_picture_are_refused():
     bomb = struct.pack("<16I", 2, 64, 2**16, *[0] * 13) + b"\x81\x07" * 2**16
-    tracemalloc.start()
-    try:
+    with memory_below(2**22):
         with pytest.raises(SliceError):
             read_slice(dicom(scan(), RLE, data=encapsulate([bomb])))
-        assert tracemalloc.get_traced_memory()[1] < 2**22
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_long_header_is_refused():
@@ -203,13 +194,9 @@ def test_a_header_of_empty_items_costs_little():
     sequence = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + items
     data = dicom(scan())
     first = data.index(struct.pack("<HH2s", 0x0008, 0x0016, b"UI"))
-    tracemalloc.start()
-    try:
+    with memory_below(2**25):
         with pytest.raises(SliceError):
             read_slice(data[:first] + sequence + data[first:])
-        assert tracemalloc.get_traced_memory()[1] < 2**25
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)
