@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -381,6 +382,7 @@ TERMINATED = 128 + 15
 def main() -> None:
     """Run a subcommand; our own errors end it with their message, not a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault("LGG_ENGINE", "torch")  # figures are those of fp32, whatever is installed beside it
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command not in COMMANDS:
         _first_page().parse_args([command])
