@@ -2,7 +2,9 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
+from contextlib import contextmanager
 
 import imagecodecs
 import numpy as np
@@ -107,6 +109,17 @@ def read_or_refuse(data, name="scan"):
     assert slice_.pixels.shape == (*slice_.size, 3)
     assert np.isfinite(slice_.pixels).all()
     return slice_
+
+
+@contextmanager
+def memory_below(limit):
+    """Fails where Python and NumPy reserve that many bytes at once."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
 
 
 def mutate(data, random):

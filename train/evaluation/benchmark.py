@@ -5,7 +5,6 @@ The page is timed from the start of `python app.py` to the answer to its first u
 
 import json
 import os
-import re
 import socket
 import statistics
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import psutil  # comes with accelerate
 import tifffile
 import torch
 from accelerate import Accelerator
@@ -48,7 +48,7 @@ class Benchmark:
 
     slice_ms: architecture → stage → median milliseconds of one warm slice through gate and segmenter.
     first_answer_s: from `python app.py` to the answer to the first upload.
-    page_mb: resident memory of the page's process after that answer, in MB of 10⁶ bytes; None off Linux.
+    page_mb: resident memory of the page's process after that answer, in MB of 10⁶ bytes.
     series_s: a series of `SERIES` slices through the page with the smallest segmenter, from asking to the
         archive with everything in it.
     """
@@ -71,7 +71,7 @@ def time_slice(architecture: str, repeats: int) -> dict[str, float]:
     return {stage: round(value, 1) for stage, value in stages.items()}
 
 
-def time_page(architecture: str, series: str) -> tuple[float, float | None, float]:
+def time_page(architecture: str, series: str) -> tuple[float, float, float]:
     """Start the page, upload a slice, then a series.
 
     Args:
@@ -102,7 +102,7 @@ def time_page(architecture: str, series: str) -> tuple[float, float | None, floa
                     raise RuntimeError("The page did not come up: run `python app.py` to see why.") from None
                 time.sleep(0.1)
         client.predict(handle_file(image), architecture, api_name="/segment")
-        first, memory = time.monotonic() - began, _resident_mb(page.pid)
+        first, memory = time.monotonic() - began, psutil.Process(page.pid).memory_info().rss / 1e6
         with TemporaryDirectory() as folder:
             path = _write_series(Path(folder))
             began = time.monotonic()
@@ -120,14 +120,6 @@ def _write_series(folder: Path) -> Path:
     pages = np.stack([colours[number % len(colours)] for number in range(SERIES)])
     tifffile.imwrite(folder / "series.tif", pages, photometric="rgb")
     return folder / "series.tif"
-
-
-def _resident_mb(process: int) -> float | None:
-    status = Path(f"/proc/{process}/status")
-    if not status.exists():
-        return None
-    match = re.search(r"VmRSS:\s+(\d+) kB", status.read_text())
-    return int(match[1]) * 1024 / 1e6 if match else None
 
 
 def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:

@@ -283,12 +283,3 @@ def headline(rows: Sequence[Row]) -> list[Row]:
         for row in rows
         if row.mode == mode and (row.cascade == gating or row.model == GATE) and row.value is not None
     ]
-
-
-def headline_volumes(cascade: Cascade, volumes: Sequence[Volume]) -> dict[str, float]:
-    """Volume Dice of each patient in the headline mode."""
-    gating, mode = HEADLINE
-    return {
-        volume.patient: _evaluate_patient(cascade, volume, (mode,), None).scores[gating, mode].volume
-        for volume in volumes
-    }

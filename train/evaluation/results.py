@@ -14,7 +14,7 @@ from lgg.files import write_text
 from lgg.models import BUILDERS, GATE
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 from train.data.splits import site
-from train.evaluation.evaluate import HEADLINE, UNGATED, PatientResult, Protocol, Row
+from train.evaluation.evaluate import HEADLINE, UNGATED, PatientResult, Protocol, Row, headline
 
 Line = TypeVar("Line")
 RESULTS = REPOSITORY_WEIGHTS / "results.json"
@@ -156,10 +156,8 @@ def collect(
 
 def summary(results: Results, model: str, protocol: Protocol, recipe: str) -> dict[str, Any]:
     """What `config.json` keeps of its model's results: headline figures and Dice a patient."""
-    gating, mode = HEADLINE
-    own = [row for row in results.rows if (row.model, row.protocol, row.recipe) == (model, protocol, recipe)]
-    # The gate's own figures have no cascade.
-    shown = [row for row in own if row.mode == mode and row.cascade == ("none" if model == GATE else gating)]
+    own = (model, protocol, recipe)
+    shown = [row for row in headline(results.rows) if (row.model, row.protocol, row.recipe) == own]
     if not shown:
         return {}
     # The gate saw the patients of every segmenter behind it, but outlined none: it has no Dice.
@@ -170,14 +168,12 @@ def summary(results: Results, model: str, protocol: Protocol, recipe: str) -> di
         if row.protocol == protocol and (gate or (row.model, row.recipe) == (model, recipe))
     }
     measures = {
-        row.measure: {"value": row.value, "low": row.low, "high": row.high, "n": row.n}
-        for row in shown
-        if row.value is not None
+        row.measure: {"value": row.value, "low": row.low, "high": row.high, "n": row.n} for row in shown
     }
     return {
         "protocol": protocol,
         "cascade": shown[0].cascade,
-        "mode": mode,
+        "mode": shown[0].mode,
         "measures": measures,
         "patients": patients,
     }

@@ -89,12 +89,12 @@ def segmenter_thresholds(cascade: Cascade, volumes: Sequence[Volume]) -> tuple[T
     alone = [predict_volume(cascade, volume, "slice") for volume in volumes]
     series = [predict_volume(cascade, volume, "volume") for volume in volumes]
     truths = [volume.masks for volume in volumes]
-    chosen = slice_thresholds([*alone, *series], [*truths, *truths], cascade.thresholds)
-    return chosen, series_thresholds(series, truths, chosen)
+    chosen = search([*alone, *series], [*truths, *truths], cascade.thresholds)
+    return chosen, search(series, truths, chosen, series=True)
 
 
-def slice_thresholds(
-    answers: Sequence[RawOutput], masks: Sequence[NDArray[np.bool_]], own: Thresholds
+def search(
+    answers: Sequence[RawOutput], masks: Sequence[NDArray[np.bool_]], own: Thresholds, series: bool = False
 ) -> Thresholds:
     """Mask, smallest component and hard gate together; then the soft gate's three under that mask.
 
@@ -102,23 +102,41 @@ def slice_thresholds(
         answers: the networks' for each volume.
         masks: ground truth of each.
         own: what is to be replaced.
+        series: of whole volumes, with what no neighbouring slice confirms left out.
     """
-    volumes = [_Outlined(raw, truth) for raw, truth in zip(answers, masks, strict=True)]
-    return _search(volumes, GATE_GRID, own)
+    volumes = [_Outlined(raw, truth, series) for raw, truth in zip(answers, masks, strict=True)]
+    holds = np.concatenate([volume.holds for volume in volumes])
 
+    def worth(stays: Iterable[NDArray[np.bool_]]) -> float:
+        worths = [volume.worths(kept) for volume, kept in zip(volumes, stays, strict=True)]
+        return objective(np.concatenate(worths), holds)
 
-def series_thresholds(
-    answers: Sequence[RawOutput], masks: Sequence[NDArray[np.bool_]], own: Thresholds
-) -> Thresholds:
-    """As `slice_thresholds`, for whole volumes with what no neighbouring slice confirms left out."""
-    volumes = [_Outlined(raw, truth, True) for raw, truth in zip(answers, masks, strict=True)]
-    return _search(volumes, SERIES_GATE_GRID, own)
+    candidates, values = [], []
+    for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
+        under = replace(own, mask=float(mask), smallest=float(smallest))
+        for volume in volumes:
+            volume.outline(under)
+        for threshold in SERIES_GATE_GRID if series else GATE_GRID:
+            candidates.append(replace(under, gate=float(threshold)))
+            values.append(
+                worth(keeps_outline(volume.gate, 0.0, candidates[-1], "hard") for volume in volumes)
+            )
+    chosen = best(candidates, values)
+
+    for volume in volumes:
+        volume.outline(chosen)
+    unsure = [(volume.gate, volume.sure()) for volume in volumes]
+    candidates, values = [], []
+    for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
+        candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
+        values.append(worth(keeps_outline(gate, sure, candidates[-1], "soft") for gate, sure in unsure))
+    return best(candidates, values)
 
 
 class _Outlined:
     """A volume's slices, outlined once and then looked at under many a gate."""
 
-    def __init__(self, raw: RawOutput, truth: NDArray[np.bool_], series: bool = False) -> None:
+    def __init__(self, raw: RawOutput, truth: NDArray[np.bool_], series: bool) -> None:
         """`series`: what no neighbouring slice confirms is left out."""
         self.gate = raw.gate.astype(float)  # as a lone decision compares it
         self.holds, self._series = truth.any((1, 2)), series
@@ -148,36 +166,6 @@ class _Outlined:
 
     def _worths(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         return np.array([slice_worth(mask, truth) for mask, truth in zip(masks, self._truth, strict=True)])
-
-
-def _search(volumes: Sequence[_Outlined], gates: NDArray[np.float64], own: Thresholds) -> Thresholds:
-    """The thresholds that are worth the most: mask, smallest and hard gate first, then the soft gate's."""
-    holds = np.concatenate([volume.holds for volume in volumes])
-
-    def worth(stays: Iterable[NDArray[np.bool_]]) -> float:
-        worths = [volume.worths(kept) for volume, kept in zip(volumes, stays, strict=True)]
-        return objective(np.concatenate(worths), holds)
-
-    candidates, values = [], []
-    for mask, smallest in product(MASK_GRID, SMALLEST_GRID):
-        under = replace(own, mask=float(mask), smallest=float(smallest))
-        for volume in volumes:
-            volume.outline(under)
-        for threshold in gates:
-            candidates.append(replace(under, gate=float(threshold)))
-            values.append(
-                worth(keeps_outline(volume.gate, 0.0, candidates[-1], "hard") for volume in volumes)
-            )
-    chosen = best(candidates, values)
-
-    for volume in volumes:
-        volume.outline(chosen)
-    unsure = [(volume.gate, volume.sure()) for volume in volumes]
-    candidates, values = [], []
-    for low, high, keep in product(LOW_GRID, HIGH_GRID, KEEP_GRID):
-        candidates.append(replace(chosen, low=float(low), high=float(high), keep=float(keep)))
-        values.append(worth(keeps_outline(gate, sure, candidates[-1], "soft") for gate, sure in unsure))
-    return best(candidates, values)
 
 
 def slice_worth(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 from lgg.errors import PublishError
 from lgg.files import write_atomically
 from lgg.models import GATE
-from lgg.weights import CONFIG_FILE, REPOSITORY_WEIGHTS, WEIGHTS_FILE, ModelConfig, available, load_config
+from lgg.weights import CONFIG_FILE, REPOSITORY_WEIGHTS, WEIGHTS_FILE, ModelConfig, available, check_model
 from lgg.weights.hub import PINNED, VARIABLE, Pin, load_pin
 from train.evaluation.results import load_results
 from train.publish.space import HARDWARE, ROOT, Files, git, space_files
@@ -117,9 +117,8 @@ def model_files(weights: Path, repo: str) -> Files:
         repo: `user/name` that the cards tell people to load.
 
     Raises:
-        PublishError: there is no cascade, or a model was not measured, or its weights are not those that its
-            config describes.
-        WeightsError: a config cannot be read.
+        PublishError: there is no cascade, or a model was not measured.
+        WeightsError: a config cannot be read, or its weights are not those that it describes.
     """
     names = available(weights)
     if GATE not in names or len(names) < 2:
@@ -141,13 +140,11 @@ def model_files(weights: Path, repo: str) -> Files:
 
 
 def _checked(folder: Path) -> ModelConfig:
-    config = load_config(folder)
+    config = check_model(folder)
     if not config.metrics.get("measures"):
         raise PublishError(
             f"'{folder.name}' was never measured. Run `python -m train report --data DIR` first."
         )
-    if hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest() != config.sha256:
-        raise PublishError(f"{WEIGHTS_FILE} of '{folder.name}' is not the file that its config describes.")
     return config
 
 

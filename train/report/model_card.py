@@ -1,6 +1,7 @@
 """Model cards: what a model is for, what it was trained on, and how well it does, by site too."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -84,7 +85,7 @@ def collection_text(
     """
     segmenters = [config for config in configs if config.architecture != GATE]
     gates = [config for config in configs if config.architecture == GATE]
-    best = max(segmenters, key=lambda config: _value(config, "volume_mean"))
+    best = max(segmenters, key=lambda c: (_measured(c, "volume_mean") or {"value": 0.0})["value"])
     tasks = [config.architecture for config in configs]
     tables = [
         f"By {protocol}:\n\n{table}"
@@ -150,11 +151,6 @@ def _measured(config: ModelConfig, measure: str) -> dict[str, Any] | None:
     """A measure's value and bounds; None where it was not measured or is not defined."""
     row = config.metrics.get("measures", {}).get(measure)
     return row if row and row["value"] is not None else None
-
-
-def _value(config: ModelConfig, measure: str) -> float:
-    row = _measured(config, measure)
-    return row["value"] if row else 0.0
 
 
 def load_snippet(repo: str, architecture: str) -> str:
@@ -284,34 +280,26 @@ def models_table(configs: Sequence[ModelConfig]) -> str:
     return markdown_table(("", "parameters", "input", "minutes of training", *measures), rows)
 
 
-def site_of(patient: str) -> str:
-    """The site's code, or "other" for a name of another shape."""
+def _site(patient: str) -> str:
     return site(patient) or "other"
-
-
-def by_site(patients: Iterable[str]) -> dict[str, list[str]]:
-    """Site → its patients, sites in alphabetical order."""
-    groups: dict[str, list[str]] = {}
-    for patient in sorted(patients, key=lambda name: (site_of(name), name)):
-        groups.setdefault(site_of(patient), []).append(patient)
-    return groups
 
 
 def sites_table(config: ModelConfig) -> str:
     """Patients a site, and what a segmenter reaches on them (the gate's figures know no site)."""
     training = config.split.get("train")
-    trained = by_site(training) if isinstance(training, list) else {}
-    scores: dict[str, Any] = config.metrics.get("patients", {})
-    tested = by_site(scores)
+    trained = Counter(map(_site, training)) if isinstance(training, list) else Counter()
+    tested: dict[str, list[Any]] = defaultdict(list)
+    for patient, score in config.metrics.get("patients", {}).items():
+        tested[_site(patient)].append(score)
     if not trained and not tested:
         return "Not known: the split names no patients."
     segmenter = config.architecture != GATE
     rows = []
     for code in sorted({*trained, *tested}):
-        row = [SITES.get(code, code), len(trained.get(code, [])), len(tested.get(code, []))]
+        row = [SITES.get(code, code), trained[code], len(tested[code])]
         if segmenter:
-            values = [float(scores[name]) for name in tested.get(code, [])]
-            row += [f"{mean(values):.3f}", f"{min(values):.3f}"] if values else ["not tested", ""]
+            scores = tested[code]
+            row += [f"{mean(scores):.3f}", f"{min(scores):.3f}"] if scores else ["not tested", ""]
         rows.append(row)
     columns = ["site", "patients trained on", "tested on"]
     columns += ["Dice a volume, mean", "lowest"] if segmenter else []

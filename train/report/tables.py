@@ -72,16 +72,14 @@ def title(model: str, recipe: str, results: Results, protocol: Protocol) -> str:
 
 
 def select(
-    rows: Iterable[Row], model: str, protocol: str, gating: str, mode: str, recipe: str | None = None
+    rows: Iterable[Row], model: str, protocol: str, gating: str, mode: str, recipe: str
 ) -> dict[str, Row]:
-    """Measure → its row; without a recipe, of several the one that was listed last."""
-    wanted = (model, protocol, gating, mode)
+    """Measure → its row, of those that are defined."""
+    wanted = (model, protocol, gating, mode, recipe)
     return {
         row.measure: row
         for row in rows
-        if (row.model, row.protocol, row.cascade, row.mode) == wanted
-        and row.value is not None
-        and recipe in (None, row.recipe)
+        if (row.model, row.protocol, row.cascade, row.mode, row.recipe) == wanted and row.value is not None
     }
 
 

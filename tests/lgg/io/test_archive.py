@@ -4,7 +4,6 @@ import gzip
 import io
 import stat
 import struct
-import tracemalloc
 import zipfile
 
 import numpy as np
@@ -14,7 +13,7 @@ from lgg.errors import LggError, SeriesError
 from lgg.io import archive as limits
 from lgg.io import read_series
 from lgg.io.archive import natural, unpack
-from tests.reading_files import mutate
+from tests.reading_files import memory_below, mutate
 from tests.series_files import archive, slice_files, slices
 
 FILES = slice_files(slices(3))
@@ -79,13 +78,9 @@ def test_archives_inside_archives_are_refused(inner):
 def test_a_bomb_is_stopped_at_the_limit(pack, monkeypatch):
     bomb = pack(bytes(2**26))
     monkeypatch.setattr(limits, "MAX_UNPACKED", 2**22)
-    tracemalloc.start()
-    try:
+    with memory_below(2**23):
         with pytest.raises(SeriesError, match="unpacked, it takes over 4 MiB"):
             read_series([bomb])
-        assert tracemalloc.get_traced_memory()[1] < 2**23
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_bomb_that_declares_little_is_stopped_too(monkeypatch):
@@ -94,13 +89,9 @@ def test_a_bomb_that_declares_little_is_stopped_too(monkeypatch):
         at = bomb.index(signature) + offset
         bomb[at : at + 4] = struct.pack("<L", 100)
     monkeypatch.setattr(limits, "MAX_UNPACKED", 2**22)
-    tracemalloc.start()
-    try:
+    with memory_below(2**23):
         with pytest.raises(SeriesError):
             read_series([bytes(bomb)])
-        assert tracemalloc.get_traced_memory()[1] < 2**23
-    finally:
-        tracemalloc.stop()
 
 
 def test_all_files_together_count(monkeypatch):
@@ -119,13 +110,9 @@ def test_too_many_files_are_refused(upload, monkeypatch):
 def test_a_long_table_of_contents_is_not_read():
     data = archive({f"{'x' * 400}{number}": b"" for number in range(4000)})
     data = data[:-14] + struct.pack("<HH", 1, 1) + data[-10:]  # one entry, it says
-    tracemalloc.start()
-    try:
+    with memory_below(2**20):
         with pytest.raises(SeriesError, match="at most 2000"):
             read_series([data])
-        assert tracemalloc.get_traced_memory()[1] < 2**20
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])

@@ -1,7 +1,6 @@
 """Reading DICOM: every packing gives the scanner's own values, and no patient is ever shown."""
 
 import struct
-import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from lgg.errors import SliceError
 from lgg.io import MAX_SIDE, read_slice
 from lgg.io.dicom import MAX_HEADER, decode_dicom, read_header
 from tests.dicom_files import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, JPEG, PATIENT, RLE, dicom, scan
-from tests.reading_files import mutate, noise, pillow, read_or_refuse
+from tests.reading_files import memory_below, mutate, noise, pillow, read_or_refuse
 
 LOSSLESS = {
     "implicit": IMPLICIT,
@@ -32,14 +31,9 @@ def flair(data):
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)
-@pytest.mark.parametrize("shape", [(48, 40), (33, 47)], ids=str)
-def test_lossless_packings_keep_every_value(syntax, shape):
-    pixels = scan(*shape)
-    np.testing.assert_array_equal(flair(dicom(pixels, syntax)), pixels)
-
-
-@pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)
-def test_signed_values_keep_their_sign(syntax):
+def test_lossless_packings_keep_every_value_and_sign(syntax):
+    for pixels in (scan(), scan(33, 47)):
+        np.testing.assert_array_equal(flair(dicom(pixels, syntax)), pixels)
     pixels = (scan() - 2048.0).astype("int16")
     data = dicom(pixels, syntax, PixelRepresentation=1, BitsStored=16, HighBit=15)
     np.testing.assert_array_equal(flair(data), pixels)
@@ -67,45 +61,40 @@ def test_files_of_other_writers_give_what_pydicom_gives(name):
     np.testing.assert_array_equal(flair(path), values + float(expected.get("RescaleIntercept", 0)))
 
 
-def test_a_tiff_in_front_of_the_mark_is_not_read_instead():
-    data = dicom(scan())
-    np.testing.assert_array_equal(flair(b"II*\0" + data[4:]), scan())
-
-
-def test_slope_and_intercept_are_applied():
-    data = dicom(scan(), RescaleSlope="0.5", RescaleIntercept="-100")
-    np.testing.assert_array_equal(flair(data), scan() * 0.5 - 100)
-
-
-def test_the_window_is_not_applied():
-    data = dicom(scan(), WindowCenter="40", WindowWidth="80")
-    np.testing.assert_array_equal(flair(data), scan())
-
-
-def test_monochrome1_is_inverted():
-    data = dicom(scan(), PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(flair(data), 4095.0 - scan())
-
-
-def test_bits_above_the_stored_ones_are_cut_off():
-    np.testing.assert_array_equal(flair(dicom(scan() | np.uint16(0xF000))), scan())
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"II*\0" + dicom(scan())[4:], scan()),
+        (dicom(scan(), RescaleSlope="0.5", RescaleIntercept="-100"), scan() * 0.5 - 100),
+        (dicom(scan(), WindowCenter="40", WindowWidth="80"), scan()),
+        (dicom(scan(), PhotometricInterpretation="MONOCHROME1"), 4095.0 - scan()),
+        (dicom(scan() | np.uint16(0xF000)), scan()),
+    ],
+    ids=[
+        "TIFF before the mark",
+        "slope and intercept",
+        "no window",
+        "MONOCHROME1 inverted",
+        "bits above cut",
+    ],
+)
+def test_values_are_the_scanners(data, expected):
+    np.testing.assert_array_equal(flair(data), expected)
 
 
 def test_a_slice_is_flair_only_and_has_the_stated_spacing():
-    one = read_slice(dicom(scan()), "scan.dcm")
-    assert one.flair_only
-    assert one.spacing == (0.75, 0.5)
-    assert one.source == "scan.dcm"
+    slice_ = read_slice(dicom(scan()), "scan.dcm")
+    assert (slice_.flair_only, slice_.spacing, slice_.source) == (True, (0.75, 0.5), "scan.dcm")
 
 
-@pytest.mark.parametrize("changes", [{}, {"ImagerPixelSpacing": [0.3, 0.3]}], ids=["none", "imager"])
-def test_without_pixel_spacing_there_is_none(changes):
-    assert read_slice(dicom(scan(), PixelSpacing=None, **changes)).spacing is None
-
-
-@pytest.mark.parametrize("spacing", [[0, 0], [-1, -1], [500, 500]], ids=str)
-def test_a_spacing_that_cannot_be_is_not_believed(spacing):
-    assert read_slice(dicom(scan(), PixelSpacing=spacing)).spacing is None
+@pytest.mark.parametrize(
+    "changes",
+    [{"PixelSpacing": None}, {"PixelSpacing": None, "ImagerPixelSpacing": [0.3, 0.3]}]
+    + [{"PixelSpacing": spacing} for spacing in ([0, 0], [-1, -1], [500, 500])],
+    ids=str,
+)
+def test_a_spacing_that_is_missing_or_cannot_be_is_none(changes):
+    assert read_slice(dicom(scan(), **changes)).spacing is None
 
 
 def test_no_field_of_the_patient_leaves_the_file():
@@ -157,13 +146,9 @@ def test_a_colour_jpeg_behind_a_grey_header_is_refused():
 
 def test_a_declared_size_is_refused_before_memory_is_reserved():
     data = dicom(scan(), Rows=MAX_SIDE + 1)
-    tracemalloc.start()
-    try:
+    with memory_below(2**20):
         with pytest.raises(SliceError, match=f"at most {MAX_SIDE} a side"):
             read_slice(data)
-        assert tracemalloc.get_traced_memory()[1] < 2**20
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("syntax", [JPEG + "70", JPEG + "80", JPEG + "90"])
@@ -183,13 +168,9 @@ def test_a_file_cut_anywhere_is_refused(syntax):
 
 def test_runs_that_unpack_to_more_than_the_picture_are_refused():
     bomb = struct.pack("<16I", 2, 64, 2**16, *[0] * 13) + b"\x81\x07" * 2**16
-    tracemalloc.start()
-    try:
+    with memory_below(2**22):
         with pytest.raises(SliceError):
             read_slice(dicom(scan(), RLE, data=encapsulate([bomb])))
-        assert tracemalloc.get_traced_memory()[1] < 2**22
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_long_header_is_refused():
@@ -203,13 +184,9 @@ def test_a_header_of_empty_items_costs_little():
     sequence = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + items
     data = dicom(scan())
     first = data.index(struct.pack("<HH2s", 0x0008, 0x0016, b"UI"))
-    tracemalloc.start()
-    try:
+    with memory_below(2**25):
         with pytest.raises(SliceError):
             read_slice(data[:first] + sequence + data[first:])
-        assert tracemalloc.get_traced_memory()[1] < 2**25
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS.values(), ids=LOSSLESS)

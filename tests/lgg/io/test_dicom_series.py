@@ -34,46 +34,29 @@ def shuffled(files, seed=0):
 
 
 @pytest.mark.parametrize("plane", PLANES.values(), ids=PLANES)
-def test_a_mask_goes_back_to_the_same_place(plane):
-    _, matrix = dicom_stack(volume()[:1], *plane, step=2.0)
-    centre = (matrix @ (20, 30, 12, 1))[:3]
-    voxels = blob(SHAPE, matrix, centre, 9)
-    files, _ = dicom_stack(voxels.astype("uint16") * 1000, *plane, step=2.0)
-    series = read_series(shuffled(files))
-    np.testing.assert_allclose(series.grid.affine, matrix, atol=1e-4)
-    np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR] > 500), voxels)
-    assert [header.instance for header in series.dicom] == [
-        f"{SERIES}.{1000 - number}" for number in range(34)
-    ]
-
-
-@pytest.mark.parametrize("plane", PLANES.values(), ids=PLANES)
-def test_the_patients_left_front_is_up_right_in_the_upper_slices(plane):
+def test_the_patients_left_front_is_up_right_in_the_upper_slices_and_goes_back(plane):
     _, matrix = dicom_stack(volume()[:1], *plane, step=2.0)
     middle = (matrix @ (*np.divide(np.subtract(SHAPE, 1), 2), 1))[:3]
     voxels = blob(SHAPE, matrix, np.add(middle, (-4, 5, 8)), 5)  # RAS: left, front, up
     files, _ = dicom_stack(voxels.astype("uint16") * 1000, *plane, step=2.0)
-    pixels = read_series(files).pixels[..., FLAIR]
-    slices, rows, columns = np.argwhere(pixels > 500).mean(0) - np.divide(pixels.shape, 2)
+    series = read_series(shuffled(files))
+    outlined = series.pixels[..., FLAIR] > 500
+    slices, rows, columns = np.argwhere(outlined).mean(0) - np.divide(outlined.shape, 2)
     assert slices > 0
     assert rows < 0
     assert columns > 0
+    np.testing.assert_allclose(series.grid.affine, matrix, atol=1e-4)
+    np.testing.assert_array_equal(series.to_source(outlined), voxels)
+    assert [header.instance for header in series.dicom] == [f"{SERIES}.{1000 - n}" for n in range(34)]
 
 
-def test_neither_names_nor_numbers_tell_the_order():
-    files, _ = dicom_stack(volume(), *AXIAL)
+@pytest.mark.parametrize(("step", "direction"), [(5.0, 1), (-5.0, -1)], ids=["up", "down"])
+def test_places_tell_the_order_not_names_or_numbers(step, direction):
+    files, _ = dicom_stack(volume(), *AXIAL, step=step)
     names = [f"{name:03}.dcm" for name in np.random.default_rng(1).permutation(len(files))]
     series = read_series(files, names)
-    np.testing.assert_array_equal(series.pixels[..., FLAIR], volume())
-    assert series.names == tuple(names)
-
-
-def test_a_stack_that_goes_down_is_turned():
-    files, _ = dicom_stack(volume(), *AXIAL, step=-5.0)
-    names = [f"{number}.dcm" for number in range(34)]
-    series = read_series(files, names)
-    np.testing.assert_array_equal(series.pixels[..., FLAIR], volume()[::-1])
-    assert series.names == tuple(reversed(names))
+    np.testing.assert_array_equal(series.pixels[..., FLAIR], volume()[::direction])
+    assert series.names == tuple(names[::direction])
 
 
 def test_distances_are_those_of_the_positions():
@@ -86,11 +69,9 @@ def test_distances_are_those_of_the_positions():
 
 
 def test_without_pixel_spacing_no_distance_is_told():
-    files, _ = dicom_stack(volume(), *AXIAL, spacing=(1, 1))
     series = read_series([dicom(scan(50, 41), number=n, PixelSpacing=None) for n in range(4)])
     assert series.spacing is None
     assert series.slice_distance is None
-    assert len(files) == 34
 
 
 def test_an_archive_of_a_disc_is_read():
@@ -157,64 +138,57 @@ def test_two_lone_slices_without_a_place_are_not_one_grid():
         read_series(lone)
 
 
-def test_missing_slices_are_noticed():
-    files, _ = dicom_stack(volume(), *AXIAL)
-    series = read_series(files[:10] + files[12:])
-    assert series.notes == ("2 slices seem to be missing: most lie 5.00 mm apart, some up to 15.00 mm.",)
+FILES = dicom_stack(volume(), *AXIAL)[0]
+MOVED = dicom_stack(volume(), *AXIAL, origin=(-100.0, -120.0, 31.0))[0]
+TWO_PERCENT = dicom_stack(volume(), *AXIAL, origin=(-100.0, -120.0, 30.1))[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (FILES[:10] + FILES[12:], ["2 slices", "missing", "5.00 mm", "15.00 mm"]),
+        (FILES[:10] + MOVED[10:], ["not evenly spaced", "5.00 to 6.00 mm"]),
+        (dicom_stack(volume(), *AXIAL, Modality="CT")[0], ["CT, not MR"]),
+        (FILES[:10] + TWO_PERCENT[10:], []),
+    ],
+    ids=["gap", "uneven", "CT", "uneven by 2 %"],
+)
+def test_what_is_odd_about_a_stack_is_told_and_it_is_read(files, words):
+    series = read_series(files)
     np.testing.assert_array_equal(series.pixels[:10, ..., FLAIR], volume()[:10])
+    assert len(series.notes) == bool(words)
+    assert all(word in series.notes[0] for word in words)
 
 
-def test_uneven_distances_are_noticed():
-    files, _ = dicom_stack(volume(), *AXIAL)
-    moved, _ = dicom_stack(volume(), *AXIAL, origin=(-100.0, -120.0, 31.0))
-    series = read_series(files[:10] + moved[10:])
-    assert series.notes == ("The slices are not evenly spaced: 5.00 to 6.00 mm apart.",)
+NO_PLACE = [[dicom(scan(), number=n, **{tag: None}) for n in range(3)]
+            for tag in ("ImagePositionPatient", "ImageOrientationPatient")]  # fmt: skip
 
 
-def test_another_modality_is_noticed():
-    files, _ = dicom_stack(volume(), *AXIAL, Modality="CT")
-    assert "The files say CT, not MR" in read_series(files).notes[0]
-
-
-def test_two_slices_in_one_place_are_refused():
-    files, _ = dicom_stack(volume(), *AXIAL)
-    with pytest.raises(SeriesError, match=r"a\.dcm and b\.dcm lie in the same place"):
-        read_series([*files, files[7]], ["x"] * 7 + ["a.dcm"] + ["x"] * 26 + ["b.dcm"])
-
-
-def test_slices_that_are_not_parallel_are_refused():
-    files = dicom_stack(volume()[:3], *AXIAL)[0] + dicom_stack(volume()[:1], *PLANES["coronal"])[0]
-    with pytest.raises(SeriesError, match=r"4\.dcm and 1\.dcm are not parallel"):
-        read_series(files, ["1.dcm", "2.dcm", "3.dcm", "4.dcm"])
-
-
-def test_slices_of_two_sizes_are_refused():
-    files = dicom_stack(volume()[:2], *AXIAL)[0] + dicom_stack(volume()[:2, :40], *AXIAL, step=50.0)[0][1:]
-    with pytest.raises(SeriesError, match=r"c\.dcm is 41 × 40 pixels, a\.dcm is 41 × 50"):
-        read_series(files, ["a.dcm", "b.dcm", "c.dcm"])
-
-
-@pytest.mark.parametrize("tag", ["ImagePositionPatient", "ImageOrientationPatient"])
-def test_slices_without_a_place_are_refused(tag):
-    files = [dicom(scan(), number=number, **{tag: None}) for number in range(3)]
-    with pytest.raises(SeriesError, match=r"does not say where in the patient.*numbered TIFF"):
-        read_series(files)
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([*FILES[:3], FILES[2]], r"2\.dcm and 3\.dcm lie in the same place"),
+        (FILES[:3] + dicom_stack(volume()[:1], *PLANES["coronal"])[0], r"3\.dcm and 0\.dcm are not parallel"),
+        (
+            FILES[:2] + dicom_stack(volume()[:2, :40], *AXIAL, step=50.0)[0][1:],
+            r"2\.dcm is 41 × 40 pixels, 0",
+        ),
+        (FILES[:2] + dicom_stack(volume()[:3], *AXIAL, spacing=(1, 1))[0][2:], "differ in pixel spacing"),
+        (NO_PLACE[0], r"does not say where in the patient.*numbered TIFF"),
+        (NO_PLACE[1], r"does not say where in the patient.*numbered TIFF"),
+        ([dicom(scan(), NumberOfFrames=9)], r"^0\.dcm: this DICOM file holds several frames.*NIfTI"),
+        ([FILES[0], FILES[1][:-50], FILES[2]], r"^1\.dcm: the file is cut short"),
+    ],
+    ids=["one place", "planes", "sizes", "spacings", "no position", "no directions", "frames", "damaged"],
+)
+def test_what_is_no_stack_is_refused_by_name(files, message):
+    with pytest.raises(SliceError, match=message):
+        read_series(files, [f"{number}.dcm" for number in range(len(files))])
 
 
 def test_a_lone_slice_needs_no_place():
     series = read_series([dicom(scan(), ImagePositionPatient=None, ImageOrientationPatient=None)])
     np.testing.assert_array_equal(series.pixels[0, ..., FLAIR], scan())
-
-
-def test_multi_frame_files_are_refused_by_name():
-    with pytest.raises(SliceError, match=r"^film\.dcm: this DICOM file holds several frames.*NIfTI"):
-        read_series([dicom(scan(), NumberOfFrames=9)], ["film.dcm"])
-
-
-def test_a_damaged_file_is_named():
-    files, _ = dicom_stack(volume()[:3], *AXIAL)
-    with pytest.raises(SliceError, match=r"^2\.dcm: the file is cut short"):
-        read_series([files[0], files[1][:-50], files[2]], ["1.dcm", "2.dcm", "3.dcm"])
 
 
 def test_no_field_of_the_patient_is_kept():

@@ -1,10 +1,7 @@
 """Series of pictures: slice files, archives and TIFFs of many pages, in the right order."""
 
-import io
-
 import numpy as np
 import pytest
-import tifffile
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io import limits, read_series
@@ -15,10 +12,8 @@ PIXELS = slices(12)
 
 
 def stack(pixels, **options):
-    stream = io.BytesIO()
     options.setdefault("photometric", "rgb" if pixels.ndim == 4 else "minisblack")
-    tifffile.imwrite(stream, pixels, **options)
-    return stream.getvalue()
+    return tiff(pixels, **options)
 
 
 def shuffled(files):
@@ -27,8 +22,7 @@ def shuffled(files):
 
 
 def test_files_are_sorted_by_their_numbers():
-    data, names = shuffled(slice_files(PIXELS))
-    series = read_series(data, names)
+    series = read_series(*shuffled(slice_files(PIXELS)))
     np.testing.assert_array_equal(series.pixels, PIXELS)
     assert series.names == tuple(f"patient_{number}.tif" for number in range(1, 13))
     assert series.source == "12 files"
@@ -42,16 +36,22 @@ def test_paths_are_read_and_shown_without_their_folder(tmp_path):
     assert series.names[0] == "patient_1.tif"
 
 
-def test_an_archive_gives_what_its_files_give():
-    series = read_series([archive(slice_files(PIXELS))], ["patient.zip"])
+@pytest.mark.parametrize(
+    ("upload", "name", "last"),
+    [
+        (archive(slice_files(PIXELS)), "patient.zip", "patient_12.tif"),
+        (stack(PIXELS), "stack.tif", "stack.tif, page 12"),
+    ],
+    ids=["archive", "pages"],
+)
+def test_an_archive_and_a_tiff_of_many_pages_give_what_their_files_give(upload, name, last):
+    series = read_series([upload], [name])
     np.testing.assert_array_equal(series.pixels, PIXELS)
-    assert series.source == "patient.zip"
-
-
-def test_a_tiff_of_many_pages_keeps_their_order():
-    series = read_series([stack(PIXELS)], ["stack.tif"])
-    np.testing.assert_array_equal(series.pixels, PIXELS)
-    assert series.names[11] == "stack.tif, page 12"
+    assert (series.source, series.names[11]) == (name, last)
+    first = series.slices()[0]
+    np.testing.assert_array_equal(first.pixels, PIXELS[0])
+    assert (first.source, first.flair_only) == (series.names[0], False)
+    np.testing.assert_array_equal(series.to_source(PIXELS[..., 0] > 100), PIXELS[..., 0] > 100)
 
 
 @pytest.mark.parametrize(
@@ -75,25 +75,12 @@ def test_a_black_slice_within_a_series_is_kept():
     assert not series.flair_only
 
 
-def test_the_slices_of_a_series_are_slices():
-    series = read_series([archive(slice_files(PIXELS))])
-    first = series.slices()[0]
-    np.testing.assert_array_equal(first.pixels, PIXELS[0])
-    assert (first.source, first.flair_only) == ("patient_1.tif", False)
-
-
 def test_spacing_is_told_where_all_slices_state_the_same():
     options = {"resolution": (20, 10), "resolutionunit": "CENTIMETER"}
     series = read_series([tiff(one, **options) for one in PIXELS])
     assert series.spacing == (1.0, 0.5)
     assert series.slice_distance is None
     assert read_series([tiff(PIXELS[0], **options), tiff(PIXELS[1])]).spacing is None
-
-
-def test_masks_go_back_as_they_are():
-    series = read_series([stack(PIXELS)])
-    mask = PIXELS[..., 0] > 100
-    np.testing.assert_array_equal(series.to_source(mask), mask)
 
 
 def test_ground_truth_masks_are_left_out():
@@ -116,24 +103,23 @@ def test_a_file_that_cannot_be_read_is_named():
         read_series(list(files.values()), list(files))
 
 
-def test_a_series_of_one_value_is_refused():
-    with pytest.raises(SeriesError, match="nothing to see"):
-        read_series([tiff(PIXELS[0] * 0), tiff(PIXELS[0] * 0)])
+AIR = pillow(PIXELS[0, ..., 0] * 0, "PNG")
 
 
-def test_a_lone_picture_of_one_value_is_no_series():
-    with pytest.raises(SeriesError, match=r"^air\.png: every pixel has the same value.*another slice"):
-        read_series([pillow(PIXELS[0, ..., 0].astype("uint8") * 0, "PNG")], ["air.png"])
-
-
-def test_nothing_at_all_is_refused():
-    with pytest.raises(SeriesError, match="nothing to read"):
-        read_series([])
-
-
-def test_kinds_are_not_mixed():
-    with pytest.raises(SeriesError, match=r"several kinds \(DICOM, pictures\)"):
-        read_series([tiff(PIXELS[0]), bytes(128) + b"DICM" + bytes(100)])
+@pytest.mark.parametrize(
+    ("uploads", "message"),
+    [
+        ([tiff(PIXELS[0] * 0)] * 2, "nothing to see"),
+        ([AIR], r"^air\.png: every pixel has the same value"),
+        ([], "nothing to read"),
+        ([tiff(PIXELS[0]), bytes(128) + b"DICM" + bytes(100)], r"several kinds \(DICOM, pictures\)"),
+        ([stack(PIXELS[0].transpose(2, 0, 1), imagej=True)], "one page of three channels"),
+    ],
+    ids=["one value", "lone picture of one value", "nothing", "kinds", "pages that are channels"],
+)
+def test_what_is_no_series_is_refused(uploads, message):
+    with pytest.raises(SliceError, match=message):
+        read_series(uploads, ["air.png", "b"][: len(uploads)])
 
 
 def test_png_and_tiff_may_be_mixed():
@@ -141,20 +127,14 @@ def test_png_and_tiff_may_be_mixed():
 
 
 @pytest.mark.parametrize("upload", [stack(PIXELS), archive(slice_files(PIXELS))], ids=["pages", "files"])
-def test_too_many_slices_are_refused(upload, monkeypatch):
-    monkeypatch.setattr(limits, "MAX_SLICES", 11)
-    with pytest.raises(SeriesError, match="12 slices, and at most 11"):
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [
+        ("MAX_SLICES", 11, "12 slices, and at most 11"),
+        ("MAX_VOXELS", 12 * 48 * 40 - 1, "12 slices of 40 × 48 pixels"),
+    ],
+)
+def test_too_many_slices_or_pixels_are_refused(upload, limit, value, message, monkeypatch):
+    monkeypatch.setattr(limits, limit, value)
+    with pytest.raises(SeriesError, match=message):
         read_series([upload])
-
-
-@pytest.mark.parametrize("upload", [stack(PIXELS), archive(slice_files(PIXELS))], ids=["pages", "files"])
-def test_too_many_pixels_are_refused(upload, monkeypatch):
-    monkeypatch.setattr(limits, "MAX_VOXELS", 12 * 48 * 40 - 1)
-    with pytest.raises(SeriesError, match="12 slices of 40 × 48 pixels"):
-        read_series([upload])
-
-
-def test_three_pages_that_are_channels_are_refused():
-    data = stack(PIXELS[:1, ..., :].transpose(0, 3, 1, 2)[0], imagej=True)
-    with pytest.raises(SliceError, match="one page of three channels"):
-        read_series([data])

@@ -15,24 +15,18 @@ from tests.reading_files import VALID, noise, pillow, tiff
 
 
 @pytest.mark.parametrize("data", VALID.values(), ids=VALID)
-def test_a_slice_is_finite_float32_with_three_channels(data):
+def test_a_path_a_string_bytes_and_a_stream_give_the_same_slice(data, tmp_path):
+    path = tmp_path / "one.dat"
+    path.write_bytes(data)
     slice_ = read_slice(data)
     assert isinstance(slice_, Slice)
     assert slice_.pixels.dtype == np.float32
-    assert slice_.pixels.shape == (48, 40, 3)
-    assert slice_.size == (48, 40)
+    assert (slice_.pixels.shape, slice_.size) == ((48, 40, 3), (48, 40))
     assert np.isfinite(slice_.pixels).all()
     assert slice_.pixels.flags.c_contiguous
-
-
-@pytest.mark.parametrize("data", VALID.values(), ids=VALID)
-def test_a_path_a_string_bytes_and_a_stream_give_the_same(data, tmp_path):
-    path = tmp_path / "one.dat"
-    path.write_bytes(data)
-    expected = read_slice(data).pixels
     with path.open("rb") as stream:
         for source in (path, str(path), io.BytesIO(data), stream):
-            np.testing.assert_array_equal(read_slice(source).pixels, expected)
+            np.testing.assert_array_equal(read_slice(source).pixels, slice_.pixels)
         assert not stream.closed
 
 
@@ -136,16 +130,13 @@ def test_other_formats_are_named_with_what_to_upload_instead(data, what):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"x", b"junk" * 1000, b"II*\0", b"MM", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]
+    ("data", "message"),
+    [(b"", "the file is empty"), (b"x", "not an image"), (b"junk" * 1000, "not an image"), (b"MM", "not an")]
+    + [(data, "cut short") for data in (b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")],
 )
-def test_empty_files_and_junk_are_refused(data):
-    with pytest.raises(SliceError):
-        read_slice(data)
-
-
-def test_an_empty_file_is_called_empty():
-    with pytest.raises(SliceError, match=r"scan\.tif: the file is empty"):
-        read_slice(b"", "scan.tif")
+def test_empty_files_and_junk_are_refused(data, message):
+    with pytest.raises(SliceError, match=rf"^scan\.tif: .*{message}"):
+        read_slice(data, "scan.tif")
 
 
 def test_a_file_over_the_limit_is_refused_after_reading_no_more_than_the_limit():
@@ -162,18 +153,11 @@ def test_a_file_over_the_limit_is_refused_after_reading_no_more_than_the_limit()
     assert stream.asked == MAX_BYTES + 1
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_pixel_that_is_no_number_is_refused(value):
-    pixels = noise(48, 40, dtype="float32")
-    pixels[3, 5] = value
-    with pytest.raises(SliceError, match="NaN, infinite"):
-        read_slice(tiff(pixels))
-
-
-def test_a_value_beyond_float32_is_refused():
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_pixel_that_is_no_number_or_beyond_float32_is_refused(value):
     pixels = noise(48, 40, dtype="float64")
-    pixels[3, 5] = 1e300
-    with pytest.raises(SliceError, match="beyond what 32-bit floats hold"):
+    pixels[3, 5] = value
+    with pytest.raises(SliceError, match="NaN, infinite or beyond"):
         read_slice(tiff(pixels))
 
 
@@ -185,14 +169,10 @@ def test_a_constant_image_is_refused(pixels, write):
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG"])
-@pytest.mark.parametrize("shape", [(MIN_SIDE - 1, 64), (64, MIN_SIDE - 1), (1, 1)])
-def test_a_thumbnail_is_refused(kind, shape):
-    with pytest.raises(SliceError, match="at least 32 a side"):
-        read_slice(pillow(noise(*shape), kind))
-
-
-@pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG"])
-def test_the_smallest_and_a_large_slice_are_read(kind):
+def test_a_thumbnail_is_refused_and_the_smallest_and_a_large_slice_are_read(kind):
+    for shape in ((MIN_SIDE - 1, 64), (64, MIN_SIDE - 1), (1, 1)):
+        with pytest.raises(SliceError, match="at least 32 a side"):
+            read_slice(pillow(noise(*shape), kind))
     for shape in ((MIN_SIDE, MIN_SIDE), (MIN_SIDE, MAX_SIDE), (MAX_SIDE, MIN_SIDE)):
         assert read_slice(pillow(noise(*shape), kind)).size == shape
 

@@ -12,27 +12,16 @@ SHAPE = (33, 40, 47)
 
 
 @pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
-def test_axial_slices_go_up_rows_to_the_back_and_columns_to_the_left(directions):
-    grid = axial_grid(SHAPE, affine(directions))
+def test_slices_go_up_rows_to_the_back_columns_to_the_left_and_exactly_back(directions):
+    # Millimetres along the patient's x, y and z, handed to the array's axes.
+    grid = axial_grid(SHAPE, affine(directions, np.abs(directions.T) @ (0.5, 0.75, 6.0)))
     places = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1) @ directions.T
     axial = grid.to_axial(places)  # the RAS place of each voxel
     np.testing.assert_array_equal(axial[1, 0, 0] - axial[0, 0, 0], (0, 0, 1))
     np.testing.assert_array_equal(axial[0, 1, 0] - axial[0, 0, 0], (0, -1, 0))
     np.testing.assert_array_equal(axial[0, 0, 1] - axial[0, 0, 0], (-1, 0, 0))
-
-
-@pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
-def test_the_way_back_is_the_exact_inverse(directions):
-    volume = np.arange(np.prod(SHAPE)).reshape(SHAPE)
-    grid = axial_grid(SHAPE, affine(directions))
-    np.testing.assert_array_equal(grid.to_source(grid.to_axial(volume)), volume)
-
-
-@pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
-def test_distances_follow_their_axes(directions):
-    # Millimetres along the patient's x, y and z, handed to the array's axes.
-    spacing = np.abs(directions.T) @ (0.5, 0.75, 6.0)
-    assert axial_grid(SHAPE, affine(directions, spacing)).distances == pytest.approx((6.0, 0.75, 0.5))
+    np.testing.assert_array_equal(grid.to_source(axial), places)
+    assert grid.distances == pytest.approx((6.0, 0.75, 0.5))
 
 
 @pytest.mark.parametrize("axis", range(3))
@@ -42,13 +31,6 @@ def test_an_oblique_volume_lies_along_the_nearest_axes(degrees, axis):
     straight = axial_grid(SHAPE, affine(np.eye(3)))
     assert (grid.order, grid.flipped) == (straight.order, straight.flipped)
     assert grid.distances == pytest.approx((6.0, 0.75, 0.5))
-
-
-def test_channels_behind_the_axes_are_kept():
-    grid = axial_grid(SHAPE, affine(DIRECTIONS[17]))
-    volume = np.random.default_rng(0).normal(size=(*SHAPE, 3))
-    assert grid.to_axial(volume).shape[3] == 3
-    np.testing.assert_array_equal(grid.to_source(grid.to_axial(volume)), volume)
 
 
 def test_a_grid_without_a_place_leaves_everything_as_it_is():

@@ -15,7 +15,7 @@ from lgg.preprocess import prepare
 from lgg.weights import REPOSITORY_WEIGHTS, available, load_config, load_model
 from train.data.kaggle_3m import index_folder, load_volume
 from train.data.splits import fixed
-from train.evaluation.evaluate import headline_volumes
+from train.evaluation.evaluate import HEADLINE, evaluate_patients
 from train.report.model_card import card_text
 
 DATA = Path(__file__).resolve().parents[3] / "data"
@@ -76,8 +76,9 @@ def test_on_real_predictions_dice_iou_and_hd95_are_those_of_monai(name):
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_regression_patients_score_what_the_config_says(name):
     patients = index_folder(DATA)
-    volumes = [load_volume(patients[one]) for one in fixed()["regression"]]
+    patients = {name: patients[name] for name in fixed()["regression"]}
     recorded = load_config(REPOSITORY_WEIGHTS / name).metrics["patients"]
-    found = headline_volumes(Cascade.from_pretrained(architecture=name, device="cpu"), volumes)
-    for patient, value in found.items():
-        assert value == pytest.approx(recorded[patient], abs=0.005), patient
+    cascade = Cascade.from_pretrained(architecture=name, device="cpu")
+    for result in evaluate_patients(cascade, patients, ("volume",)):
+        scores = result.scores[HEADLINE]
+        assert scores.volume == pytest.approx(recorded[scores.patient], abs=0.005), scores.patient

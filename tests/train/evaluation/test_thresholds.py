@@ -17,9 +17,8 @@ from train.evaluation.thresholds import (
     gate_logits,
     gate_temperature,
     gate_threshold,
+    search,
     segmenter_thresholds,
-    series_thresholds,
-    slice_thresholds,
 )
 
 
@@ -79,8 +78,8 @@ def test_where_neighbours_clear_false_alarms_away_the_gate_lets_more_pass():
     gate = np.full(12, 0.02, np.float32)
     gate[tumour], gate[alarms] = (0.9, 0.2, 0.9, 0.9), 0.4
     maps = RawOutput(gate, outlined * np.float32(0.9), np.ones(12, bool), truth, {})
-    alone = slice_thresholds([maps], [truth], Thresholds())
-    series = series_thresholds([maps], [truth], alone)
+    alone = search([maps], [truth], Thresholds())
+    series = search([maps], [truth], alone, series=True)
     assert 0.4 < alone.gate <= 0.9
     assert 0.02 < series.gate <= 0.2
     for gating in ("hard", "soft"):

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import HfApi, ModelCard
 
 from lgg.cascade import Cascade
-from lgg.errors import PublishError
+from lgg.errors import PublishError, WeightsError
 from lgg.models import GATE
 from lgg.weights import load_config, load_model, save_config
 from lgg.weights.hub import load_pin
@@ -130,7 +130,7 @@ class TestRefusal:
     def test_weights_that_are_not_those_of_the_config(self, weights):
         with (weights / GATE / "model.safetensors").open("ab") as file:
             file.write(b"\0")
-        with pytest.raises(PublishError, match="not the file"):
+        with pytest.raises(WeightsError, match="not the file"):
             model_files(weights, REPO)
 
     def test_segmenters_without_a_gate(self, weights):
