@@ -13,7 +13,6 @@ from lgg.app.series_tab import SeriesHandlers
 from lgg.app.service import Request, Service, slice_request
 from lgg.errors import SeriesError, SliceError
 from lgg.explain import agreement
-from lgg.types import SeriesResult
 from lgg.visualize import Rgb, flair_picture, overlay, shrink
 
 
@@ -32,7 +31,7 @@ class Api:
             result = self.service.result(_slice(file, architecture))
             (slice_,), (prediction,) = result.series.slices(), result.predictions
             picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
-            return self._report(architecture, result), shrink(picture)
+            return render.as_json(result, self.service.cascade(architecture)), shrink(picture)
         except Exception as error:
             raise refusal(*render.explain(error)) from None
 
@@ -47,7 +46,10 @@ class Api:
             masks = [result.predictions[0].mask for result in results.values()]
             return {
                 "agreement": agreement(masks) if len(masks) > 1 else None,
-                "architectures": {name: self._report(name, result) for name, result in results.items()},
+                "architectures": {
+                    name: render.as_json(result, self.service.cascade(name))
+                    for name, result in results.items()
+                },
             }
         except Exception as error:
             raise refusal(*render.explain(error)) from None
@@ -73,10 +75,6 @@ class Api:
                 yield render.series_as_json(result, self.service.cascade(architecture)), str(path)
         except Exception as error:
             raise refusal(*render.explain(error)) from None
-
-    def _report(self, architecture: str, result: SeriesResult) -> dict[str, Any]:
-        (slice_,), (prediction,) = result.series.slices(), result.predictions
-        return render.as_json(slice_, prediction, self.service.cascade(architecture))
 
 
 def _slice(file: str | None, architecture: str | None) -> Request:

@@ -157,8 +157,9 @@ def explain(error: Exception) -> tuple[str, str]:
     return "That went wrong", "The server met an error that it did not expect. Try again, or another slice."
 
 
-def as_json(slice_: Slice, prediction: Prediction, cascade: Cascade) -> dict[str, Any]:
-    """The prediction as plain values, for the API. `area_mm2` is None where the file states no spacing."""
+def as_json(result: SeriesResult, cascade: Cascade) -> dict[str, Any]:
+    """A lone slice's result as plain values, for the API. `area_mm2` is None where no spacing is stated."""
+    (slice_,), (prediction,) = result.series.slices(), result.predictions
     return {
         **_answer(prediction, slice_, cascade),
         **_slice_values(prediction),

@@ -11,7 +11,7 @@ from lgg.errors import DataError
 from lgg.io import read_mask, read_slice
 from tests.tiny_data import write_folder
 from tools.local_examples import choose, export, write_examples
-from train.data.kaggle_3m import index_folder, load_volume
+from train.data.kaggle_3m import index_folder
 from train.pipeline import splits_of
 
 
@@ -48,8 +48,6 @@ def test_only_held_out_patients_are_exported(data, tmp_path):
     assert held_out
     for one in load_examples(tmp_path):
         assert any(name in one.caption for name in held_out)
-        areas = [load_volume(patients[name]).masks.sum() for name in held_out]
-        assert sum(areas) > 0
 
 
 def test_ones_own_come_after_the_shipped_and_take_no_name_of_theirs(data, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from lgg.app import render
 from lgg.cascade import Cascade
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS, TITLES
-from lgg.types import Prediction, Slice, Thresholds
+from lgg.types import Prediction, Series, SeriesResult, Slice, Thresholds
 from lgg.weights import ModelConfig
 from tests.series_results import result
 
@@ -165,7 +165,8 @@ def test_progress_tells_what_is_left(done, slices, seconds, words):
 
 
 def test_a_slices_plain_values(cascade):
-    values = json.loads(json.dumps(render.as_json(SLICE, prediction(0.9, 100), cascade)))
+    lone = SeriesResult(Series.from_slice(SLICE), (prediction(0.9, 100),))
+    values = json.loads(json.dumps(render.as_json(lone, cascade)))
     assert (values["gate_probability"], values["area_pixels"], values["head_percent"]) == (0.9, 100, 10.0)
     assert (values["height"], values["width"], values["area_mm2"]) == (40, 50, None)
     assert values["architecture"] == "unet-mini"

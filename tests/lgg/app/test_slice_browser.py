@@ -44,14 +44,6 @@ def test_it_begins_with_an_invitation_and_a_warning(page):
     expect(page.locator("footer")).to_contain_text("CC BY-NC-SA 4.0")
 
 
-def test_an_upload_is_examined_at_once(page):
-    upload(page, SHIPPED / "small-lesion.tif")
-    expect_result(page, "small-lesion.tif")
-    # The drop zone is free again, and the same file may come twice.
-    upload(page, SHIPPED / "healthy.tif")
-    expect_result(page, "healthy.tif")
-
-
 def test_an_example_is_examined_at_once_and_explained(page):
     pick(page, "Two lesions")
     expect_result(page, "two-lesions.tif")
@@ -61,11 +53,13 @@ def test_an_example_is_examined_at_once_and_explained(page):
     expect(page.locator("#facts")).to_contain_text("taken as FLAIR")
 
 
-def test_an_example_can_be_picked_again_after_an_upload(page):
+def test_uploads_follow_each_other_and_an_example_can_be_picked_again(page):
     pick(page, "Healthy")
     expect_result(page, "healthy.tif")
-    upload(page, SHIPPED / "small-lesion.tif")
-    expect_result(page, "small-lesion.tif")
+    # The drop zone is free again after each.
+    for name in ("large-lesion.tif", "small-lesion.tif"):
+        upload(page, SHIPPED / name)
+        expect_result(page, name)
     expect(page.locator("#caption")).to_be_hidden()
     pick(page, "Healthy")
     expect_result(page, "healthy.tif")
