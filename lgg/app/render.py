@@ -147,11 +147,6 @@ def model(cascade: Cascade) -> str:
     return TITLES[cascade.config.architecture]
 
 
-def warnings(result: SeriesResult) -> tuple[str, ...]:
-    """Why the networks were not made for this series, a sentence each."""
-    return series_warnings(result.series.slices(), [prediction.head for prediction in result.predictions])
-
-
 def explain(error: Exception) -> tuple[str, str]:
     """Title and message for a visitor; what was not meant for one goes to the log alone."""
     if isinstance(error, SliceError):
@@ -192,7 +187,7 @@ def series_as_json(result: SeriesResult, cascade: Cascade) -> dict[str, Any]:
         "spacing_mm": None if series.spacing is None else list(series.spacing),
         "slice_distance_mm": series.slice_distance,
         "notes": list(series.notes),
-        "warnings": list(warnings(result)),
+        "warnings": list(series_warnings(series.slices(), list(result.heads))),
     }
 
 

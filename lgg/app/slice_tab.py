@@ -170,17 +170,15 @@ class SliceHandlers(Handlers):
             "comparison": render.comparison_html(rows),
         }
 
+    def defaults(self, architecture: str | None) -> Values:
+        """What a link that says nothing of it leaves as it is: control → value."""
+        own, start = self.service.thresholds(architecture, "slice"), Display()
+        shown = {name: getattr(start, name) for name in ("opacity", "layer", "channel")}
+        return {"threshold": own.mask, "gate": own.gate, **shown}
+
     def link(self, values: Values) -> Updates:
         """The query of a link that restores what is shown; an upload is never in it."""
-        own = self.service.thresholds(values["architecture"], "slice")
-        start = Display()
-        usual = {
-            "threshold": own.mask,
-            "gate": own.gate,
-            "opacity": start.opacity,
-            "layer": start.layer,
-            "channel": start.channel,
-        }
+        usual = self.defaults(values["architecture"])
         moved = {name: None if values[name] == value else values[name] for name, value in usual.items()}
         state = UrlState(
             example=values["example"],
@@ -196,16 +194,10 @@ class SliceHandlers(Handlers):
         wish = read_link(dict(values["visitor"].query_params), names)
         known = wish.architecture in self.service.cascades
         architecture = wish.architecture if known else self.service.preferred
-        own, start = self.service.thresholds(architecture, "slice"), Display()
-        wanted: Updates = {
-            "layer": wish.layer or start.layer,
-            "channel": start.channel if wish.channel is None else wish.channel,
-            "threshold": own.mask if wish.threshold is None else wish.threshold,
-            "gate": own.gate if wish.gate is None else wish.gate,
-            "opacity": start.opacity if wish.opacity is None else wish.opacity,
-            "architecture": architecture,
-            "before_after": wish.slider,
-        }
+        wanted: Updates = {"architecture": architecture, "before_after": wish.slider}
+        for name, usual in self.defaults(architecture).items():
+            wished = getattr(wish, name)
+            wanted[name] = usual if wished is None else wished
         if wish.example is None:
             return {**wanted, "caption": "", "current": None, "example": None, "trouble": None}
         number = names.index(wish.example)
