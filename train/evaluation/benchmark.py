@@ -56,8 +56,8 @@ class Benchmark:
     hardware: str
     torch: str
     slice_ms: dict[str, dict[str, float]]
-    first_answer_s: float | None
-    page_mb: float | None
+    first_answer_s: float | None = None
+    page_mb: float | None = None
     series_s: float | None = None
 
 
@@ -71,7 +71,7 @@ def time_slice(architecture: str, repeats: int) -> dict[str, float]:
     return {stage: round(value, 1) for stage, value in stages.items()}
 
 
-def time_page(architecture: str, series: str) -> tuple[float, float, float]:
+def time_page(architecture: str, series: str) -> dict[str, float]:
     """Start the page, upload a slice, then a series.
 
     Args:
@@ -79,7 +79,7 @@ def time_page(architecture: str, series: str) -> tuple[float, float, float]:
         series: the segmenter for the series.
 
     Returns:
-        seconds to the first answer, the page's memory after it, and seconds that the series took.
+        the fields of `Benchmark` that are about the page, rounded.
     """
     import httpx  # comes with gradio_client
     from gradio_client import Client, handle_file
@@ -107,7 +107,8 @@ def time_page(architecture: str, series: str) -> tuple[float, float, float]:
             path = _write_series(Path(folder))
             began = time.monotonic()
             client.predict([handle_file(path)], series, None, api_name="/segment_series")
-            return first, memory, time.monotonic() - began
+            took = time.monotonic() - began
+        return {"first_answer_s": round(first, 1), "page_mb": round(memory), "series_s": round(took, 1)}
     finally:
         page.terminate()
         page.wait(10)
@@ -131,18 +132,11 @@ def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
         out: JSON file.
     """
     slices = {name: time_slice(name, repeats) for name in available() if name != GATE}
-    seconds = memory = series = None
+    timed: dict[str, float] = {}
     if page:
         smallest = min(slices, key=lambda name: load_config(REPOSITORY_WEIGHTS / name).parameters)
-        seconds, memory, series = time_page(available()[-1], smallest)
-    result = Benchmark(
-        hardware(),
-        torch.__version__,
-        slices,
-        None if seconds is None else round(seconds, 1),
-        None if memory is None else round(memory),
-        None if series is None else round(series, 1),
-    )
+        timed = time_page(available()[-1], smallest)
+    result = Benchmark(hardware(), torch.__version__, slices, **timed)
     print(table(result))
     write_text(out, json.dumps(asdict(result), indent=1) + "\n")
 
