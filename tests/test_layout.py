@@ -32,6 +32,7 @@ train.evaluation
 train.fit
 train.evaluation.benchmark
 train.pipeline
+train.folds
 train.ablation
 train.report
 train.publish

@@ -129,21 +129,22 @@ def folds(
         compare: Name of another run of folds: prints the paired difference of the volume Dice.
         record: Results file that takes in all five folds, such as weights/results.json.
     """
-    from train import pipeline
     from train.data.kaggle_3m import index_folder
     from train.data.splits import FOLDS
+    from train.fit.checkpoint import runs_folder
+    from train.folds import folds_of, judge_folds, train_fold
 
     if record and only:
         raise DataError("--record takes the results of all five folds: leave --only out.")
     if wrong := sorted(set(only) - set(range(FOLDS))):
         raise DataError(f"There is no fold {wrong[0]}: they are 0 to {FOLDS - 1}.")
     patients = index_folder(run.data)
-    names = pipeline.folds_of(patients, run.patients)
+    names = folds_of(patients, run.patients)
     job = Job(**vars(run) | {"name": run.name or "folds"})
     numbers = only or tuple(range(FOLDS))
     for number in numbers:
-        pipeline.train_fold(job, patients, names, number, models, gate)
-    results = pipeline.judge_folds(job.name, models, names, patients, numbers)
+        train_fold(job, patients, names, number, models, gate)
+    results = judge_folds(job.name, models, names, patients, numbers)
     for patient in results.patients if only else []:
         slices = "" if patient.slice_tumour is None else f"  slices with tumour {patient.slice_tumour:.4f}"
         print(f"{patient.model:15} {patient.patient:28} volume {patient.volume:.4f}{slices}")
@@ -151,14 +152,14 @@ def folds(
     if compare:
         _compare(results, compare, numbers)
     if not only:
-        home = pipeline.runs_folder() / job.name
+        home = runs_folder() / job.name
         _write_out(results, home / "results.json", home / "fold0" / "weights")
     _take_in(results, record)
 
 
 def _compare(results: "Results", name: str, numbers: Iterable[int]) -> None:
     """Print the paired differences from another run of folds."""
-    from train.pipeline import compare_patients, judged_patients
+    from train.folds import compare_patients, judged_patients
 
     theirs = [row for number in numbers for row in judged_patients(name, number)]
     differences = compare_patients(results.patients, theirs)

@@ -1,6 +1,6 @@
 """From data to a model's folder of weights: prepare, train each stage, select, export, calibrate.
 
-`train_all` does so for all networks, `train_fold` for the networks of a fold, `judge_folds` evaluates folds.
+`run_job` does so for one network, `train_all` for all.
 """
 
 import json
@@ -19,16 +19,12 @@ from torch import nn
 from lgg.cascade import Cascade
 from lgg.errors import DataError, WeightsError
 from lgg.files import write_text
-from lgg.metrics import bootstrap_interval
 from lgg.models import GATE, TITLES, build
 from lgg.types import Thresholds
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, load_config, load_model, save_config, save_model
 from train.data.dataset import Slices, load_slices
 from train.data.kaggle_3m import SliceFiles, Volume, index_folder, load_volume, load_volumes
-from train.data.splits import Split, draw_folds, fixed, select
-from train.evaluation.evaluate import PatientResult, evaluate_patients, rows_of
-from train.evaluation.patient_metrics import Mode
-from train.evaluation.results import PatientRow, Results, collect, load_results, save_results
+from train.data.splits import Split, fixed, select
 from train.evaluation.thresholds import gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
 from train.fit.checkpoint import CHECKPOINT, LOG_FILE, read_log, refuse_to_overwrite, runs_folder
 from train.fit.leakage import digest, earlier_epochs, load_start, load_teacher
@@ -43,9 +39,6 @@ DATA = "LGG MRI segmentation (kaggle_3m), TCGA; CC BY-NC-SA 4.0 as far as is kno
 TEACHER = "unet-lite0"
 #: The gate comes as early as it can: its veto is part of every segmenter's thresholds.
 ORDER = (TEACHER, GATE, "unet", "unet-mini", "unet-resnext50")
-FOLD_RESULTS = "results.json"
-#: What folds are evaluated in: the figures that are quoted, lone slices, FLAIR alone.
-FOLD_MODES: tuple[Mode, ...] = ("volume", "slice", "flair")
 Patients = dict[str, list[SliceFiles]]
 Gate = tuple[nn.Module, ModelConfig]
 
@@ -124,7 +117,7 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
 
     weights = target / architecture
     if best is not None and make_accelerator().is_main_process:
-        split = _split(job, cohort)
+        split = split_of(job, cohort)
         export(best, stages[:kept], split, _training(job, results), weights)
         validation = load_volumes(cohort.patients, cohort.splits["validation"])
         calibrate(weights, validation, load_model(gates / GATE) if gates else None)
@@ -230,7 +223,7 @@ def _full_resolution_score(result: TrainResult, volumes: Sequence[Volume]) -> fl
     return float(np.mean(stats.volume["volume"])) if by_volume else stats.slice_tumour["volume"]
 
 
-def _split(job: Job, cohort: Cohort) -> dict[str, Any]:
+def split_of(job: Job, cohort: Cohort) -> dict[str, Any]:
     """For the config: which patients, or how many slices, are in which split."""
     named = {str(split): ids for split, ids in cohort.splits.items()}
     if job.split == "patient":
@@ -389,130 +382,3 @@ def train_all(job: Job, cohort: Cohort, models: Sequence[str] = ()) -> Iterator[
         # Its thresholds were chosen before there was this gate.
         calibrate_again(target / TEACHER, cohort.patients)
         yield target / TEACHER
-
-
-def folds_of(patients: Patients, limit: int | None = None) -> list[list[str]]:
-    """The five folds' patients, of each only the first `limit`."""
-    return [names[:limit] for names in draw_folds(list(patients), tumour_volumes(patients))]
-
-
-def fold_splits(folds: list[list[str]], number: int) -> dict[Split, list[str]]:
-    """Who trains, validates and tests in one fold."""
-    test, validation = folds[number], folds[(number + 1) % len(folds)]
-    away = {*test, *validation}
-    return {
-        "train": sorted(name for names in folds for name in names if name not in away),
-        "validation": sorted(validation),
-        "test": sorted(test),
-    }
-
-
-def train_fold(
-    job: Job, patients: Patients, folds: list[list[str]], number: int, models: Sequence[str], gate: bool
-) -> None:
-    """Train the networks of one fold that are not done.
-
-    Args:
-        job: the pattern of the fold's jobs; its name is that of the folds' run.
-        models: segmenters.
-        gate: train the fold's own gate first, and choose the segmenters' thresholds behind it.
-
-    Raises:
-        DataError: as `run_job`; or a network was made with another recipe or of other patients.
-    """
-    name = f"{job.name}/fold{number}"
-    cohort = Cohort(patients, fold_splits(folds, number))
-    for model in [*([GATE] if gate else []), *models]:
-        own = replace(job, name=f"{name}/{model}", out=runs_folder() / name / "weights", resume=True)
-        if is_done(weights_of(own) / model, own, cohort):
-            log.info("Fold %d, %s: done before.", number, model)
-        else:
-            run_job(model, own, cohort, gated=gate)
-
-
-def is_done(folder: Path, job: Job, cohort: Cohort) -> bool:
-    """Whether a fold's model is trained and calibrated.
-
-    Raises:
-        DataError: it is, but with another recipe or of other patients.
-    """
-    if not (folder / LOG_FILE).exists():
-        return False
-    config = load_config(folder)
-    if (config.training.get("recipe"), config.split) != (recipe_name(job), _split(job, cohort)):
-        raise DataError(
-            f"{folder.name} in the run '{job.name}' was made with another recipe or of other patients. Use "
-            "what it began with, or choose another --name."
-        )
-    return True
-
-
-def judge_folds(
-    run: str, models: Sequence[str], folds: list[list[str]], patients: Patients, only: Sequence[int] = ()
-) -> Results:
-    """Out-of-fold results: each patient judged by networks that never saw it.
-
-    Behind the folds' own gates where all of them have one, else without a gate: then there are rows of the
-    cascade `none` alone. The rows of each fold are written into its folder as `results.json`.
-
-    Args:
-        run: the name of the folds' run; their networks must be done.
-        only: these folds alone.
-
-    Raises:
-        WeightsError: a network cannot be loaded.
-    """
-    numbers = list(only) or list(range(len(folds)))
-    homes = {number: runs_folder() / run / f"fold{number}" for number in numbers}
-    gated = all((home / "weights" / GATE).is_dir() for home in homes.values())
-
-    def results_of(configs: tuple[ModelConfig, ModelConfig], found: list[PatientResult]) -> Results:
-        results = collect(configs, rows_of(configs, found, "fold"), found, "fold")
-        if gated:
-            return results
-        # An open gate's figures say nothing.
-        rows = [row for row in results.rows if row.cascade == "none" and row.model != GATE]
-        return replace(results, rows=rows, gates=[])
-
-    whole, parts = Results(), dict.fromkeys(numbers, Results())
-    for name in models:
-        everybody: list[PatientResult] = []
-        for number, home in homes.items():
-            weights = home / "weights"
-            gate = load_model(weights / GATE) if gated else open_gate()
-            cascade = Cascade(gate, load_model(weights / name))
-            chosen = {patient: patients[patient] for patient in sorted(folds[number])}
-            found = evaluate_patients(cascade, chosen, FOLD_MODES)
-            configs = (cascade.gate_config, cascade.config)
-            parts[number] = parts[number].merged(results_of(configs, found))
-            everybody += found
-        whole = whole.merged(results_of(configs, everybody))
-    if make_accelerator().is_main_process:
-        for number, home in homes.items():
-            save_results(load_results(home / FOLD_RESULTS).merged(parts[number]), home / FOLD_RESULTS)
-    return whole
-
-
-def judged_patients(run: str, number: int) -> list[PatientRow]:
-    """What `judge_folds` has written of a fold's patients; none where it has not been judged."""
-    return load_results(runs_folder() / run / f"fold{number}" / FOLD_RESULTS).patients
-
-
-def compare_patients(
-    ours: Sequence[PatientRow], theirs: Sequence[PatientRow]
-) -> dict[str, tuple[float, float, float, int]]:
-    """Paired differences of the volume Dice, ours less theirs, over the patients that both have.
-
-    Returns:
-        Model → mean difference, the bounds of its 95 % bootstrap interval, and how many patients.
-    """
-    other = {(row.model, row.patient): row.volume for row in theirs}
-    pairs: dict[str, list[float]] = {}
-    for row in ours:
-        if (row.model, row.patient) in other:
-            difference = row.volume - other[row.model, row.patient]
-            pairs.setdefault(row.model, []).append(difference)
-    return {
-        model: (float(np.mean(values)), *bootstrap_interval(lambda v: float(np.mean(v)), values), len(values))
-        for model, values in pairs.items()
-    }

@@ -14,6 +14,7 @@ from lgg.models.unet import UNet
 from lgg.weights import ModelConfig, load_config, load_model, save_model
 from tests.tiny_data import write_folder
 from train import __main__ as command
+from train import folds as cross_validation
 from train import pipeline
 from train.data.kaggle_3m import index_folder, load_volumes
 from train.evaluation.results import load_results
@@ -218,7 +219,7 @@ class TestFolds:
 
     def test_are_not_trained_again_and_refuse_another_recipe(self, folds, runs, monkeypatch):
         folds(only=(0,))
-        monkeypatch.setattr(pipeline, "run_job", lambda *_, **__: pytest.fail("it was done before"))
+        monkeypatch.setattr(cross_validation, "run_job", lambda *_, **__: pytest.fail("it was done before"))
         folds(only=(0,))
         with pytest.raises(DataError, match="another recipe"):
             folds(only=(0,), seed=1)
@@ -257,10 +258,10 @@ class TestFolds:
     def test_each_network_is_a_run_to_a_tracker(self, monkeypatch):
         names = []
         monkeypatch.setattr(
-            pipeline, "run_job", lambda name, own, *_, **__: names.append((own.name, own.track))
+            cross_validation, "run_job", lambda name, own, *_, **__: names.append((own.name, own.track))
         )
         patients = {name: [] for name in "ABCDE"}
-        pipeline.train_fold(
+        cross_validation.train_fold(
             job("cross", track=True), patients, [[name] for name in "ABCDE"], 3, ["unet-mini"], True
         )
         assert names == [("cross/fold3/gate", True), ("cross/fold3/unet-mini", True)]
@@ -272,7 +273,7 @@ def test_paired_differences_are_those_of_patients_that_both_runs_have():
 
     ours = [row("a", 0.9), row("b", 0.7), row("c", 0.1), row("a", 0.5, "unet-mini")]
     theirs = [row("a", 0.8), row("b", 0.7), row("d", 0.4)]
-    (mean, low, high, count) = pipeline.compare_patients(ours, theirs)["unet"]
+    (mean, low, high, count) = cross_validation.compare_patients(ours, theirs)["unet"]
     assert (mean, count) == (pytest.approx(0.05), 2)
     assert (low, high) == (pytest.approx(0), pytest.approx(0.1))
-    assert list(pipeline.compare_patients(ours, theirs)) == ["unet"]
+    assert list(cross_validation.compare_patients(ours, theirs)) == ["unet"]
