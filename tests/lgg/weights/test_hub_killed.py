@@ -28,9 +28,11 @@ download("user/lgg", ("gate",), "main")
 UPLOAD = """
 import sys
 from pathlib import Path
+import pytest
 from huggingface_hub import HfApi
-from train.publish.hub import model_files
-from train.publish.hub import publish_models
+from tests.tiny_weights import use_tiny_networks
+from train.publish.hub import model_files, publish_models
+use_tiny_networks(pytest.MonkeyPatch())
 publish_models(HfApi(), "user/lgg", model_files(Path(sys.argv[1]), "user/lgg"), "v1", "message", False)
 """
 

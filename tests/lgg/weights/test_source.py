@@ -12,7 +12,7 @@ from lgg.app.render import as_json
 from lgg.cascade import Cascade
 from lgg.errors import WeightsError
 from lgg.models import GATE
-from lgg.types import Slice
+from lgg.types import Series, SeriesResult, Slice
 from lgg.weights import hub as source
 from lgg.weights.hub import Address, find_address, load_pin
 from tests.hub_server import Fault
@@ -117,7 +117,7 @@ class TestFromPretrained:
 
     def test_the_api_says_which_weights_answered(self, commit):
         cascade = Cascade.from_pretrained(REPO, "unet-mini", "cpu")
-        said = as_json(SLICE, cascade.predict(SLICE), cascade)
+        said = as_json(SeriesResult(Series.from_slice(SLICE), (cascade.predict(SLICE),)), cascade)
         assert (said["weights"], said["weights_revision"], said["weights_date"]) == (
             REPO,
             commit,
