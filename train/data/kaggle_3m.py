@@ -128,7 +128,8 @@ def load_volume(slices: list[SliceFiles]) -> Volume:
             )
         pixels.append(image)
         masks.append(mask)
-    return Volume(slices[0].patient, np.stack(pixels), np.stack(masks), tuple(slice_.number for slice_ in slices))
+    numbers = tuple(slice_.number for slice_ in slices)
+    return Volume(slices[0].patient, np.stack(pixels), np.stack(masks), numbers)
 
 
 def only(volume: Volume, ids: Sequence[str]) -> Volume:

@@ -52,8 +52,8 @@ def select(
         return {split: [name for name in names if name in present] for split, names in splits.items()}
     if len(strangers) < len(ids):
         raise DataError(
-            f"{strangers[0]} and {len(strangers) - 1} more are not in the fixed split of kaggle_3m, others are. "
-            "Keep your own data and kaggle_3m in separate folders."
+            f"{strangers[0]} and {len(strangers) - 1} more are not in the fixed split of kaggle_3m, others "
+            "are. Keep your own data and kaggle_3m in separate folders."
         )
     if protocol == "slice":
         return _cut(list(np.random.default_rng(SEED).permutation(sorted(ids))))
