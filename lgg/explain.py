@@ -95,20 +95,6 @@ def flip_spread(cascade: Cascade, prepared: Prepared, flips: Sequence[Flip] = FL
     return Spread(np.stack(gates), stacked.mean(0), stacked.std(0))
 
 
-def disagreement(probabilities: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Standard deviation of several models' probability maps, pixel by pixel: 0 (agreed) to 0.5.
-
-    Args:
-        probabilities: two or more maps of one shape.
-
-    Raises:
-        ValueError: there are fewer than two.
-    """
-    if len(probabilities) < 2:
-        raise ValueError("disagreement takes two models or more")
-    return np.std(np.stack(probabilities), axis=0)
-
-
 def agreement(masks: Sequence[NDArray[np.bool_]]) -> float:
     """Mean Dice over all pairs of several models' masks: 1 where all are the same, all empty included.
 

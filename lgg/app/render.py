@@ -188,7 +188,7 @@ def series_as_json(result: SeriesResult, cascade: Cascade) -> dict[str, Any]:
         "spacing_mm": None if series.spacing is None else list(series.spacing),
         "slice_distance_mm": series.slice_distance,
         "notes": list(series.notes),
-        "warnings": list(series_warnings(series.slices(), list(result.heads))),
+        "warnings": list(series_warnings(series.slices(), [answer.head for answer in result.predictions])),
     }
 
 
