@@ -55,7 +55,7 @@ def train_fold(
     Args:
         job: the pattern of the fold's jobs; its name is that of the folds' run.
         models: segmenters.
-        gate: train the fold's own gate first, and choose the segmenters' thresholds behind it.
+        gate: train the fold's own gate first; where there is one, thresholds are chosen behind it.
 
     Raises:
         DataError: as `run_job`; or a network was made with another recipe or of other patients.
@@ -67,7 +67,7 @@ def train_fold(
         if is_done(weights_of(own) / model, own, cohort):
             log.info("Fold %d, %s: done before.", number, model)
         else:
-            run_job(model, own, cohort, gated=gate)
+            run_job(model, own, cohort, gated=(weights_of(own) / GATE).is_dir())
 
 
 def is_done(folder: Path, job: Job, cohort: Cohort) -> bool:
