@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lgg.engine import BATCH, choose_engine, make_engine
+from lgg.engine import BATCH, Engine, choose_engine, make_engine
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS
 from lgg.postprocess import Gating, confirmed, decide, gate_floor
@@ -38,17 +38,20 @@ class Cascade:
         device: torch.device | str | None = None,
         source: Source | None = None,
         engine: str | None = None,
+        gate_engine: Engine | None = None,
     ) -> None:
         """Two networks with their configs; the device is chosen here, not at import.
 
-        `engine`: what runs them, as for `lgg.engine.choose_engine`.
+        Args:
+            engine: what runs them, as for `lgg.engine.choose_engine`.
+            gate_engine: what runs the gate where several cascades share it.
         """
         #: Where the weights came from; None for networks that were handed over.
         self.source = source
         self.device = torch.device(device) if device is not None else best_device()
         self.gate_config, self.config = gate[1], segmenter[1]
         self._gate, self._segmenter = gate[0].eval(), segmenter[0].eval()
-        self._gate_engine = make_engine(*gate, self.device, engine)
+        self._gate_engine = gate_engine or make_engine(*gate, self.device, engine)
         self.engine = make_engine(*segmenter, self.device, engine)
         #: All come with the segmenter: they were chosen for this gate before this segmenter.
         self.thresholds = self.config.thresholds

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade, best_device
+from lgg.engine import make_engine
 from lgg.errors import WeightsError
 from lgg.models import GATE, SEGMENTERS, TITLES
 from lgg.weights import REPOSITORY_WEIGHTS, available, defer_model, load_model
@@ -70,28 +71,33 @@ def _load(address: Address) -> Shelf:
 def load_cascades(folder: Path, source: Source | None = None) -> tuple[dict[str, Cascade], dict[str, str]]:
     """Every segmenter that has weights in a folder, with one gate for all.
 
-    On a GPU all are loaded at the start: ZeroGPU lends its own only to models that were there before the
-    first request. On a CPU only the default is; the others are checked, and read when they are asked for.
+    On a GPU all networks are read at the start: ZeroGPU lends its own only to models that were there before
+    the first request. On a CPU they are checked, and read when they are asked for; OpenVINO needs them only
+    where it has not converted them before. The first visitor does not wait for the gate or the default.
 
     Returns:
         architecture → cascade, and architecture → why there is none.
     """
+    device = best_device()
+    read = defer_model if device.type == "cpu" else load_model
     try:
-        gate = load_model(folder / GATE)
+        gate = read(folder / GATE)
+        gate_engine = make_engine(*gate, device)
+        gate_engine.load()
     except WeightsError as error:
         return {}, dict.fromkeys(SEGMENTERS, f"the gate is missing. {error}")
     cascades: dict[str, Cascade] = {}
     reasons = dict.fromkeys(SEGMENTERS, "no weights in this repository yet")
-    device = best_device()
-    for name in set(available(folder)) & set(SEGMENTERS):
-        at_once = device.type != "cpu" or name == DEFAULT_ARCHITECTURE
+    for name in [name for name in SEGMENTERS if name in available(folder)]:
         try:
-            segmenter = (load_model if at_once else defer_model)(folder / name)
-            cascades[name] = Cascade(gate, segmenter, device, source)
+            cascade = Cascade(gate, read(folder / name), device, source, gate_engine=gate_engine)
+            if name == DEFAULT_ARCHITECTURE:
+                cascade.engine.load()
+            cascades[name] = cascade
             del reasons[name]
         except WeightsError as error:
             reasons[name] = str(error)
-    return {name: cascades[name] for name in SEGMENTERS if name in cascades}, reasons
+    return cascades, reasons
 
 
 #: Digits of a commit that people compare.
