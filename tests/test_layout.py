@@ -18,7 +18,8 @@ LAYERS = """
 lgg.errors
 lgg.files
 lgg.types
-lgg.io lgg.preprocess lgg.metrics lgg.models lgg.visualize
+lgg.preprocess lgg.metrics lgg.models lgg.visualize
+lgg.io
 lgg.input_check lgg.postprocess lgg.weights
 lgg.engine
 lgg.cascade
