@@ -37,7 +37,7 @@ import gradio
 pages = []
 gradio.Blocks.launch = lambda page, **settings: pages.append(page)
 import app
-app.main()
+app.open_page()
 from lgg.app.gallery import load_examples
 from lgg.cascade import Cascade
 from lgg.io import read_slice
