@@ -1,0 +1,311 @@
+// Runs once with `element`, `props`, `watch` and `trigger` from Gradio: NiiVue over what `lgg.app.viewer` sends.
+// Nothing here asks the server but for a volume that is looked at for the first time, and, while there is no
+// viewer, for the slice to be drawn anew ("redraw").
+const viewer = element.querySelector(".viewer"), canvas = viewer.querySelector("canvas");
+const where = viewer.querySelector(".where"), without = element.querySelector(".without");
+const widthInput = viewer.querySelector("[name=width]"), levelInput = viewer.querySelector("[name=level]");
+const COLOURS = {R: [0, 230], G: [0, 159], B: [0, 0], A: [0, 255], labels: ["", "outline"]};
+const NAMES = ["T1 pre", "FLAIR", "T1 post"];
+const LAYERS = ["fill", "outline"]; // the server draws the others
+const PLANES = {axial: 0, coronal: 1, sagittal: 2, all: 3, render: 4};
+const STEP = 1.25, LARGEST_ZOOM = 12;
+let nv = null, shown = null, failed = false; // shown: what is open, or being opened
+let look = {layer: "fill", channel: 1, opacity: 0.35}, plane, drag, slice = 0, reporting;
+
+const on = () => viewer.classList.contains("on");
+const pressed = (name, value) => {
+    for (const button of viewer.querySelectorAll(`[data-${name}]`))
+        button.setAttribute("aria-pressed", button.dataset[name] === value);
+};
+const giveUp = reason => {
+    const redraw = on();
+    failed = true;
+    viewer.classList.remove("on");
+    viewer.removeAttribute("data-ready");
+    without.textContent = `${reason} The slices are drawn by the server.`;
+    if (redraw) trigger("redraw", {});
+};
+
+// NiiVue, when it is needed first.
+const load = url => window.niivue ? Promise.resolve() : new Promise((done, fail) => {
+    const script = document.createElement("script");
+    Object.assign(script, {src: url, onload: done, onerror: () => fail(Error("script"))});
+    document.head.append(script);
+});
+const start = async script => {
+    const context = canvas.getContext("webgl2", {alpha: true, antialias: false});
+    if (!context) throw Error("webgl");
+    await load(script.url);
+    const {Niivue, SHOW_RENDER, SLICE_TYPE, cmapper} = window.niivue;
+    const made = new Niivue({
+        logLevel: "error", dragAndDropEnabled: false, loadingText: "", isRadiologicalConvention: true,
+        crosshairWidthUnit: "percent", crosshairWidth: 0.15, crosshairGap: 6, crosshairColor: [0.37, 0.92, 0.83, 0.8],
+        fontColor: [0.8, 0.8, 0.8, 1], isForceMouseClickToVoxelCenters: true,
+        // Axial large, the others beside it. In 3D every step of the crosshair would take a second without a card.
+        multiplanarShowRender: SHOW_RENDER.NEVER, heroImageFraction: 0.6, heroSliceType: SLICE_TYPE.AXIAL,
+    });
+    await made.attachToCanvas(canvas, false);
+    made.drawLut = cmapper.makeDrawLut(COLOURS);
+    made.onLocationChange = moved;
+    nv = made;
+    dragging("crosshair");
+};
+canvas.addEventListener("webglcontextlost", () => giveUp("The graphics card gave up the viewer."));
+
+// A mask comes as bits on the volume's own grid; it is NiiVue's drawing, whose rim is drawn a pixel wide.
+const unpack = async (packed, count) => {
+    const bytes = Uint8Array.from(atob(packed), letter => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const bits = new Uint8Array(await new Response(stream).arrayBuffer()), mask = new Uint8Array(count);
+    for (let at = 0; at < count; at++) mask[at] = bits[at >> 3] >> (at & 7) & 1;
+    return mask;
+};
+const drawMask = async study => {
+    const packed = study.mask, [, x, y, z] = nv.volumes[0].dimsRAS;
+    const mask = await unpack(packed, x * y * z);
+    if (shown !== study || study.mask !== packed) return;
+    if (nv.drawBitmap?.length !== mask.length) nv.createEmptyDrawing();
+    nv.drawBitmap = mask;
+    nv.refreshDrawing(true);
+    report();
+};
+const showLook = () => {
+    const rendered = plane === "render";
+    nv.drawRimOpacity = rendered ? -1 : 1;
+    // At 0 NiiVue would not draw the rim either; in 3D the outline is a solid body.
+    nv.drawOpacity = rendered ? 0.9 : look.layer === "outline" ? 0.004 : Math.max(look.opacity, 0.004);
+    nv.drawScene();
+    viewer.classList.toggle("on", !failed && LAYERS.includes(look.layer));
+};
+
+// The sequence that is looked at is the only volume that NiiVue holds; the others wait, once they were read.
+const showVolume = async study => {
+    const wanted = study.volumes.find(volume => volume.channel === look.channel) ?? study.volumes[0];
+    wanted.image ??= await window.niivue.NVImage.loadFromUrl({
+        url: wanted.file.url, name: wanted.name, colormap: "gray", cal_min: wanted.black, cal_max: wanted.white,
+    });
+    if (shown !== study || nv.volumes[0] === wanted.image) return;
+    nv.volumes = [];
+    nv.addVolume(wanted.image);
+    study.current = wanted;
+    showWindow();
+};
+const open = async study => {
+    shown = study;
+    viewer.removeAttribute("data-ready");
+    Object.assign(look, study.display);
+    try {
+        if (!nv) await start(study.script);
+        if (shown !== study) return;
+        clear();
+        await showVolume(study);
+        if (shown !== study) return;
+        await drawMask(study);
+    } catch (error) {
+        if (shown === study) giveUp({
+            webgl: "This browser offers no WebGL2 for the viewer.",
+            script: "The viewer could not be loaded.",
+        }[error.message] ?? "The viewer could not open this series.");
+        return;
+    }
+    if (shown !== study) return;
+    without.textContent = "";
+    failed = false;
+    viewer.classList.toggle("on", LAYERS.includes(look.layer));
+    nv.resizeListener();
+    choosePlane(plane ?? (matchMedia("(max-width: 800px)").matches ? "axial" : "all"));
+    reset();
+    goTo(study.slice, study.centre);
+    viewer.dataset.ready = study.study;
+};
+// Nothing of a patient stays when another one comes.
+const clear = () => {
+    if (!nv) return;
+    nv.closeDrawing();
+    nv.volumes = [];
+    nv.overlays = [];
+    nv.back = null;
+    nv.drawScene();
+};
+const take = () => {
+    const value = props.value;
+    if (!value) {
+        shown = null;
+        viewer.classList.remove("on");
+        viewer.removeAttribute("data-ready");
+        where.textContent = without.textContent = "";
+        clear();
+    } else if (shown?.study === value.study) {
+        if (value.mask === shown.mask) return;
+        shown.mask = value.mask;
+        if (viewer.dataset.ready) drawMask(shown);
+    } else if (value.volumes) {
+        failed = false;
+        open({...value});
+    }
+};
+watch("value", take);
+take();
+
+// Where the crosshair is: in words, and for slider and plot.
+const report = () => { if (nv?.volumes.length) nv.createOnLocationChange(); };
+const moved = ({mm, vox, values}) => {
+    if (!shown?.current) return;
+    const [, x, y, z] = nv.volumes[0].dimsRAS, number = Math.min(Math.max(Math.round(vox[2]), 0), z - 1) + 1;
+    const at = vox[0] + x * (vox[1] + y * vox[2]), place = [...mm].slice(0, 3).map(value => value.toFixed(0));
+    where.textContent = [
+        `Slice ${number} of ${z}`,
+        shown.oriented ? `${place.join(", ")} mm (right, front, top)` : `column ${x - vox[0]}, row ${y - vox[1]}`,
+        `${NAMES[shown.current.channel]} ${Number(values[0].value.toPrecision(4))}`,
+        nv.drawBitmap?.[at] ? "inside the outline" : "outside the outline",
+    ].join(" · ");
+    if (number === slice) return;
+    slice = number;
+    viewer.dataset.slice = number;
+    clearTimeout(reporting);
+    reporting = setTimeout(() => {
+        document.dispatchEvent(new CustomEvent("slice-shown", {detail: slice}));
+        trigger("located", {});
+    }, 120);
+};
+const goTo = (number, centre) => {
+    if (!nv?.volumes.length || number === slice && !centre) return;
+    slice = number; // and so is not reported back
+    viewer.dataset.slice = number;
+    const [x, y] = centre ?? nv.frac2vox(nv.scene.crosshairPos);
+    nv.scene.crosshairPos = nv.vox2frac([x, y, number - 1]);
+    nv.drawScene();
+    report();
+};
+document.addEventListener("slice-chosen", event => { if (viewer.dataset.ready) goTo(event.detail); });
+// How it is shown: {layer, channel, opacity}. The server is not asked where the viewer shows it.
+document.addEventListener("look-chosen", async ({detail}) => {
+    const faded = detail.opacity !== look.opacity;
+    Object.assign(look, detail);
+    if (!viewer.dataset.ready || failed) {
+        if (faded) trigger("redraw", {});
+        return;
+    }
+    const back = !on();
+    showLook();
+    if (faded && !on()) trigger("redraw", {});
+    try {
+        await showVolume(shown);
+    } catch {
+        where.textContent = "This sequence is gone from the server. Upload the series once more.";
+        return;
+    }
+    if (back && on()) nv.resizeListener();
+    report();
+});
+
+// Planes, zoom and dragging.
+const choosePlane = name => {
+    plane = name;
+    pressed("plane", name);
+    nv.setSliceType(PLANES[name]);
+    showLook();
+};
+const reset = () => {
+    nv.scene.volScaleMultiplier = 1;
+    nv.setPan2Dxyzmm([0, 0, 0, 1]);
+};
+const zoom = factor => {
+    if (plane === "render") return nv.setScale(Math.min(Math.max(nv.scene.volScaleMultiplier * factor, 0.5), LARGEST_ZOOM));
+    const [x, y, z, before] = nv.scene.pan2Dxyzmm, mm = nv.frac2mm(nv.scene.crosshairPos);
+    const after = Math.min(Math.max(before * factor, 1), LARGEST_ZOOM), change = before - after;
+    // The crosshair stays where it is.
+    nv.setPan2Dxyzmm(after === 1 ? [0, 0, 0, 1] : [x + change * mm[0], y + change * mm[1], z + change * mm[2], after]);
+};
+const dragging = name => {
+    const {DRAG_MODE} = window.niivue, mode = DRAG_MODE[name] ?? DRAG_MODE.none;
+    nv.setMouseEventConfig({
+        leftButton: {primary: mode, withShift: DRAG_MODE.pan, withCtrl: DRAG_MODE.none},
+        rightButton: DRAG_MODE.none, centerButton: DRAG_MODE.pan,
+    });
+    nv.setTouchEventConfig({singleTouch: mode, doubleTouch: mode});
+    drag = name;
+    pressed("drag", name);
+};
+viewer.addEventListener("click", event => {
+    const {plane: name, zoom: way, drag: mode} = event.target.closest("button")?.dataset ?? {};
+    if (!nv?.volumes.length) return;
+    if (name) choosePlane(name);
+    if (mode) dragging(mode);
+    if (way === "reset") {
+        reset();
+        setWindow(shown.current.black, shown.current.white);
+    } else if (way) zoom(way === "in" ? STEP : 1 / STEP);
+});
+
+// Window and level, in the file's own units. NiiVue's own dragging draws at every step of the mouse, which a
+// computer without a graphics card cannot keep up with.
+let windowing = false;
+const setWindow = (black, white) => {
+    Object.assign(nv.volumes[0], {cal_min: black, cal_max: white});
+    showWindow();
+    if (windowing) return;
+    windowing = true;
+    requestAnimationFrame(() => {
+        windowing = false;
+        if (!nv.volumes.length) return;
+        nv.refreshLayers(nv.volumes[0], 0);
+        nv.drawScene();
+    });
+};
+const showWindow = () => {
+    const {cal_min, cal_max, global_min, global_max} = nv.volumes[0], range = global_max - global_min;
+    Object.assign(widthInput, {min: range / 500, max: range, value: cal_max - cal_min});
+    Object.assign(levelInput, {min: global_min, max: global_max, value: (cal_max + cal_min) / 2});
+    widthInput.ariaValueText = (cal_max - cal_min).toPrecision(3);
+    levelInput.ariaValueText = ((cal_max + cal_min) / 2).toPrecision(3);
+};
+const setWidth = (width, level) => setWindow(level - width / 2, level + width / 2);
+viewer.querySelector(".windows").addEventListener("input", () => {
+    if (nv?.volumes.length) setWidth(Number(widthInput.value), Number(levelInput.value));
+});
+canvas.addEventListener("pointermove", event => {
+    const wanted = event.buttons === 2 || event.buttons === 1 && (drag === "windowing" || event.ctrlKey);
+    if (!wanted || !focused() || !nv?.volumes.length) return;
+    const {cal_min, cal_max, global_min, global_max} = nv.volumes[0], step = (global_max - global_min) / 400;
+    setWidth(Math.max(cal_max - cal_min + event.movementX * step, step), (cal_max + cal_min) / 2 - event.movementY * step);
+});
+
+// NiiVue gets wheel, touch and keys only while the picture has the focus, so that the page can be scrolled.
+const stage = canvas.parentElement, focused = () => document.activeElement === canvas;
+stage.addEventListener("wheel", event => {
+    if (focused() && !event.ctrlKey) return;
+    event.stopPropagation();
+    if (!focused()) return;
+    event.preventDefault();
+    zoom(event.deltaY < 0 ? STEP : 1 / STEP);
+}, {capture: true, passive: false});
+for (const name of ["touchstart", "touchmove", "touchend"])
+    stage.addEventListener(name, event => { if (!focused()) event.stopPropagation(); }, {capture: true, passive: false});
+canvas.addEventListener("pointerdown", event => { if (event.pointerType === "mouse") canvas.focus({preventScroll: true}); });
+canvas.addEventListener("click", () => canvas.focus({preventScroll: true}));
+const MOVES = { // key → [in the plane to the picture's right, up, through the slices]
+    ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0], ArrowUp: [0, 1, 0], ArrowDown: [0, -1, 0],
+    PageUp: [0, 0, 1], PageDown: [0, 0, -1],
+};
+const AXES = { // what these are in voxels to the patient's right, front and top
+    axial: ([right, up, through]) => [-right, up, through],
+    coronal: ([right, up, through]) => [-right, through, up],
+    sagittal: ([right, up, through]) => [through, right, up],
+};
+stage.addEventListener("keydown", event => {
+    event.stopPropagation();
+    if (event.key === "Escape") canvas.blur();
+    if (!nv?.volumes.length || event.ctrlKey || event.metaKey || event.altKey) return;
+    const move = MOVES[event.key];
+    if (move && plane === "render") {
+        nv.setRenderAzimuthElevation(nv.scene.renderAzimuth + 5 * move[0], nv.scene.renderElevation + 5 * move[1]);
+    } else if (move) nv.moveCrosshairInVox(...(AXES[plane] ?? AXES.axial)(move));
+    else if (event.key === "+" || event.key === "=") zoom(STEP);
+    else if (event.key === "-") zoom(1 / STEP);
+    else if (event.key === "0") reset();
+    else return;
+    event.preventDefault();
+}, true);
+stage.addEventListener("keyup", event => event.stopPropagation(), true);
+element.niivue = () => nv; // for tests and the curious

@@ -1,0 +1,136 @@
+"""What the viewer in the browser gets: display copies of a series' volumes, the mask in bits, and NiiVue."""
+
+import gzip
+import hashlib
+import zlib
+from base64 import b64encode
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gradio import FileData
+from numpy.typing import NDArray
+
+from lgg.app.service import Request
+from lgg.types import FLAIR, POST, PRE, Series, SeriesResult
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
+
+#: Served to everybody who asks, and so a folder of its own.
+NIIVUE_FOLDER = Path(__file__).resolve().parent / "niivue"
+#: Gradio lets browsers keep it, so a new version is a new name.
+NIIVUE = NIIVUE_FOLDER / "niivue-0.69.0.js"
+NIIVUE_SHA256 = "502e19a3f9d505bd97027c8325c93fc5707505ace6eab88511e512107796bf3e"
+#: Channel → the display copy's name, which is never that of the upload.
+NAMES = {PRE: "t1-pre.nii.gz", FLAIR: "flair.nii.gz", POST: "t1-post.nii.gz"}
+#: Percentiles that are black and white: of the whole volume, and inside the heads.
+BLACK, WHITE = 1, 99.5
+#: Whole numbers up to here are stored as they are.
+LARGEST = np.iinfo(np.int16).max
+#: Grey values of other sequences.
+STEPS = 4095
+
+
+def study_value(request: Request, result: SeriesResult, folder: Path) -> dict[str, Any]:
+    """A series with its mask, for a viewer that shows another one or none.
+
+    Args:
+        folder: where the display copies are written; Gradio copies them from there when it takes the value.
+    """
+    series = result.series
+    channels = (FLAIR,) if series.flair_only else (FLAIR, PRE, POST)
+    number = result.most_telling
+    return {
+        **mask_value(request, result),
+        "slice": number,
+        "centre": _centre(result.predictions[number - 1].mask),
+        "script": FileData(path=str(NIIVUE)).model_dump(),
+        "oriented": series.oriented,
+        "scaled": series.voxel_mm3 is not None,
+        "volumes": [_volume(result, channel, folder) for channel in channels],
+    }
+
+
+def mask_value(request: Request, result: SeriesResult) -> dict[str, Any]:
+    """The mask of a series whose volumes the viewer has."""
+    return {"study": _key(request), "mask": packed_mask(result)}
+
+
+def packed_mask(result: SeriesResult) -> str:
+    """The mask on the display copies' grid: a bit a voxel, the first axis fastest; zlib, Base64."""
+    mask = np.asanyarray(canonical(result.series, result.masks.view(np.uint8)).dataobj)
+    bits = np.packbits(mask.ravel(order="F"), bitorder="little")
+    return b64encode(zlib.compress(bits.tobytes())).decode()
+
+
+def canonical(series: Series, maps: NDArray[Any]) -> "Nifti1Image":
+    """Maps of the slices, (N, H, W), as a volume whose axes run to the patient's right, front and top.
+
+    NiiVue counts voxels so. Slice n is then the plane n - 1 of the third axis.
+    """
+    import nibabel
+
+    affine = _pictures_affine(series) if series.grid.affine is None else series.grid.affine
+    volume: Nifti1Image = nibabel.as_closest_canonical(nibabel.Nifti1Image(series.to_source(maps), affine))
+    return volume
+
+
+def _pictures_affine(series: Series) -> NDArray[np.float64]:
+    """Of slices that do not tell where they lie: upright, from bottom to top, and 1 mm where nothing is known."""
+    row, column = series.spacing or (1.0, 1.0)
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2] = series.slice_distance or 1.0, -row, -column
+    affine[3, 3] = 1
+    return affine
+
+
+def _volume(result: SeriesResult, channel: int, folder: Path) -> dict[str, Any]:
+    """The display copy of a sequence, and what is black and white in it."""
+    values = result.series.pixels[..., channel]
+    black, white = np.percentile(values, BLACK), np.percentile(values[_inside(result)], WHITE)
+    path = folder / NAMES[channel]
+    stored, step, offset = _stored(values)
+    volume = canonical(result.series, stored)
+    volume.header.set_slope_inter(step, offset)
+    path.write_bytes(gzip.compress(volume.to_bytes(), compresslevel=1, mtime=0))
+    return {
+        "channel": channel,
+        "name": path.name,
+        "file": FileData(path=str(path)).model_dump(),
+        "black": float(black),
+        "white": float(max(white, black + 1e-6)),
+    }
+
+
+def _centre(mask: NDArray[np.bool_]) -> list[int]:
+    """Where the crosshair stands first, as voxels to the right and to the front: in the outline's middle."""
+    height, width = mask.shape
+    rows, columns = np.nonzero(mask)
+    row, column = (rows.mean(), columns.mean()) if rows.size else (height / 2, width / 2)
+    return [int(width - 1 - column), int(height - 1 - row)]
+
+
+def _inside(result: SeriesResult) -> NDArray[np.bool_]:
+    heads = result.heads
+    return heads if heads.any() else np.ones_like(heads)
+
+
+def _stored(values: NDArray[np.float32]) -> tuple[NDArray[np.int16], float, float]:
+    """A sequence in 16 bits, with the step and the offset that lead back to the file's own units.
+
+    Whole numbers stay as they are. Others, of resampled volumes say, come in as many steps as a scanner's:
+    32-bit numbers take four times as long to pack and to send.
+    """
+    low, high = float(values.min()), float(values.max())
+    if max(-low, high) <= LARGEST:
+        whole = values.astype(np.int16)
+        if (whole == values).all():
+            return whole, 1.0, 0.0
+    step = (high - low) / STEPS
+    return ((values - low) / step).round().astype(np.int16), step, low
+
+
+def _key(request: Request) -> str:
+    """Names an upload without telling where it lies."""
+    return hashlib.sha256(repr(request.upload).encode()).hexdigest()[:16]
