@@ -1,7 +1,7 @@
 """Opens the page: `python app.py`, and what a Hugging Face Space runs. The page itself is `lgg.app`."""
 
 from lgg.app import CSS, build_page, theme
-from lgg.app.models import banner_html, open_shelf, origin_html
+from lgg.app.models import load_models
 
 #: Far above any slice of a scanner; between this and `lgg.io.MAX_BYTES` lie films and attacks.
 MAX_UPLOAD = "64mb"
@@ -9,8 +9,7 @@ MAX_UPLOAD = "64mb"
 
 def main() -> None:
     """Load the models and serve the page; Gradio's own environment variables say where."""
-    shelf = open_shelf()
-    build_page(shelf.cascades, shelf.reasons, banner_html(shelf), origin_html(shelf)).launch(
+    build_page(load_models()).launch(
         theme=theme(),
         css_paths=CSS,
         show_error=False,
