@@ -49,6 +49,8 @@ SHORT_REPETITION = 1300.0
 
 #: Of two series, the one that covers less than this share of the other's height is not complete.
 COMPLETE = 0.9
+#: Volumes that a message lists.
+LONGEST_LIST = 40
 #: The share of the head that a volume must hold.
 LEAST_OF_HEAD = 0.5
 #: A rest of the head below this share is not worth a note.
@@ -410,18 +412,41 @@ def check_content(pixels: NDArray[np.float32], source: str) -> None:
 
 
 class AmbiguousSeriesError(SeriesError):
-    """Several volumes, and no telling which is which; `candidates` are those to choose from."""
+    """Several volumes, and no telling which is which.
 
-    def __init__(self, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate]) -> None:
-        self.candidates = tuple(candidates)
-        self.why = (
+    Attributes:
+        candidates: those to choose from.
+        chosen: channel → the candidate that was settled, or one of those that fit equally.
+    """
+
+    def __init__(
+        self, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], numbered: bool = False
+    ) -> None:
+        """`numbered` lists the candidates by their numbers, for a study that is read from the disk."""
+        self.candidates, self.chosen = tuple(candidates), dict(chosen)
+        why = (
             "None of them is known to be FLAIR"
             if FLAIR not in chosen
             else "Some seem to be the same sequence"
         )
-        names = ", ".join(f"“{volume.label}”" for volume in self.candidates[:8])
-        more = f" and {len(self.candidates) - 8} more" if len(self.candidates) > 8 else ""
+        shown = self.candidates[: LONGEST_LIST if numbered else 8]
+        more = len(self.candidates) - len(shown)
+        if numbered:
+            lines = [f"  {volume.number}: {_line(volume)}" for volume in shown]
+            lines += [f"  and {more} more"] if more else []
+            super().__init__(
+                f"{why}. Choose by flair=, pre= and post=, each a number or a path:\n" + "\n".join(lines)
+            )
+            return
+        names = ", ".join(f"“{volume.label}”" for volume in shown)
+        rest = f" and {more} more" if more else ""
         super().__init__(
-            f"There are {len(self.candidates)} volumes: {names}{more}. {self.why}. "
+            f"There are {len(self.candidates)} volumes: {names}{rest}. {why}. "
             f"Say which is {SEQUENCES[PRE]}, {SEQUENCES[FLAIR]} and {SEQUENCES[POST]}, or upload FLAIR alone."
         )
+
+
+def _line(volume: Candidate) -> str:
+    """A candidate in a list: its label, its grid, and what it seems to be."""
+    seems = SEQUENCES[volume.guess] if volume.guess is not None else volume.reason
+    return ", ".join(part for part in (volume.label, volume.grid and describe(volume.grid), seems) if part)
