@@ -197,7 +197,8 @@ COMMANDS: dict[str, tuple[Any, Any, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end with its exit code; our own errors are one line, not a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("lgg").setLevel(logging.INFO)  # the libraries' own chatter is nobody's business
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if words[0] not in COMMANDS:
         _first_page().parse_args(words[:1])
