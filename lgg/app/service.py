@@ -18,11 +18,12 @@ from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
 from lgg.export import write_zip
 from lgg.export.provenance import provenance_of
-from lgg.input_check import input_warnings, series_warnings
+from lgg.input_check import series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
+from lgg.models import TITLES
 from lgg.postprocess import confirmed, redecide
 from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
-from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
+from lgg.types import Prediction, RawOutput, Series, SeriesResult, Thresholds
 from lgg.visualize import Layer
 
 try:  # On Spaces only, and before anything touches CUDA.
@@ -64,6 +65,11 @@ class Request:
     truth: tuple[str, ...] = field(default=(), compare=False)
 
     @property
+    def lone(self) -> bool:
+        """Whether it is a slice by itself, not a series of one."""
+        return self.statistics == "slice"
+
+    @property
     def upload(self) -> tuple[Any, ...]:
         """What the upload is known by, whatever examines it."""
         return self.paths, self.assignment, self.statistics
@@ -99,14 +105,18 @@ class Service:
         self.cascades = cascades
         # Apart, because a series takes ten times the room and can be read again within a second or two.
         self.uploads, self.results = Cache(UPLOADS_BUDGET), Cache()
-        self._predict, self._raw = on_gpu(self._run_slice), on_gpu(self._run_batch)
-        self._explain = on_gpu(self._look_inside)
+        self._raw, self._explain = on_gpu(self._run_batch), on_gpu(self._look_inside)
 
     @property
     def preferred(self) -> str | None:
         """The architecture to begin with: the default where it has weights, else any that has."""
         default = DEFAULT_ARCHITECTURE
         return default if default in self.cascades else next(iter(self.cascades), None)
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """(name for people, architecture) of each segmenter on offer."""
+        return [(TITLES[name], name) for name in self.cascades]
 
     def cascade(self, architecture: str | None) -> Cascade:
         """The cascade of an architecture.
@@ -138,7 +148,7 @@ class Service:
             if not request.paths:
                 raise SeriesError("There is nothing to examine yet. Upload a series.")
             check_still_there(request.paths)
-            if request.statistics == "slice":
+            if request.lone:
                 return read_lone_slice(request.paths)
             return read_series(request.paths, assignment=dict(request.assignment) or None)
 
@@ -159,7 +169,14 @@ class Service:
             done: list[Prediction] = []
             yield Progress(0, len(series))
             began = 0.0
-            for batch in self._batches(cascade, series, request):
+            # The segmenter always runs: then the gate's threshold can move without running a network again.
+            for batch in cascade.predict_batches(
+                series,
+                always_segment=True,
+                statistics=request.statistics,
+                size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
+                run=partial(self._raw, request.architecture),
+            ):
                 # Measuring the volume comes before the first batch and is not a slice's share of time.
                 began = began or time.monotonic() - sum(map(_seconds, batch))
                 done += batch
@@ -208,10 +225,7 @@ class Service:
 
         def check() -> tuple[str, ...]:
             result = self.result(request)
-            slices, heads = result.series.slices(), [prediction.head for prediction in result.predictions]
-            if request.statistics == "slice":
-                return input_warnings(slices[0], heads[0])
-            return series_warnings(slices, heads)
+            return series_warnings(result.series.slices(), [answer.head for answer in result.predictions])
 
         return self.results.recall(("warnings", request), check, len)
 
@@ -245,7 +259,7 @@ class Service:
         def read() -> NDArray[np.bool_]:
             check_still_there(request.truth)
             series = self.series(request)
-            if request.statistics == "slice":
+            if request.lone:
                 return read_lone_mask(request.truth[0], series)
             return read_series_mask(request.truth, series)
 
@@ -266,22 +280,7 @@ class Service:
         )
         return Prepared(pixels, heads, stats)
 
-    def _batches(self, cascade: Cascade, series: Series, request: Request) -> Iterator[list[Prediction]]:
-        if request.statistics == "slice":
-            yield [self._predict(request.architecture, series.slices()[0])]
-            return
-        yield from cascade.predict_batches(
-            series,
-            always_segment=True,
-            size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
-            run=partial(self._raw, request.architecture),
-        )
-
-    # By name: ZeroGPU sends arguments to another process, and the cascades are there already. The segmenter
-    # always runs: then the gate's threshold can move without running a network again.
-    def _run_slice(self, architecture: str, slice_: Slice) -> Prediction:
-        return self.cascades[architecture].predict(slice_, always_segment=True)
-
+    # By name: ZeroGPU sends arguments to another process, and the cascades are there already.
     def _run_batch(self, architecture: str, prepared: Prepared, floor: float) -> RawOutput:
         return self.cascades[architecture].raw(prepared, floor)
 

@@ -169,8 +169,9 @@ class TestRequirements:
         assert imported == {name for file in files for name in requirements(file)}
 
     def test_what_is_installed_first_fits_what_comes_after(self):
-        later = requirements("requirements.txt")
-        for name, requirement in requirements("pre-requirements.txt").items():
+        first, later = requirements("pre-requirements.txt"), requirements("requirements.txt")
+        assert first
+        for name, requirement in first.items():
             (pinned,) = requirement.specifier
             assert pinned.operator == "=="
             assert later[name].specifier.contains(pinned.version)
