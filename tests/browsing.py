@@ -12,15 +12,29 @@ PATIENCE_MS = 60_000
 #: A browser without a graphics card says this before its 3D viewer takes what there is.
 NO_CARD = "WebGPU creation/initialization"
 expect.set_options(timeout=PATIENCE_MS)
+#: Of a browser that has no WebGL2, as far as the viewer can tell; other drawings in 3D go on.
+NO_WEBGL = """const get = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+    return kind === "webgl2" && this.closest(".viewer") ? null : get.call(this, kind, ...rest);
+};"""
 #: For tests of what a narrow screen lays out otherwise; the others use a desktop's.
 both_widths = pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
 
 
 @contextmanager
 def visit(
-    browser: Browser, url: str, viewport: dict[str, int], query: str = "", scheme: str = "light"
+    browser: Browser,
+    url: str,
+    viewport: dict[str, int],
+    query: str = "",
+    scheme: str = "light",
+    webgl: bool = False,
 ) -> Iterator[Page]:
-    """An open page. Whatever a test does, nothing may appear in the console and no other host be asked."""
+    """An open page. Whatever a test does, nothing may appear in the console and no other host be asked.
+
+    Args:
+        webgl: whether the viewer can draw, which a processor alone takes seconds for.
+    """
     context = browser.new_context(
         viewport=viewport,
         reduced_motion="reduce",
@@ -28,6 +42,8 @@ def visit(
         permissions=["clipboard-read", "clipboard-write"],
     )
     page = context.new_page()
+    if not webgl:
+        page.add_init_script(NO_WEBGL)
     page.set_default_timeout(PATIENCE_MS)
     complaints, hosts = [], set()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

@@ -15,6 +15,7 @@ from lgg.app.models import LoadedModels, load_models
 from lgg.app.series_tab import build_series_tab
 from lgg.app.service import Service
 from lgg.app.slice_tab import build_slice_tab
+from lgg.app.viewer import NIIVUE_FOLDER
 
 CSS = sorted(Path(__file__).resolve().parent.glob("static/*.css"))
 
@@ -66,6 +67,7 @@ def open_page() -> None:
 def build_page(models: LoadedModels) -> gr.Blocks:
     """The whole page."""
     service = Service(models.cascades)
+    gr.set_static_paths([NIIVUE_FOLDER])
     with gr.Blocks(title=render.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         gr.HTML(render.html("header", title=render.TITLE))
         if models.warning:

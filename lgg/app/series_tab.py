@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from lgg.app import controls, render
+from lgg.app import controls, render, viewer
 from lgg.app.controls import DRAW, SERIES, SHOWN_BY, Handlers, Tab, Updates, Values, View
+from lgg.app.gallery import SHIPPED
 from lgg.app.render import message_html, script
 from lgg.app.service import ROLES, Cancellations, Request, Service, assigned
 from lgg.export.mesh import surface_glb
@@ -20,6 +21,10 @@ WAITING = message_html("empty", "No series yet", "Upload a patient's slices, the
 CANCELLED = message_html(
     "empty", "Cancelled", "Nothing was kept. Choose Examine to begin again.", role="status"
 )
+#: A phantom's FLAIR, both T1 as they were scanned, on grids of their own, and where its tumour is.
+SAMPLE_FOLDER = SHIPPED / "study"
+SAMPLE = tuple(str(SAMPLE_FOLDER / f"{name}.nii.gz") for name in ("FLAIR", "own-grid/T1", "own-grid/T1-post"))
+SAMPLE_TRUTH = (str(SAMPLE_FOLDER / "mask.nii.gz"),)
 TRUTH_HINT = """Masks of the series that is shown: NIfTI, a TIFF with a page a slice, or a file a slice,
 packed or not. Whatever is not black is tumour."""
 NONE = "(none: FLAIR stands in)"
@@ -36,8 +41,16 @@ AWAY: Updates = {
     "save": gr.DownloadButton(value=None, visible=False),
 }
 #: How the tab looks while a series is examined, and while none is.
-RUNNING: Updates = {"start": gr.Button(interactive=False), "stop": gr.Button(visible=True)}
-IDLE: Updates = {"start": gr.Button(interactive=True), "stop": gr.Button(visible=False)}
+RUNNING: Updates = {
+    "start": gr.Button(interactive=False),
+    "sample": gr.Button(interactive=False),
+    "stop": gr.Button(visible=True),
+}
+IDLE: Updates = {
+    "start": gr.Button(interactive=True),
+    "sample": gr.Button(interactive=True),
+    "stop": gr.Button(visible=False),
+}
 #: Other files have other volumes.
 OTHER_FILES: Updates = {"asked": False, "sequences": gr.Column(visible=False)}
 
@@ -49,6 +62,7 @@ class SeriesHandlers(Handlers):
     cleared: ClassVar[Updates] = {
         "current": None,
         "picture": None,
+        "viewer": None,
         **dict.fromkeys(("chart", "facts", "scores"), ""),
         **AWAY,
     }
@@ -59,13 +73,25 @@ class SeriesHandlers(Handlers):
 
     def start(self, values: Values) -> Iterator[Updates]:
         """Examine a series, telling after each batch how far it is."""
+        # Gradio copies what the viewer is to load from there when it takes the last answer.
+        with TemporaryDirectory() as folder:
+            yield from self._examine(values, Path(folder))
+
+    def sample(self, values: Values) -> Iterator[Updates]:
+        """Examine the sample study, and compare it with its ground truth."""
+        files = {"files": list(SAMPLE)}
+        for updates in self.start({**values, **files, "asked": False, "truth": SAMPLE_TRUTH}):
+            yield {**updates, **files}
+
+    def _examine(self, values: Values, folder: Path) -> Iterator[Updates]:
         # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
         # loses some, but not the last.
         last: Updates = {}
         with self.cancellations.running(str(values["visitor"].session_hash)) as stopped:
             try:
                 chosen = assigned([values[role] for role in ROLES]) if values["asked"] else ()
-                request = Request(tuple(values["files"] or ()), values["architecture"], chosen)
+                truth = values.get("truth", ())
+                request = Request(tuple(values["files"] or ()), values["architecture"], chosen, truth=truth)
                 for progress in self.service.examine(request):
                     if stopped():
                         last = {**self.cleared, "said": CANCELLED}
@@ -74,7 +100,7 @@ class SeriesHandlers(Handlers):
                         now = render.html("progress", progress=progress)
                         yield {**self.cleared, **RUNNING, "said": now}
                     else:
-                        last = self._opened(request, progress.result, values)
+                        last = self._opened(request, progress.result, values, folder)
             except AmbiguousSeriesError as error:
                 guesses = {c.guess: c.key for c in error.candidates if c.guess is not None}
                 said = render.error_html("Which volume is which?", str(error))
@@ -105,7 +131,8 @@ class SeriesHandlers(Handlers):
         """With the plot along the slices; what was made of another outline is put away."""
         chart = render.chart_html(view.result, view.number)
         turn = gr.Button(visible=view.result.voxels > 0)
-        return {**super().words(view), "chart": chart, "turn": turn, **AWAY}
+        mask = viewer.mask_value(view.request, view.result)
+        return {**super().words(view), "chart": chart, "turn": turn, "viewer": mask, **AWAY}
 
     def surface(self, values: Values) -> Iterator[Updates]:
         """The tumour in 3D."""
@@ -128,8 +155,12 @@ class SeriesHandlers(Handlers):
             time.sleep(PAUSE)
             yield {"turn": gr.skip()}
 
-    def _opened(self, request: Request, result: SeriesResult, values: Values) -> Updates:
-        """A result that is shown for the first time, by the model's own thresholds."""
+    def _opened(self, request: Request, result: SeriesResult, values: Values, folder: Path) -> Updates:
+        """A result that is shown for the first time, by the model's own thresholds.
+
+        Args:
+            folder: for what the viewer is to load.
+        """
         series, number, own = result.series, result.most_telling, result.thresholds
         values = {**values, "slice": number, "threshold": own.mask, "gate": own.gate}
         if series.flair_only:
@@ -139,9 +170,10 @@ class SeriesHandlers(Handlers):
             **self.words(view),
             **(_asking(series.candidates, series.chosen) if len(series.candidates) > 1 else {}),
             **self.picture(view, values),
+            "viewer": viewer.study_value(request, result, folder) if len(result) > 1 else None,
             "current": request,
-            "layer": controls.layers(False, values["layer"]),
-            "truth": None,
+            "layer": controls.layers(bool(request.truth), values["layer"]),
+            "truth": list(request.truth) or None,
             "slice": gr.Slider(maximum=max(len(result), 2), value=number, visible=len(result) > 1),
             "channel": gr.Radio(value=values["channel"], visible=not series.flair_only),
             "threshold": own.mask,
@@ -182,6 +214,7 @@ def _lay_out_choice(tab: Tab, service: Service) -> None:
     gr.HTML("<h2>Upload a series</h2>")
     tab["files"] = gr.File(show_label=False, file_count="multiple", height=150, elem_id="series-upload")
     gr.HTML(render.html("series_hint"))
+    tab["sample"] = gr.Button("Sample study", size="sm", elem_id="series-sample")
     with gr.Column(visible=False, elem_id="series-sequences") as tab["sequences"]:
         gr.HTML("<h2>Which volume is which?</h2>")
         for role, sequence in zip(ROLES, SEQUENCES, strict=True):
@@ -194,6 +227,13 @@ def _lay_out_choice(tab: Tab, service: Service) -> None:
 
 
 def _lay_out_view(tab: Tab, service: Service) -> None:
+    tab["viewer"] = gr.HTML(
+        None,
+        html_template=render.html("viewer"),
+        js_on_load=script("viewer"),
+        apply_default_css=False,
+        elem_id="series-viewer",
+    )
     tab["picture"] = gr.Image(
         format="png",
         interactive=False,
@@ -223,20 +263,27 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
 def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     tab.on(tab["files"].change, lambda values: OTHER_FILES, **quiet)
-    tab.on(
-        tab["start"].click,
-        handlers.start,
-        ("files", "architecture", "asked", *ROLES, *INPUTS),
-        js=script("scroll_to", "series-result"),
-        show_progress_on=[tab["said"]],
-        **SERIES,
-    )
+    for button, handler in (("start", handlers.start), ("sample", handlers.sample)):
+        tab.on(
+            tab[button].click,
+            handler,
+            ("files", "architecture", "asked", *ROLES, *INPUTS),
+            js=script("scroll_to", "series-result"),
+            show_progress_on=[tab["said"]],
+            **SERIES,
+        )
     # It changes nothing itself: all that is said of an examination comes from one event, in order.
     tab["stop"].click(handlers.stop, None, None, js=script("cancelling"), queue=False, **quiet)
     tab["slice"].input(None, tab["slice"], None, js=script("follow"))
     tab.on(tab["slice"].input, handlers.redraw, INPUTS, **DRAW)
     tab.on(tab["chart"].select, handlers.pick, INPUTS, picked="slice", **DRAW)
-    tab.on([tab[name].input for name in ("layer", "channel", "opacity")], handlers.redraw, INPUTS, **DRAW)
+    # The viewer follows at once, and sends its own places to the slider; where there is none, it asks for the
+    # slice to be drawn with another opacity.
+    look = [tab[name] for name in ("layer", "channel", "opacity")]
+    gr.on([control.change for control in look], None, look, None, js=script("look"))
+    tab["viewer"].located(None, None, tab["slice"], js=script("located"))
+    tab.on(tab["viewer"].redraw, handlers.redraw, INPUTS, **DRAW)
+    tab.on([tab[name].input for name in ("layer", "channel")], handlers.redraw, INPUTS, **DRAW)
     # The picture comes last, by what the controls say then: other answers may have come in between.
     deciding = [tab[name].input for name in ("threshold", "gate")]
     decided = tab.on(deciding, handlers.decide, INPUTS, **DRAW)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NIIVUE_FOLDER = Path(__file__).resolve().parent / "niivue"
 #: Gradio lets browsers keep it, so a new version is a new name.
 NIIVUE = NIIVUE_FOLDER / "niivue-0.69.0.js"
-NIIVUE_SHA256 = "502e19a3f9d505bd97027c8325c93fc5707505ace6eab88511e512107796bf3e"
+NIIVUE_SHA256 = "a967e831f9269c91f96a177391d9792d21d5de5d717101744d3a41cf9185eb18"
 #: Channel → the display copy's name, which is never that of the upload.
 NAMES = {PRE: "t1-pre.nii.gz", FLAIR: "flair.nii.gz", POST: "t1-post.nii.gz"}
 #: Percentiles that are black and white: of the whole volume, and inside the heads.
@@ -77,7 +77,7 @@ def canonical(series: Series, maps: NDArray[Any]) -> "Nifti1Image":
 
 
 def _pictures_affine(series: Series) -> NDArray[np.float64]:
-    """Of slices that do not tell where they lie: upright, from bottom to top, and 1 mm where nothing is known."""
+    """Of slices that do not say how they lie: upright, from bottom to top, 1 mm where nothing is known."""
     row, column = series.spacing or (1.0, 1.0)
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2] = series.slice_distance or 1.0, -row, -column

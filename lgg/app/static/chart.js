@@ -1,12 +1,18 @@
-// Runs once with `element` and `trigger` from Gradio: clicks and arrow keys in the plot ask for a slice.
+// Runs once with `element` and `trigger` from Gradio: clicks and arrow keys in the plot ask for a slice, and a
+// slice that was chosen elsewhere is marked.
 const picks = () => [...element.querySelectorAll("[data-slice]")];
 const go = button => {
-    for (const pick of picks()) {
-        pick.tabIndex = pick === button ? 0 : -1;
-        pick === button ? pick.setAttribute("aria-current", "true") : pick.removeAttribute("aria-current");
-    }
-    trigger("select", {slice: Number(button.dataset.slice)});
+    const slice = Number(button.dataset.slice);
+    document.dispatchEvent(new CustomEvent("slice-chosen", {detail: slice}));
+    trigger("select", {slice});
 };
+document.addEventListener("slice-chosen", event => {
+    for (const pick of picks()) {
+        const here = Number(pick.dataset.slice) === event.detail;
+        pick.tabIndex = here ? 0 : -1;
+        here ? pick.setAttribute("aria-current", "true") : pick.removeAttribute("aria-current");
+    }
+});
 element.addEventListener("click", event => {
     const button = event.target.closest("[data-slice]");
     if (button) go(button);

@@ -1,8 +1,5 @@
 (...values) => {
-    for (const pick of document.querySelectorAll(".slice-chart [data-slice]")) {
-        const here = Number(pick.dataset.slice) === values[0];
-        pick.tabIndex = here ? 0 : -1;
-        here ? pick.setAttribute("aria-current", "true") : pick.removeAttribute("aria-current");
-    }
+    // The plot and the viewer go there at once.
+    document.dispatchEvent(new CustomEvent("slice-chosen", {detail: values[0]}));
     return values;
 }

@@ -8,6 +8,10 @@ const COLOURS = {R: [0, 230], G: [0, 159], B: [0, 0], A: [0, 255], labels: ["", 
 const NAMES = ["T1 pre", "FLAIR", "T1 post"];
 const LAYERS = ["fill", "outline"]; // the server draws the others
 const PLANES = {axial: 0, coronal: 1, sagittal: 2, all: 3, render: 4};
+// All planes: axial large, coronal and sagittal beside it, [left, top, width, height] of each. Not 3D: without a
+// graphics card it would take a second at every step of the crosshair.
+const LAYOUT = [[0, 0, 0.6, 1], [0.6, 0, 0.4, 0.5], [0.6, 0.5, 0.4, 0.5]].map((position, sliceType) => ({sliceType, position}));
+const LINE = 1; // mm that the crosshair is wide, before zooming
 const STEP = 1.25, LARGEST_ZOOM = 12;
 let nv = null, shown = null, failed = false; // shown: what is open, or being opened
 let look = {layer: "fill", channel: 1, opacity: 0.35}, plane, drag, slice = 0, reporting;
@@ -36,13 +40,11 @@ const start = async script => {
     const context = canvas.getContext("webgl2", {alpha: true, antialias: false});
     if (!context) throw Error("webgl");
     await load(script.url);
-    const {Niivue, SHOW_RENDER, SLICE_TYPE, cmapper} = window.niivue;
+    const {Niivue, cmapper} = window.niivue;
     const made = new Niivue({
         logLevel: "error", dragAndDropEnabled: false, loadingText: "", isRadiologicalConvention: true,
-        crosshairWidthUnit: "percent", crosshairWidth: 0.15, crosshairGap: 6, crosshairColor: [0.37, 0.92, 0.83, 0.8],
+        crosshairWidthUnit: "mm", crosshairWidth: LINE, crosshairGap: 4, crosshairColor: [0.37, 0.92, 0.83, 0.8],
         fontColor: [0.8, 0.8, 0.8, 1], isForceMouseClickToVoxelCenters: true,
-        // Axial large, the others beside it. In 3D every step of the crosshair would take a second without a card.
-        multiplanarShowRender: SHOW_RENDER.NEVER, heroImageFraction: 0.6, heroSliceType: SLICE_TYPE.AXIAL,
     });
     await made.attachToCanvas(canvas, false);
     made.drawLut = cmapper.makeDrawLut(COLOURS);
@@ -93,8 +95,8 @@ const showVolume = async study => {
 const open = async study => {
     shown = study;
     viewer.removeAttribute("data-ready");
-    Object.assign(look, study.display);
     try {
+        if (nv?.gl.isContextLost()) throw Error("webgl");
         if (!nv) await start(study.script);
         if (shown !== study) return;
         clear();
@@ -164,7 +166,7 @@ const moved = ({mm, vox, values}) => {
     viewer.dataset.slice = number;
     clearTimeout(reporting);
     reporting = setTimeout(() => {
-        document.dispatchEvent(new CustomEvent("slice-shown", {detail: slice}));
+        document.dispatchEvent(new CustomEvent("slice-chosen", {detail: slice}));
         trigger("located", {});
     }, 120);
 };
@@ -203,19 +205,25 @@ document.addEventListener("look-chosen", async ({detail}) => {
 const choosePlane = name => {
     plane = name;
     pressed("plane", name);
+    nv.customLayout = name === "all" ? LAYOUT : null;
     nv.setSliceType(PLANES[name]);
     showLook();
 };
 const reset = () => {
     nv.scene.volScaleMultiplier = 1;
-    nv.setPan2Dxyzmm([0, 0, 0, 1]);
+    showZoom([0, 0, 0, 1]);
+};
+const showZoom = pan => {
+    nv.opts.crosshairWidth = LINE / pan[3];
+    nv.crosshairs3D = null; // is made anew
+    nv.setPan2Dxyzmm(pan);
 };
 const zoom = factor => {
     if (plane === "render") return nv.setScale(Math.min(Math.max(nv.scene.volScaleMultiplier * factor, 0.5), LARGEST_ZOOM));
     const [x, y, z, before] = nv.scene.pan2Dxyzmm, mm = nv.frac2mm(nv.scene.crosshairPos);
     const after = Math.min(Math.max(before * factor, 1), LARGEST_ZOOM), change = before - after;
     // The crosshair stays where it is.
-    nv.setPan2Dxyzmm(after === 1 ? [0, 0, 0, 1] : [x + change * mm[0], y + change * mm[1], z + change * mm[2], after]);
+    showZoom(after === 1 ? [0, 0, 0, 1] : [x + change * mm[0], y + change * mm[1], z + change * mm[2], after]);
 };
 const dragging = name => {
     const {DRAG_MODE} = window.niivue, mode = DRAG_MODE[name] ?? DRAG_MODE.none;
@@ -308,4 +316,4 @@ stage.addEventListener("keydown", event => {
     event.preventDefault();
 }, true);
 stage.addEventListener("keyup", event => event.stopPropagation(), true);
-element.niivue = () => nv; // for tests and the curious
+viewer.niivue = () => nv; // for tests

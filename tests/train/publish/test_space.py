@@ -68,7 +68,7 @@ class TestFiles:
             "lgg/models/unet.py",
             "lgg/examples/NOTICE.md",
         } <= files.keys()
-        for folder in ("static", "templates"):
+        for folder in ("niivue", "static", "templates"):
             inside = (ROOT / "lgg" / "app" / folder).glob("*.*")
             assert {path.relative_to(ROOT).as_posix() for path in inside} <= files.keys()
         assert {path.split("/")[0] for path in files if "/" in path} == {"lgg", "weights"}

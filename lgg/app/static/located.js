@@ -1,0 +1,1 @@
+() => Number(document.querySelector("#series-viewer .viewer").dataset.slice)

@@ -1,0 +1,3 @@
+(layer, channel, opacity) => {
+    document.dispatchEvent(new CustomEvent("look-chosen", {detail: {layer, channel, opacity}}));
+}

@@ -1,0 +1,100 @@
+"""What the viewer is fed, and the NiiVue build that is handed out."""
+
+import base64
+import hashlib
+import json
+import zlib
+
+import nibabel
+import numpy as np
+import pytest
+
+from lgg.app import viewer
+from lgg.app.service import Request
+from lgg.io import read_series
+from lgg.types import Prediction, SeriesResult, Thresholds
+from tests.series_files import DIRECTIONS, affine, nifti, rotated
+from tests.series_results import result as slices_result
+
+REQUEST = Request(("/somewhere/jane-doe.nii.gz",), "unet-mini")
+TILTED = affine(DIRECTIONS[13] @ rotated(17, 0), (0.8, 1.1, 4.0), (-30, 12, 5))
+SOME = [affine(DIRECTIONS[number], (1, 2, 3)) for number in (0, 21, 46)]
+
+
+def found_in(voxels, matrix):
+    """A result with a different mask in each slice."""
+    series = read_series([nifti(voxels, matrix)], ["flair.nii.gz"])
+    masks = np.random.default_rng(1).random(series.pixels.shape[:3]) > 0.7
+    heads = np.ones_like(masks)
+    return SeriesResult(
+        series,
+        tuple(
+            Prediction(0.9, True, mask.astype(np.float32), mask, head, Thresholds(), {})
+            for mask, head in zip(masks, heads, strict=True)
+        ),
+    )
+
+
+@pytest.fixture
+def voxels():
+    return np.random.default_rng(0).integers(0, 900, (40, 36, 34)).astype(np.int16)
+
+
+def unpacked(packed, shape):
+    bits = np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8)
+    count = int(np.prod(shape))
+    return np.unpackbits(bits, count=count, bitorder="little").reshape(shape, order="F").astype(bool)
+
+
+@pytest.mark.parametrize("matrix", [TILTED, *SOME], ids=["tilted", "one", "two", "three"])
+def test_the_display_copies_hold_the_slices_voxels_where_they_are_in_the_patient(voxels, matrix, tmp_path):
+    result = found_in(voxels, matrix)
+    value = viewer.study_value(REQUEST, result, tmp_path)
+    (volume,) = value["volumes"]
+    shown = nibabel.load(volume["file"]["path"])
+    assert nibabel.aff2axcodes(shown.affine) == ("R", "A", "S")
+    upright = result.series.pixels[..., 1].transpose(2, 1, 0)[::-1, ::-1]
+    assert np.array_equal(shown.get_fdata(), upright)
+    place = np.argwhere(voxels == voxels.max())[0]
+    same = np.linalg.inv(shown.affine) @ matrix @ [*place, 1]
+    assert shown.get_fdata()[tuple(same[:3].round().astype(int))] == voxels.max()
+
+
+@pytest.mark.parametrize("matrix", [TILTED, *SOME], ids=["tilted", "one", "two", "three"])
+def test_the_mask_lies_on_the_display_copies_grid(voxels, matrix, tmp_path):
+    result = found_in(voxels, matrix)
+    shape = result.series.pixels.shape[2:0:-1] + result.series.pixels.shape[:1]
+    mask = unpacked(viewer.mask_value(REQUEST, result)["mask"], shape)
+    assert np.array_equal(mask, result.masks.transpose(2, 1, 0)[::-1, ::-1])
+
+
+def test_pictures_that_do_not_say_how_they_lie_are_shown_upright(tmp_path):
+    result = slices_result([0.9] * 4, [5] * 4, spacing=(0.5, 0.25), step=6.0)
+    value = viewer.study_value(REQUEST, result, tmp_path)
+    shown = nibabel.load(value["volumes"][0]["file"]["path"])
+    assert np.allclose(shown.header.get_zooms(), (0.25, 0.5, 6.0))
+    upright = result.series.pixels[..., 1].transpose(2, 1, 0)[::-1, ::-1]
+    # Not whole numbers, so in steps.
+    assert abs(shown.get_fdata() - upright).max() < np.ptp(upright) / 4000
+    assert not value["oriented"]
+
+
+def test_the_crosshair_stands_in_the_outline_first(tmp_path):
+    result = slices_result([0.9] * 4, [0, 5, 0, 0])
+    value = viewer.study_value(REQUEST, result, tmp_path)
+    shape = (*result.series.pixels.shape[2:0:-1], len(result))
+    assert value["slice"] == 2
+    assert unpacked(value["mask"], shape)[(*value["centre"], value["slice"] - 1)]
+
+
+def test_nothing_that_is_sent_tells_where_or_what_the_upload_is(voxels, tmp_path):
+    value = viewer.study_value(REQUEST, found_in(voxels, SOME[0]), tmp_path)
+    assert "jane" not in json.dumps({**value, "script": None})
+
+
+def test_niivue_is_the_build_that_was_looked_at_and_its_licences_are_there():
+    assert hashlib.sha256(viewer.NIIVUE.read_bytes()).hexdigest() == viewer.NIIVUE_SHA256
+    licences = (viewer.NIIVUE_FOLDER / "LICENSES.txt").read_text()
+    assert viewer.NIIVUE.stem.removeprefix("niivue-") in licences
+    for name in ("BSD 2-Clause", "MIT", "ISC License", "Apache License", "Roboto", "fflate", "gl-matrix"):
+        assert name in licences
