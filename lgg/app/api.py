@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
 
 from lgg.app.controls import View, refusing
 from lgg.app.render import detail, headline, milliseconds
@@ -14,6 +16,8 @@ from lgg.app.service import Request, Service, slice_request
 from lgg.cascade import Cascade
 from lgg.errors import SeriesError, SliceError
 from lgg.explain import agreement
+from lgg.export.statistics import statistics
+from lgg.postprocess import Gating
 from lgg.types import Prediction, SeriesResult
 from lgg.visualize import Rgb
 
@@ -24,15 +28,24 @@ class Api:
     def __init__(self, service: Service) -> None:
         self.service = service
 
-    def segment(self, file: str | None, architecture: str) -> tuple[dict[str, Any], Rgb]:
+    def segment(
+        self,
+        file: str | None,
+        architecture: str,
+        mask_threshold: float | None = None,
+        gate_threshold: float | None = None,
+        gate_mode: Gating = "hard",
+    ) -> tuple[dict[str, Any], Rgb, NDArray[np.uint8]]:
         """Gate and outline one axial brain MRI slice, a TIFF, PNG, JPEG or single-frame DICOM file.
 
-        Returns what was found, and the FLAIR with the outline. Research only, not a medical device.
+        Without thresholds, those that came with the weights decide. Returns what was found, the FLAIR with
+        the outline, and the outline as a mask of 0 and 255. Research only, not a medical device.
         """
         with refusing():
             request = _lone(file, architecture)
-            result = self.service.result(request)
-            return self._report(request, result), View(request, result).picture()
+            result = self._decided(request, mask_threshold, gate_threshold, gate_mode)
+            mask = result.predictions[0].mask.astype(np.uint8) * 255
+            return self._report(request, result, gate_mode), View(request, result).picture(), mask
 
     def compare(self, file: str | None) -> dict[str, Any]:
         """Ask every architecture about one axial brain MRI slice.
@@ -47,27 +60,44 @@ class Api:
             return {"agreement": agreement(masks) if len(masks) > 1 else None, "architectures": reports}
 
     def segment_series(
-        self, files: list[str] | None, architecture: str, sequences: dict[str, str] | None
-    ) -> Iterator[tuple[dict[str, Any], str]]:
+        self,
+        files: list[str] | None,
+        architecture: str,
+        sequences: dict[str, str] | None = None,
+        mask_threshold: float | None = None,
+        gate_threshold: float | None = None,
+        gate_mode: Gating = "hard",
+    ) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
         """Gate and outline one patient's axial slices: files, an archive, a DICOM series or NIfTI volumes.
 
         For several volumes, `sequences` may say which is which: a NIfTI file's name, or a DICOM series'
-        unique identifier, and `pre`, `flair` or `post`. Returns what was found, and a zip archive of masks,
-        overlays, probabilities and tables. Research only, not a medical device.
+        unique identifier, and `pre`, `flair` or `post`. Returns what was found, a zip archive of masks,
+        overlays, probabilities and tables, and statistics: the volume, and each component's with its largest
+        diameter. Research only, not a medical device.
         """
         with refusing(), TemporaryDirectory() as folder:
             if not files:
                 raise SeriesError("No file was sent. Send the slices of one patient.")
             request = Request(tuple(files), architecture, tuple((sequences or {}).items()))
-            result = self.service.result(request)
+            result = self._decided(request, mask_threshold, gate_threshold, gate_mode)
             path = Path(folder) / SeriesHandlers.archive_name
-            self.service.write_archive(path, request, result)
+            self.service.write_archive(path, request, result, gate_mode)
+            numbers = statistics(result, self.service.provenance(request, result, gate_mode))
             # Gradio copies the file before it asks for the next value.
-            yield self._report(request, result), str(path)
+            yield self._report(request, result, gate_mode), str(path), numbers
 
-    def _report(self, request: Request, result: SeriesResult) -> dict[str, Any]:
+    def _decided(
+        self, request: Request, mask: float | None, gate: float | None, gating: Gating
+    ) -> SeriesResult:
+        """The result by these thresholds; None: by the weights' own."""
+        own = self.service.result(request).thresholds
+        mask, gate = (own.mask if mask is None else mask), (own.gate if gate is None else gate)
+        return self.service.decided(request, mask, gate, gating)
+
+    def _report(self, request: Request, result: SeriesResult, gating: Gating = "hard") -> dict[str, Any]:
         cascade = self.service.cascade(request.architecture)
-        return report(result, cascade, request.lone, self.service.warnings(request))
+        warnings = self.service.warnings(request)
+        return {**report(result, cascade, request.lone, warnings), "gate_mode": gating}
 
 
 def _lone(file: str | None, architecture: str | None) -> Request:
@@ -90,6 +120,7 @@ def report(
         "verdict": headline(result),
         "detail": detail(result, lone).replace("\u00a0", " "),
         "gate_threshold": result.thresholds.gate,
+        "mask_threshold": result.thresholds.mask,
         "source": result.series.source,
         "height": height,
         "width": width,
@@ -119,7 +150,6 @@ def _measured_slice(prediction: Prediction) -> dict[str, Any]:
 def _measured_series(result: SeriesResult) -> dict[str, Any]:
     series = result.series
     return {
-        "mask_threshold": result.thresholds.mask,
         "slices": len(result),
         "slices_with_tumour": list(result.with_tumour),
         "largest_slice": result.most_telling if result.voxels else None,
@@ -155,13 +185,17 @@ def offer_api(service: Service) -> None:
     def architecture() -> gr.Radio:
         return gr.Radio(service.choices, value=service.preferred, label="Architecture")
 
+    def decision() -> list[Any]:
+        """What decides beside the networks."""
+        thresholds = [gr.Number(label=f"{name} threshold", minimum=0, maximum=1) for name in ("Mask", "Gate")]
+        return [*thresholds, gr.Radio(list(get_args(Gating)), value="hard", label="Gate mode")]
+
     with gr.Row(visible=False):
-        picture = gr.Image(label="Overlay", format="png")
-        offer(
-            api.segment, [gr.File(label="Slice"), architecture()], [gr.JSON(label="Report"), picture], "model"
-        )
+        given = [gr.File(label="Slice"), architecture(), *decision()]
+        pictures = [gr.Image(label=name, format="png") for name in ("Overlay", "Mask")]
+        offer(api.segment, given, [gr.JSON(label="Report"), *pictures], "model")
         offer(api.compare, [gr.File(label="Slice")], [gr.JSON(label="Reports")], "model")
         files = gr.File(label="Files", file_count="multiple")
-        given = [files, architecture(), gr.JSON(label="Sequences")]
-        made = [gr.JSON(label="Report"), gr.File(label="Archive")]
+        given = [files, architecture(), gr.JSON(label="Sequences"), *decision()]
+        made = [gr.JSON(label="Report"), gr.File(label="Archive"), gr.JSON(label="Statistics")]
         offer(api.segment_series, given, made, "series")

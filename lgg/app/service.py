@@ -17,11 +17,11 @@ from lgg.cascade import BATCH, DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
 from lgg.export import write_zip
-from lgg.export.provenance import provenance_of
+from lgg.export.provenance import Provenance, provenance_of
 from lgg.input_check import series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
 from lgg.models import TITLES
-from lgg.postprocess import confirmed, redecide
+from lgg.postprocess import Gating, confirmed, redecide
 from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
 from lgg.types import Prediction, RawOutput, Series, SeriesResult, Thresholds
 from lgg.visualize import Layer
@@ -196,8 +196,8 @@ class Service:
             raise AssertionError("the last progress holds the result")
         return last.result
 
-    def decided(self, request: Request, mask: float, gate: float) -> SeriesResult:
-        """The result by other thresholds of mask and gate; no network runs.
+    def decided(self, request: Request, mask: float, gate: float, gating: Gating = "hard") -> SeriesResult:
+        """The result by other thresholds of mask and gate, and what the gate may veto; no network runs.
 
         Remembered, because a visitor who moved a threshold goes on to look at slice after slice.
 
@@ -206,12 +206,12 @@ class Service:
         """
         result = self.result(request)
         thresholds = replace(result.thresholds, mask=mask, gate=gate)
-        if thresholds == result.thresholds:
+        if thresholds == result.thresholds and gating == "hard":
             return result
         # Without the series, which is remembered elsewhere; all but masks is shared with the first result.
         predictions = self.results.recall(
-            (thresholds, request),
-            lambda: redecide(result, thresholds).predictions,
+            (thresholds, gating, request),
+            lambda: redecide(result, thresholds, gating).predictions,
             lambda made: sum(prediction.mask.nbytes for prediction in made),
         )
         return replace(result, predictions=predictions)
@@ -266,10 +266,16 @@ class Service:
         key = ("truth", request.truth, request.upload)
         return self.results.recall(key, read, lambda made: made.nbytes)
 
-    def write_archive(self, path: Path, request: Request, result: SeriesResult) -> None:
-        """Write everything that was found, by the thresholds that decided it, as a ZIP archive."""
-        made_by = provenance_of(self.cascade(request.architecture), statistics=request.statistics)
-        write_zip(path, result, replace(made_by, thresholds=result.thresholds))
+    def provenance(self, request: Request, result: SeriesResult, gating: Gating = "hard") -> Provenance:
+        """By what a result was made, with the thresholds that decided it."""
+        made_by = provenance_of(self.cascade(request.architecture), gating, request.statistics)
+        return replace(made_by, thresholds=result.thresholds)
+
+    def write_archive(
+        self, path: Path, request: Request, result: SeriesResult, gating: Gating = "hard"
+    ) -> None:
+        """Write everything that was found as a ZIP archive."""
+        write_zip(path, result, self.provenance(request, result, gating))
 
     def _prepared(self, request: Request) -> Prepared:
         pixels = self.series(request).pixels

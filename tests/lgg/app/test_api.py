@@ -1,6 +1,7 @@
 """The page's API: called as a program would, and the plain values of its answers."""
 
 import json
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_compare_asks_every_architecture(client):
 
 
 def test_a_slice_yields_a_report_and_an_overlay(client):
-    said, overlay = client.predict(handle_file(PHANTOM), architectures(client)[0], api_name="/segment")
+    said, overlay, mask = client.predict(handle_file(PHANTOM), architectures(client)[0], api_name="/segment")
     assert 0 <= said["gate_probability"] <= 1
     assert said["gate_passed"] == (said["gate_probability"] >= said["gate_threshold"])
     assert (said["source"], said["height"], said["width"]) == (PHANTOM.name, 256, 256)
@@ -70,14 +71,38 @@ def test_a_slice_yields_a_report_and_an_overlay(client):
         assert (picture.format, picture.size) == ("PNG", (512, 512))
         coloured = np.ptp(np.asarray(picture.convert("RGB")).astype(int), axis=2).any()
     assert coloured == (said["area_pixels"] > 0)
+    with Image.open(mask) as picture:
+        assert (picture.format, picture.size) == ("PNG", (256, 256))
+        assert np.count_nonzero(np.asarray(picture.convert("L"))) == said["area_pixels"]
+
+
+def test_thresholds_and_gate_mode_decide(client):
+    def ask(**decision):
+        said, _, _ = client.predict(
+            handle_file(PHANTOM), architectures(client)[0], api_name="/segment", **decision
+        )
+        return said
+
+    own, shut, trusted = ask(), ask(gate_threshold=1), ask(gate_threshold=1, gate_mode="none")
+    assert own["area_pixels"] > ask(mask_threshold=0.999)["area_pixels"]
+    assert (shut["area_pixels"], shut["gate_threshold"], shut["gate_mode"]) == (0, 1, "hard")
+    assert trusted["area_pixels"] == own["area_pixels"]
+
+
+def test_a_series_yields_a_report_an_archive_and_statistics(client):
+    study = [handle_file(SHIPPED / "study" / f"{name}.nii.gz") for name in ("FLAIR", "T1", "T1-post")]
+    said, archive, numbers = client.predict(study, architectures(client)[0], api_name="/segment_series")
+    assert zipfile.is_zipfile(archive)
+    assert numbers["volume_ml"] == pytest.approx(said["volume_ml"], abs=1e-3)
+    assert sum(component["voxels"] for component in numbers["components"]) == said["voxels"] > 0
 
 
 def test_a_picture_that_the_networks_were_not_made_for_comes_with_warnings(client, tmp_path):
     Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
     name = architectures(client)[0]
-    said, _ = client.predict(handle_file(tmp_path / "portrait.png"), name, api_name="/segment")
+    said, _, _ = client.predict(handle_file(tmp_path / "portrait.png"), name, api_name="/segment")
     assert said["warnings"]
-    said, _ = client.predict(handle_file(PHANTOM), name, api_name="/segment")
+    said, _, _ = client.predict(handle_file(PHANTOM), name, api_name="/segment")
     assert said["warnings"] == []
 
 
@@ -103,7 +128,7 @@ def test_twenty_visitors_at_once_get_their_own_answers(page_url, tmp_path):
         noise = np.random.default_rng(number).integers(0, 255, (96, width), np.uint8)
         Image.fromarray(noise).save(path)
         client = Client(page_url, verbose=False, download_files=str(tmp_path / str(number)))
-        said, overlay = client.predict(handle_file(path), architectures(client)[0], api_name="/segment")
+        said, overlay, _ = client.predict(handle_file(path), architectures(client)[0], api_name="/segment")
         with Image.open(overlay) as picture:
             assert picture.size[0] % width == 0
         return said["source"], said["width"]
