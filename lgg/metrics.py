@@ -52,16 +52,22 @@ def slice_all(dices: Sequence[float] | NDArray, tumour: Mask, empty_share: float
     return float(empty_share * values[~tumour].mean() + (1 - empty_share) * values[tumour].mean())
 
 
-def hd95(predicted: Mask, truth: Mask) -> float:
-    """95th percentile of the distances between two outlines in a slice (H, W), in pixels.
+def hd95(predicted: Mask, truth: Mask, spacing: Sequence[float] | None = None) -> float:
+    """95th percentile of the distances between two outlines of a slice (H, W), or surfaces of a volume.
 
     The larger of the two directed percentiles (as MONAI); NaN where a mask is empty.
+
+    Args:
+        spacing: from pixel to pixel along each axis, in the unit of the distance; None: in pixels.
     """
     if not predicted.any() or not truth.any():
         return float("nan")
+    if predicted.ndim == 3:  # tumours are small; an empty voxel around them keeps their surfaces
+        (box,) = ndimage.find_objects((predicted | truth).view(np.uint8))
+        predicted, truth = np.pad(predicted[box], 1), np.pad(truth[box], 1)
     ours, theirs = _edge(predicted), _edge(truth)
-    there = ndimage.distance_transform_edt(~theirs)[ours]
-    back = ndimage.distance_transform_edt(~ours)[theirs]
+    there = ndimage.distance_transform_edt(~theirs, spacing)[ours]
+    back = ndimage.distance_transform_edt(~ours, spacing)[theirs]
     return float(max(np.percentile(there, 95), np.percentile(back, 95)))
 
 

@@ -1,5 +1,6 @@
 """What travels between the modules: slices and series, and what is predicted for them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -213,9 +214,14 @@ class Series:
     @property
     def voxel_mm3(self) -> float | None:
         """Volume of a voxel in cubic millimetres, only where all three distances are known."""
+        return None if self.distances is None else math.prod(self.distances)
+
+    @property
+    def distances(self) -> tuple[float, float, float] | None:
+        """Millimetres from slice to slice, row to row and column to column, only where all are known."""
         if self.spacing is None or self.slice_distance is None:
             return None
-        return self.spacing[0] * self.spacing[1] * self.slice_distance
+        return self.slice_distance, *self.spacing
 
     @property
     def oriented(self) -> bool:

@@ -240,7 +240,7 @@ class View:
         masks = self.result.masks
         if self.request.lone:
             return render.truth_html(masks[0], self.truth[0])
-        return render.truth_html(masks, self.truth)
+        return render.truth_html(masks, self.truth, self.result.series.distances)
 
 
 class Handlers:

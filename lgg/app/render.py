@@ -20,6 +20,7 @@ from lgg.cascade import Cascade
 from lgg.engine import Engine
 from lgg.errors import LggError, SliceError
 from lgg.explain import agreement, calibration_error, in_words
+from lgg.export.statistics import components
 from lgg.models import SEGMENTERS, TITLES
 from lgg.postprocess import FEWEST
 from lgg.types import SEQUENCES, Series, SeriesResult
@@ -141,23 +142,33 @@ def verdict_html(result: SeriesResult, cascade: Cascade, lone: bool, warnings: S
 
 def facts_html(result: SeriesResult, cascade: Cascade, lone: bool) -> str:
     """What was measured in a slice or a series, on what, by what and how fast."""
-    kind = "slice_facts" if lone else "series_facts"
-    return html(kind, result=result, cascade=cascade, confirmed=len(result) >= FEWEST)
+    values = {"result": result, "cascade": cascade, "confirmed": len(result) >= FEWEST}
+    if lone:
+        return html("slice_facts", **values)
+    return html("series_facts", components=components(result.series, result.masks), **values)
 
 
-def truth_html(outline: NDArray[np.bool_], truth: NDArray[np.bool_]) -> str:
-    """How an outline agrees with a ground truth; both (H, W) of a slice or (N, H, W) of a series, bool."""
+def truth_html(
+    outline: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Sequence[float] | None = None
+) -> str:
+    """How an outline agrees with a ground truth.
+
+    Args:
+        outline, truth: (H, W) of a slice or (N, H, W) of a series, bool.
+        spacing: millimetres from slice to slice, row to row and column to column of a series, if known.
+    """
     agreed, outlined, there, slices = outline & truth, outline, truth, None
     if outline.ndim == 3:
         agreed, outlined, there = (np.any(masks, axis=(1, 2)) for masks in (agreed, outline, truth))
         slices = metrics.slice_dices(outline[there], truth[there])
     empty = sum(not mask.any() for mask in (outline, truth))
+    measurable = not empty and (slices is None or spacing is not None)
     return html(
         "truth",
         dice=metrics.dice(outline, truth),
         iou=metrics.iou(outline, truth),
         slices=slices,
-        hd95=metrics.hd95(outline, truth) if slices is None and not empty else None,
+        hd95=metrics.hd95(outline, truth, spacing) if measurable else None,
         empty=empty,
         agreed=np.count_nonzero(agreed),
         missed=np.count_nonzero(there & ~agreed),

@@ -5,6 +5,7 @@ Files are named after slices' numbers, never after the upload, whose name may be
 
 import csv
 import io
+import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,21 +18,24 @@ from PIL import Image
 from lgg.export.dicom_seg import dicom_segmentation
 from lgg.export.nifti import nifti_mask
 from lgg.export.provenance import NOTICE, Provenance
+from lgg.export.statistics import statistics
 from lgg.files import write_atomically
 from lgg.postprocess import DEPTH, FEWEST, SHARE
 from lgg.types import SEQUENCES, Prediction, SeriesResult
 from lgg.visualize import flair_picture, overlay
 
 README, TABLE, PROBABILITY = "README.txt", "slices.csv", "probability.tif"
+STATISTICS = "statistics.json"
 NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"
 #: Compressed in the archive; PNG, gzip and the like do not shrink.
-SHRINKS = (".txt", ".csv", ".dcm")
+SHRINKS = (".txt", ".csv", ".json", ".dcm")
 COLUMNS = ("slice", "gate_probability", "gate_passed", "area_px", "area_mm2", "head_percent")
 
 #: File or folder → what it is.
 MEANINGS = {
     TABLE: "a row a slice: the gate's probability of a glioma, whether it passed, the outlined area "
     "in pixels and, where the upload states its pixel spacing, in mm², and its share of the head in percent",
+    STATISTICS: "volume, the components with their volumes and largest diameters, the gate, what made them",
     "masks": "the outlined tumour, white on black, at the size of the slices",
     "overlays": "FLAIR with the tumour outlined in orange, enlarged where slices are small",
     PROBABILITY: "a page a slice, 16 bits: 0 is 0 % and 65535 is 100 %; black where the segmenter did "
@@ -45,9 +49,9 @@ MEANINGS = {
 def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
     """The archive of a series and what was found in it.
 
-    `README.txt`; `slices.csv`, a row a slice; `masks/` and `overlays/`, a PNG a slice; `probability.tif`, a
-    page a slice, 16 bits from 0 (0 %) to 65535 (100 %); for a NIfTI upload `mask.nii.gz` and for a DICOM
-    upload `segmentation.dcm`, both on the upload's own grid.
+    `README.txt`; `slices.csv`, a row a slice; `statistics.json`; `masks/` and `overlays/`, a PNG a slice;
+    `probability.tif`, a page a slice, 16 bits from 0 (0 %) to 65535 (100 %); for a NIfTI upload `mask.nii.gz`
+    and for a DICOM upload `segmentation.dcm`, both on the upload's own grid.
 
     Args:
         result: what was found; `Series.from_slice` makes a series of a lone slice.
@@ -55,6 +59,7 @@ def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
     """
     series, predictions, masks = result.series, result.predictions, result.masks
     files = {TABLE: table(predictions).encode(), PROBABILITY: _probability(predictions)}
+    files[STATISTICS] = (json.dumps(statistics(result, provenance), indent=1) + "\n").encode()
     if series.nifti is not None:
         files[NIFTI] = nifti_mask(series, masks)
     if (segmentation := dicom_segmentation(series, masks, provenance)) is not None:

@@ -95,6 +95,14 @@ class TestHausdorff:
         assert hd95(box(2, 3), box(5, 7)) == 5
         assert hd95(box(slice(2, 9), slice(2, 9)), box(slice(2, 9), slice(6, 13))) == 4
 
+    def test_of_a_volume_is_in_the_spacings_unit(self):
+        predicted, truth = np.zeros((2, 9, 20, 20), bool)
+        predicted[3:5, 4:9, 4:9] = truth[5:7, 4:9, 4:9] = True
+        assert hd95(predicted, truth) == 2
+        assert hd95(predicted, truth, (3.5, 1, 1)) == 7
+        truth = np.roll(predicted, 3, axis=2)
+        assert hd95(predicted, truth, (3.5, 1, 0.5)) == 1.5
+
     def test_leaves_the_farthest_twentieth_out(self):
         line, spike = box(0, slice(0, 30)), box(20, 0)
         # 31 pixels, one of them 20 away: the 95th percentile lies among the zeros.

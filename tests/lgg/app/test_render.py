@@ -202,6 +202,8 @@ def test_a_series_against_a_ground_truth_by_hand():
     assert "Dice 0.286" in said  # 2 × 8 of 32 + 24
     assert "Dice of slices 0.333 mean of the 2 slices" in said  # 2/3 and 0
     assert "1 agreed 1 missed, 1 invented" in said
+    assert "HD95" not in said, "nobody knows the distances"
+    assert "mm 95th percentile" in texts(render.truth_html(outline, truth, (5.0, 1.0, 1.0)))
 
 
 @pytest.mark.parametrize(("outline", "truth", "words"), [((), (1,), "one of them"), ((), (), "both are")])

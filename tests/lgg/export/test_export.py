@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import subprocess
 import sys
 import zipfile
@@ -59,7 +60,14 @@ TEXT = FILES["README.txt"].decode()
 
 def test_a_series_of_pictures_gives_these_files():
     masks, overlays = ([f"{folder}/slice_00{n}.png" for n in range(1, 6)] for folder in ("masks", "overlays"))
-    assert sorted(FILES) == ["README.txt", *masks, *overlays, "probability.tif", "slices.csv"]
+    assert sorted(FILES) == [
+        "README.txt",
+        *masks,
+        *overlays,
+        "probability.tif",
+        "slices.csv",
+        "statistics.json",
+    ]
 
 
 @pytest.mark.parametrize("number", range(1, 6))
@@ -72,6 +80,13 @@ def test_masks_and_overlays_show_the_predictions(number):
     np.testing.assert_array_equal(stored, mask * 255)
     coloured = (shown != shown[..., :1]).any(2)
     np.testing.assert_array_equal(coloured, enlarge(mask))
+
+
+def test_the_statistics_are_those_of_the_result():
+    numbers = json.loads(FILES["statistics.json"])
+    assert numbers["voxels"] == sum(prediction.area for prediction in PREDICTIONS)
+    assert sum(component["voxels"] for component in numbers["components"]) == numbers["voxels"]
+    assert numbers["made_by"]["segmenter_weights"] == "b" * 64
 
 
 def test_probabilities_have_sixteen_bits():
