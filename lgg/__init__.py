@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lgg.cascade import Cascade
     from lgg.errors import LggError, SeriesError, SliceError, WeightsError
     from lgg.io import read_series, read_slice
+    from lgg.io.study import read_study
     from lgg.types import Prediction, Series, SeriesResult, Slice
 
 __all__ = [
@@ -26,12 +27,14 @@ __all__ = [
     "WeightsError",
     "read_series",
     "read_slice",
+    "read_study",
 ]
 
 _MODULES = {
     "lgg.cascade": ("Cascade",),
     "lgg.errors": ("LggError", "SeriesError", "SliceError", "WeightsError"),
     "lgg.io": ("read_series", "read_slice"),
+    "lgg.io.study": ("read_study",),
     "lgg.types": ("Prediction", "Series", "SeriesResult", "Slice"),
 }
 

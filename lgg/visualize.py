@@ -1,14 +1,15 @@
 """Pictures for people, RGB uint8: a readable sequence, with a mask, a heat map or errors over it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from lgg.types import FLAIR, SEQUENCES, Prediction, Slice
+from lgg.types import FLAIR, SEQUENCES, Prediction, SeriesResult, Slice
 
 Rgb = NDArray[np.uint8]
 
@@ -21,10 +22,29 @@ INFERNO = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252
 DISPLAY_SIDE = 512
 #: Longest side of a picture that is sent to a browser.
 SENT_SIDE = 1536
+#: A preview's slices: how many are shown at most, how many in a row, and the longer side of each in pixels.
+PREVIEW_SLICES, PREVIEW_COLUMNS, PREVIEW_SIDE = 30, 6, 160
 #: `fill` and `outline` draw the mask; `heat` the segmenter's probability, whatever the thresholds; `why` the
 #: gate's Grad-CAM; `unsure` how far the answer moves; `errors` the mask against a ground truth.
 Layer = Literal["fill", "outline", "heat", "why", "unsure", "errors"]
 LAYERS: tuple[Layer, ...] = ("fill", "outline", "heat", "why", "unsure", "errors")
+#: Layers that are heat maps → what they show, and their legend.
+HEAT_MAPS: dict[Layer, tuple[str, str]] = {
+    "heat": (
+        "the segmenter's tumour probability",
+        "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high.",
+    ),
+    "why": (
+        "where the gate saw signs of a glioma",
+        "Where the gate saw what raised its probability (Grad-CAM), relative to this slice's highest place. "
+        "Coarse: a cell is an eighth of the picture.",
+    ),
+    "unsure": (
+        "how unsure the segmenter is",
+        "How far the segmenter's answer moves when the slice is mirrored: where it is bright, do not trust "
+        "the outline.",
+    ),
+}
 #: The largest standard deviation of probabilities: half of the views say 0, half say 1.
 LARGEST_STD = 0.5
 
@@ -133,6 +153,63 @@ def shrink(picture: Rgb, side: int = SENT_SIDE) -> Rgb:
     return np.asarray(image)
 
 
+def preview(result: SeriesResult, caption: str = "") -> Rgb:
+    """The slices of a series side by side: FLAIR with the outline, and each slice's number.
+
+    A long series is shown in `PREVIEW_SLICES` slices: half of them evenly through the series, half evenly
+    through those with an outline, and the most telling one.
+
+    Args:
+        caption: a line of text below the slices.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    numbers = _shown(result)
+    spacing = result.series.spacing or (1.0, 1.0)
+    size = np.multiply(result.series.pixels.shape[1:3], spacing)
+    height, width = (int(side) for side in np.ceil(size * PREVIEW_SIDE / size.max()))
+    rows = -(-len(numbers) // PREVIEW_COLUMNS)
+    line = 18 if caption else 0
+    sheet = Image.new("RGB", (PREVIEW_COLUMNS * width, rows * height + line))
+    pen = ImageDraw.Draw(sheet)
+    tiles = _tiles(result, numbers, (height, width))
+    for place, (number, tile) in enumerate(zip(numbers, tiles, strict=True)):
+        corner = (place % PREVIEW_COLUMNS * width, place // PREVIEW_COLUMNS * height)
+        sheet.paste(Image.fromarray(tile), corner)
+        pen.text((corner[0] + 3, corner[1] + 2), str(number), fill=(255, 255, 255))
+    pen.text((3, rows * height + 3), caption, fill=(255, 255, 255))
+    return np.asarray(sheet)
+
+
+def _shown(result: SeriesResult) -> list[int]:
+    """The numbers of the slices that a preview shows."""
+    everything = range(1, len(result) + 1)
+    if len(result) <= PREVIEW_SLICES:
+        return list(everything)
+    half = (PREVIEW_SLICES - 1) // 2
+    evenly = [np.linspace(0, len(numbers) - 1, half).round() for numbers in (everything, result.with_tumour)]
+    chosen = {everything[int(place)] for place in evenly[0]} | {result.most_telling}
+    if result.with_tumour:
+        chosen |= {result.with_tumour[int(place)] for place in evenly[1]}
+    return sorted(chosen)
+
+
+def _tiles(result: SeriesResult, numbers: list[int], size: tuple[int, int]) -> Iterator[Rgb]:
+    """Each slice in grey with its outline, (height, width, 3) uint8, one brightness for all."""
+    places = [number - 1 for number in numbers]
+    flair = result.series.pixels[places, ..., FLAIR]
+    heads = np.stack([result.predictions[place].head for place in places])
+    columns = flair.shape[2]
+    greys = window(flair.reshape(-1, columns), heads.reshape(-1, columns)).reshape(*flair.shape, 3)
+    for place, grey in zip(places, greys, strict=True):
+        tile = np.array(Image.fromarray(grey).resize(size[::-1], Image.Resampling.BILINEAR))
+        mask = Image.fromarray(result.predictions[place].mask.astype(np.uint8) * 255)
+        region = np.asarray(mask.resize(size[::-1], Image.Resampling.BILINEAR)) >= 128
+        tile[find_boundaries(region, mode="inner")] = PREDICTED
+        yield tile
+
+
 def base(slice_: Slice, prediction: Prediction, display: Display) -> Rgb:
     """The sequence alone: (kH, kW, 3) uint8, enlarged as the layers are."""
     return enlarge(window(slice_.pixels[..., display.channel], prediction.head))
@@ -171,12 +248,8 @@ def draw(
 def describe(display: Display, prediction: Prediction) -> str:
     """The picture in words, for those who cannot see it."""
     sequence = SEQUENCES[display.channel]
-    if display.layer == "heat":
-        return f"{sequence} with the segmenter's tumour probability as a heat map."
-    if display.layer == "why":
-        return f"{sequence} with where the gate saw signs of a glioma as a heat map."
-    if display.layer == "unsure":
-        return f"{sequence} with how unsure the segmenter is as a heat map."
+    if display.layer in HEAT_MAPS:
+        return f"{sequence} with {HEAT_MAPS[display.layer][0]} as a heat map."
     if prediction.area == 0:
         return f"{sequence}. Nothing is outlined."
     height, width = prediction.mask.shape
@@ -200,26 +273,12 @@ def legend(display: Display, truth: bool, oriented: bool) -> str:
         truth: whether a ground truth is there.
         oriented: whether the picture is known to lie as radiologists look at it.
     """
-    side = " The patient's right is on the left." if oriented else ""
-    return f"{_colours(display, truth)}{side}"
-
-
-def _colours(display: Display, truth: bool) -> str:
-    if display.layer == "heat":
-        return "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high."
-    if display.layer == "why":
-        return (
-            "Where the gate saw what raised its probability (Grad-CAM), relative to this slice's highest "
-            "place. Coarse: a cell is an eighth of the picture."
-        )
-    if display.layer == "unsure":
-        return (
-            "How far the segmenter's answer moves when the slice is mirrored: where it is bright, do not "
-            "trust the outline."
-        )
-    if display.layer == "errors" and truth:
-        return "Green: agreed. Blue: missed. Red: invented. The white line is the ground truth."
-    return "Orange: what the segmenter outlines, if the gate lets the slice pass."
+    colours = "Orange: what the segmenter outlines, if the gate lets the slice pass."
+    if display.layer in HEAT_MAPS:
+        colours = HEAT_MAPS[display.layer][1]
+    elif display.layer == "errors" and truth:
+        colours = "Green: agreed. Blue: missed. Red: invented. The white line is the ground truth."
+    return f"{colours} The patient's right is on the left." if oriented else colours
 
 
 def _fill(picture: Rgb, region: NDArray[np.bool_], colour: tuple[int, int, int], opacity: float) -> Rgb:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.processing import resample_from_to
 from PIL import Image
 from scipy import ndimage
 
@@ -49,7 +51,7 @@ def test_six_examples_ship_in_display_order() -> None:
 
 
 def test_the_folder_is_small_enough_for_a_repository() -> None:
-    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 2_000_000
+    assert 1_000_000 < sum(file.stat().st_size for file in SHIPPED.rglob("*")) < 6_000_000
 
 
 def test_the_copyright_notice_of_the_template_ships() -> None:
@@ -102,6 +104,35 @@ def test_the_head_fills_the_picture_as_in_the_data_and_stands_in_black(example: 
     assert 180 <= np.ptp(rows) <= 240  # 5th to 95th percentile in the data: 173 to 244
     assert 143 <= np.ptp(columns) <= 203
     assert flair[:8].max() < 15
+
+
+STUDY = ("FLAIR", "T1", "T1-post", "mask", "own-grid/T1", "own-grid/T1-post")
+
+
+def study_in(folder: Path) -> dict[str, nib.Nifti1Image]:
+    return {name: nib.load(folder / "study" / f"{name}.nii.gz") for name in STUDY}
+
+
+def test_the_study_is_one_head_in_three_sequences_with_its_mask() -> None:
+    study = study_in(SHIPPED)
+    flair, mask = (np.asarray(study[name].dataobj) for name in ("FLAIR", "mask"))
+    assert flair.shape == mask.shape == (256, 256, 28)
+    assert set(np.unique(mask)) == {0, 1}
+    assert np.count_nonzero(mask.any(axis=(0, 1))) == 10
+    around = ndimage.binary_dilation(mask, iterations=4) & (flair > 20)
+    assert flair[mask > 0].mean() > 1.3 * flair[around & (mask == 0)].mean()
+    for name in ("T1", "T1-post", "mask"):
+        np.testing.assert_array_equal(study[name].affine, study["FLAIR"].affine)
+
+
+def test_the_study_s_t1s_are_there_on_a_tilted_grid_of_their_own_too() -> None:
+    study = study_in(SHIPPED)
+    own = study["own-grid/T1"]
+    assert own.shape != study["T1"].shape
+    assert not np.allclose(own.affine[:3, :3], study["T1"].affine[:3, :3], atol=0.1)
+    back = np.asarray(resample_from_to(own, study["T1"], order=1).dataobj)
+    plain = np.asarray(study["T1"].dataobj)
+    assert np.corrcoef(back.ravel(), plain.ravel())[0, 1] > 0.9
 
 
 def folder_with(tmp_path: Path, entries: object) -> Path:
@@ -162,6 +193,10 @@ def test_the_command_writes_the_shipped_examples(tmp_path: Path) -> None:
         assert np.abs(flair_of(shipped) - flair_of(made)).max() <= 1
         assert np.mean(image_of(shipped) != image_of(made)) < 0.001
         assert np.count_nonzero(mask_of(shipped) != mask_of(made)) <= 3
+    study = study_in(tmp_path)
+    for name, volume in study_in(SHIPPED).items():
+        np.testing.assert_allclose(volume.affine, study[name].affine)
+        assert np.mean(np.asarray(volume.dataobj) != np.asarray(study[name].dataobj)) < 0.001
 
 
 def test_the_same_case_gives_the_same_bytes_and_those_that_ship(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tools.phantoms [--out DIR]`: draw the six examples of `lgg/examples/`.
+"""`python -m tools.phantoms [--out DIR]`: draw the six examples of `lgg/examples/`, and the study.
 
 Their titles, captions and order stand in that folder's `examples.json`, written by hand as its notice is.
 """
@@ -17,6 +17,7 @@ from lgg.files import write_atomically
 from lgg.types import FLAIR
 from tools.phantoms.anatomy import Person, Template, load_template, make_head, pixel_positions
 from tools.phantoms.scanner import Lesion, Pixels, Scanner, mass_effect, scan
+from tools.phantoms.study import write_study
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def main(out: Path = SHIPPED) -> None:
     template = load_template()
     for name in CASES:
         write_case(out, name, template)
+    write_study(out / "study", template)
     if out.resolve() != SHIPPED:
         for text in (INDEX, "NOTICE.md"):
             shutil.copyfile(SHIPPED / text, out / text)

@@ -97,17 +97,33 @@ def test_what_was_damaged_meanwhile_is_refused_and_runs_once_it_is_whole(folder)
     assert deferred(INPUTS).shape == (2, 1, 64, 64)
 
 
-def test_on_a_cpu_the_page_reads_the_default_at_once_and_checks_the_others(tmp_path):
+@pytest.fixture
+def two(tmp_path):
+    """A folder with the gate, the default segmenter and another."""
     for name in (GATE, DEFAULT_ARCHITECTURE, "unet-mini"):
         shutil.copytree(REPOSITORY_WEIGHTS / name, tmp_path / name)
-    cascades, _ = load_cascades(tmp_path)
-    assert isinstance(cascades["unet-mini"]._segmenter, DeferredModel)
-    assert not isinstance(cascades[DEFAULT_ARCHITECTURE]._segmenter, DeferredModel)
-    path = tmp_path / "unet-mini" / "model.safetensors"
+    return tmp_path
+
+
+def test_on_a_cpu_the_page_reads_gate_and_default_at_once_and_checks_the_others(two, read):
+    cascades, _ = load_cascades(two)
+    assert read == [GATE, DEFAULT_ARCHITECTURE]
+    path = two / "unet-mini" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    cascades, reasons = load_cascades(tmp_path)
+    cascades, reasons = load_cascades(two)
     assert list(cascades) == [DEFAULT_ARCHITECTURE]
     assert "truncated" in reasons["unet-mini"]
+
+
+def test_with_openvino_the_page_reads_no_network_that_was_converted_before(two, read, tmp_path, monkeypatch):
+    monkeypatch.setenv("LGG_ENGINE", "openvino")
+    monkeypatch.setenv("LGG_CACHE", str(tmp_path / "cache"))
+    load_cascades(two)
+    read.clear()
+    cascades, _ = load_cascades(two)
+    assert cascades[DEFAULT_ARCHITECTURE].predict(read_slice(load_examples()[0].image)).mask.any()
+    assert read == []
+    assert len({id(cascade._gate_engine) for cascade in cascades.values()}) == 1, "one compiled gate for all"
 
 
 def test_on_a_gpu_everything_is_read_before_the_first_request(tmp_path, monkeypatch):
