@@ -1,6 +1,8 @@
 """DICOM series: sorted by place, sequences by description or by choice, gaps noticed, no patient shown."""
 
 import struct
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -304,6 +306,19 @@ class TestEnhanced:
     def test_what_is_no_stack_is_refused(self, data, message):
         with pytest.raises(SliceError, match=message):
             read_series([data])
+
+    @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+    def test_damaged_groups_are_read_or_refused(self, syntax):
+        random, data = np.random.default_rng(0), enhanced(volume()[:3], syntax)
+        header = data.index(b"\xe0\x7f\x10\0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(60):
+                damaged = bytearray(data)
+                for at in random.integers(200, header, 3):
+                    damaged[at] = random.integers(256)
+                with suppress(SliceError):
+                    assert np.isfinite(read_series([bytes(damaged)]).pixels).all()
 
     def test_a_header_of_empty_items_costs_little(self):
         data = enhanced(volume()[:1])

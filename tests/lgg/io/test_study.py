@@ -198,6 +198,17 @@ class TestDicom:
         files = EVERYTHING | series(8, "T1", step=2.0, count=20)
         assert read_study(write(tmp_path, files)).chosen[PRE] == "1.2.3.6"
 
+    def test_a_scan_that_was_stopped_early_is_not_taken_however_well_it_suits(self, tmp_path):
+        files = series(1, "FLAIR", count=2) | series(2, "FLAIR", plane=SAGITTAL, count=36)
+        assert read_study(write(tmp_path, files)).chosen[FLAIR] == "1.2.3.2"
+
+    def test_of_two_t1_on_other_grids_that_with_slices_like_the_flairs_is_taken(self, tmp_path):
+        thin, thick = {"step": 1.0, "count": 25}, {"step": 6.0, "count": 5}
+        files = series(3, "FLAIR") | series(8, "T1+C", **thin) | series(9, "T1+C", **thick)
+        read = read_study(write(tmp_path, files))
+        assert read.chosen[POST] == "1.2.3.9"
+        assert "resampled" in read.found[2].done
+
     def test_two_that_fit_equally_ask_with_numbers_for_a_choice(self, tmp_path):
         folder = write(tmp_path, EVERYTHING | series(8, "FLAIR"))
         with pytest.raises(AmbiguousSeriesError, match=r"(?s)flair=.*  3: axial.*  8: axial"):
