@@ -292,6 +292,10 @@ class TestEnhanced:
         assert [row.sequence for row in series.found] == ["FLAIR", "pre-contrast T1", "post-contrast T1"]
         assert "resampled" in series.found[2].done
 
+    def test_a_film_among_the_series_is_left_out(self):
+        film = dicom(scan(), NumberOfFrames=9, series="1.2.9", description="cine")
+        assert "left out: 1" in read_series([*study(), film]).notes[0]
+
     @pytest.mark.parametrize(
         ("data", "message"),
         [
