@@ -95,6 +95,21 @@ def _series_truth(page: Page) -> None:
     expect(page.locator("#series-legend")).to_contain_text("agreed")
 
 
+def _sample(page: Page) -> None:
+    page.get_by_role("tab", name="Whole series").click()
+    page.locator("#series-sample").click()
+    expect(page.locator("#series-viewer .viewer.on[data-ready]")).to_be_visible(timeout=2 * PATIENCE_MS)
+
+
+def _sample_plane(name: str) -> Callable[[Page], None]:
+    def choose(page: Page) -> None:
+        _sample(page)
+        page.locator(f"#series-viewer [data-plane={name}]").click()
+        page.wait_for_timeout(3000)  # it is drawn without a graphics card
+
+    return choose
+
+
 def _surface(page: Page) -> None:
     _series(page)
     page.locator("#series-turn").click()
@@ -132,6 +147,9 @@ STATES: dict[str, Callable[[Page], None]] = {
     "series-start": _series_start,
     "series": _series,
     "series-truth": _series_truth,
+    "series-sample": _sample,
+    "series-sample-coronal": _sample_plane("coronal"),
+    "series-sample-3d": _sample_plane("render"),
     "series-surface": _surface,
     "series-junk": _series_junk,
     "about": _about,
