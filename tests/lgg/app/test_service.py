@@ -258,8 +258,8 @@ def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(service,
 def test_the_api_answers_once_with_a_report_and_an_archive(service, uploads):
     api = Api(service)
     answers = api.segment_series(list(uploads), "unet", None)
-    report, path = next(answers)
-    assert report["slices"] == COUNT
+    report, path, numbers = next(answers)
+    assert report["slices"] == numbers["slices"] == COUNT
     assert Path(path).read_bytes().startswith(b"PK")
     assert list(answers) == []
     assert not Path(path).exists(), "Gradio has its own copy by then"

@@ -145,6 +145,7 @@ class TestRequirements:
             "lgg",
             "spaces",
             "openvino",
+            "ray",
             "SimpleITK",
         }
         imported = {canonicalize_name(packages_distributions()[name][0]) for name in modules}
