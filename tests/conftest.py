@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("LGG_ENGINE", "torch")
 
 #: The files that take minutes, the longest first.
-SLOWEST = ("test_interrupted", "test_cli", "test_processes", "test_series_browser")
+SLOWEST = ("test_interrupted", "test_cli", "test_processes", "test_viewer_browser", "test_series_browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

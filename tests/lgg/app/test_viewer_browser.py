@@ -151,7 +151,9 @@ def test_nothing_of_a_patient_stays_when_another_file_fails(page, study):
     assert niivue(page, "[nv.volumes.length, nv.drawBitmap, nv.back]") == [0, None, None]
 
 
-@both_widths
+@pytest.mark.parametrize(
+    "page", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desktop", "phone"], indirect=True
+)
 def test_the_sample_study_opens_with_its_truth_and_every_sequence(page):
     page.locator("#series-sample").click()
     expect(page.locator(READY)).to_be_visible(timeout=2 * PATIENCE_MS)
@@ -181,6 +183,7 @@ def test_without_webgl_the_servers_slices_stay(browser, page_url, study, viewpor
         expect(picture).not_to_have_attribute("src", before)
 
 
+@pytest.mark.slow
 def test_wheel_and_touch_are_the_pages_until_the_picture_has_the_focus(page, study):
     canvas = opened(page, study)
     number = page.locator("#series-slice input[type=number]").input_value()
