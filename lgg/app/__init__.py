@@ -58,7 +58,7 @@ def open_page() -> None:
         css_paths=CSS,
         show_error=False,
         max_file_size=MAX_UPLOAD,
-        footer_links=[],
+        footer_links=["api", "settings"],
         run_history=False,
         enable_monitoring=False,
     )
