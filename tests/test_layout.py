@@ -30,7 +30,7 @@ train.recipes train.hardware
 train.data
 train.evaluation
 train.fit
-train.evaluation.benchmark
+train.evaluation.benchmark train.evaluation.step_speed
 train.pipeline
 train.folds
 train.ablation
