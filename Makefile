@@ -73,6 +73,7 @@ $(STAMPS)/app: requirements.txt requirements-app.txt $(STAMPS)/venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -r requirements-app.txt
 	@touch $@
 
-$(STAMPS)/test: requirements-train.txt requirements-test.txt $(STAMPS)/app
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-train.txt -r requirements-test.txt
+$(STAMPS)/test: requirements-train.txt requirements-test.txt requirements-register.txt $(STAMPS)/app
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-train.txt -r requirements-test.txt \
+		-r requirements-register.txt
 	@touch $@

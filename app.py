@@ -1,25 +1,6 @@
 """Opens the page: `python app.py`, and what a Hugging Face Space runs. The page itself is `lgg.app`."""
 
-from lgg.app import CSS, build_page, theme
-from lgg.app.models import banner_html, open_shelf, origin_html
-
-#: Far above any slice of a scanner; between this and `lgg.io.MAX_BYTES` lie films and attacks.
-MAX_UPLOAD = "64mb"
-
-
-def main() -> None:
-    """Load the models and serve the page; Gradio's own environment variables say where."""
-    shelf = open_shelf()
-    build_page(shelf.cascades, shelf.reasons, banner_html(shelf), origin_html(shelf)).launch(
-        theme=theme(),
-        css_paths=CSS,
-        show_error=False,
-        max_file_size=MAX_UPLOAD,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-    )
-
+from lgg.app import open_page
 
 if __name__ == "__main__":
-    main()
+    open_page()

@@ -136,12 +136,38 @@ class Candidate:
     Attributes:
         key: names it in an assignment.
         label: for people; the scanner's description of the series, or the file's name.
-        guess: the channel (PRE, FLAIR, POST) that the label suggests, or None.
+        guess: the channel (PRE, FLAIR, POST) that it seems to be, or None.
+        number: by which people choose it: the series' own, or its place among all.
+        grid: where it lies; None where that cannot be told (a localiser, several points in time).
+        original: whether it is as it was scanned, not reformatted.
+        reason: why it is none of the three, where that is certain: "a map" …
     """
 
     key: str
     label: str
     guess: int | None
+    number: int | None = None
+    grid: Grid | None = field(default=None, compare=False)
+    original: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one volume of a study was taken for, as a row for people.
+
+    Attributes:
+        number, name: of the series, as in `Candidate`.
+        sequence: one of `SEQUENCES`; "" where it is left out.
+        grid: slices × rows × columns, then the distances of pixels and of slices; "" where it has none.
+        done: what was done with it, in words.
+    """
+
+    number: int | None
+    name: str
+    sequence: str
+    grid: str
+    done: str
 
 
 @dataclass(frozen=True)
@@ -163,6 +189,7 @@ class Series:
         dicom: for a DICOM upload, the FLAIR files' headers in the order of the source's array.
         candidates: the volumes among which the sequences were chosen.
         chosen: channel (PRE, FLAIR, POST) → the candidate's key.
+        found: what was made of each volume, those too that were left out; empty for pictures.
         notes: what the user should know, one plain sentence each: gaps, files that were left out …
     """
 
@@ -177,6 +204,7 @@ class Series:
     dicom: tuple[DicomReference, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     chosen: Mapping[int, str] = field(default_factory=dict)
+    found: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

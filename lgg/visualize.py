@@ -1,14 +1,15 @@
 """Pictures for people, RGB uint8: a readable sequence, with a mask, a heat map or errors over it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from lgg.types import FLAIR, SEQUENCES, Prediction, Slice
+from lgg.types import FLAIR, SEQUENCES, Prediction, SeriesResult, Slice
 
 Rgb = NDArray[np.uint8]
 
@@ -21,6 +22,8 @@ INFERNO = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252
 DISPLAY_SIDE = 512
 #: Longest side of a picture that is sent to a browser.
 SENT_SIDE = 1536
+#: A preview's slices: how many are shown at most, how many in a row, and the longer side of each in pixels.
+PREVIEW_SLICES, PREVIEW_COLUMNS, PREVIEW_SIDE = 30, 6, 160
 #: `fill` and `outline` draw the mask; `heat` the segmenter's probability, whatever the thresholds; `why` the
 #: gate's Grad-CAM; `unsure` how far the answer moves; `errors` the mask against a ground truth.
 Layer = Literal["fill", "outline", "heat", "why", "unsure", "errors"]
@@ -131,6 +134,63 @@ def shrink(picture: Rgb, side: int = SENT_SIDE) -> Rgb:
     image = Image.fromarray(picture)
     image.thumbnail((side, side))
     return np.asarray(image)
+
+
+def preview(result: SeriesResult, caption: str = "") -> Rgb:
+    """The slices of a series side by side: FLAIR with the outline, and each slice's number.
+
+    A long series is shown in `PREVIEW_SLICES` slices: half of them evenly through the series, half evenly
+    through those with an outline, and the most telling one.
+
+    Args:
+        caption: a line of text below the slices.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    numbers = _shown(result)
+    spacing = result.series.spacing or (1.0, 1.0)
+    size = np.multiply(result.series.pixels.shape[1:3], spacing)
+    height, width = (int(side) for side in np.ceil(size * PREVIEW_SIDE / size.max()))
+    rows = -(-len(numbers) // PREVIEW_COLUMNS)
+    line = 18 if caption else 0
+    sheet = Image.new("RGB", (PREVIEW_COLUMNS * width, rows * height + line))
+    pen = ImageDraw.Draw(sheet)
+    tiles = _tiles(result, numbers, (height, width))
+    for place, (number, tile) in enumerate(zip(numbers, tiles, strict=True)):
+        corner = (place % PREVIEW_COLUMNS * width, place // PREVIEW_COLUMNS * height)
+        sheet.paste(Image.fromarray(tile), corner)
+        pen.text((corner[0] + 3, corner[1] + 2), str(number), fill=(255, 255, 255))
+    pen.text((3, rows * height + 3), caption, fill=(255, 255, 255))
+    return np.asarray(sheet)
+
+
+def _shown(result: SeriesResult) -> list[int]:
+    """The numbers of the slices that a preview shows."""
+    everything = range(1, len(result) + 1)
+    if len(result) <= PREVIEW_SLICES:
+        return list(everything)
+    half = (PREVIEW_SLICES - 1) // 2
+    evenly = [np.linspace(0, len(numbers) - 1, half).round() for numbers in (everything, result.with_tumour)]
+    chosen = {everything[int(place)] for place in evenly[0]} | {result.most_telling}
+    if result.with_tumour:
+        chosen |= {result.with_tumour[int(place)] for place in evenly[1]}
+    return sorted(chosen)
+
+
+def _tiles(result: SeriesResult, numbers: list[int], size: tuple[int, int]) -> Iterator[Rgb]:
+    """Each slice in grey with its outline, (height, width, 3) uint8, one brightness for all."""
+    places = [number - 1 for number in numbers]
+    flair = result.series.pixels[places, ..., FLAIR]
+    heads = np.stack([result.predictions[place].head for place in places])
+    columns = flair.shape[2]
+    greys = window(flair.reshape(-1, columns), heads.reshape(-1, columns)).reshape(*flair.shape, 3)
+    for place, grey in zip(places, greys, strict=True):
+        tile = np.array(Image.fromarray(grey).resize(size[::-1], Image.Resampling.BILINEAR))
+        mask = Image.fromarray(result.predictions[place].mask.astype(np.uint8) * 255)
+        region = np.asarray(mask.resize(size[::-1], Image.Resampling.BILINEAR)) >= 128
+        tile[find_boundaries(region, mode="inner")] = PREDICTED
+        yield tile
 
 
 def base(slice_: Slice, prediction: Prediction, display: Display) -> Rgb:

@@ -91,8 +91,7 @@ def dicom_stack(
                 number=1000 - number,  # neither names nor numbers tell the order
                 ImagePositionPatient=[f"{one:.6f}" for one in position],
                 ImageOrientationPatient=[f"{one:.6f}" for one in (*row, *column)],
-                PixelSpacing=list(spacing),
-                **changes,
+                **{"PixelSpacing": list(spacing), **changes},
             )
         )
     affine = np.eye(4)

@@ -11,6 +11,7 @@ import gradio as gr
 from lgg.app import render
 from lgg.app.api import offer_api
 from lgg.app.gallery import all_examples
+from lgg.app.models import banner_html, open_shelf, origin_html
 from lgg.app.series_tab import build_series_tab
 from lgg.app.service import Service
 from lgg.app.slice_tab import build_slice_tab
@@ -47,6 +48,22 @@ def theme() -> gr.themes.Base:
 
 #: Every 10 minutes, uploads older than 50 are deleted: they are gone within the hour.
 DELETE_CACHE = (600, 3000)
+#: Far above any slice of a scanner; between this and `lgg.io.MAX_BYTES` lie films and attacks.
+MAX_UPLOAD = "64mb"
+
+
+def open_page() -> None:
+    """Load the models and serve the page; Gradio's own environment variables say where."""
+    shelf = open_shelf()
+    build_page(shelf.cascades, shelf.reasons, banner_html(shelf), origin_html(shelf)).launch(
+        theme=theme(),
+        css_paths=CSS,
+        show_error=False,
+        max_file_size=MAX_UPLOAD,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+    )
 
 
 def build_page(

@@ -4,7 +4,6 @@ Files are named after slices' numbers, never after the upload, whose name may be
 """
 
 import csv
-import gzip
 import io
 import zipfile
 from collections.abc import Sequence
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lgg.export.dicom_seg import dicom_segmentation
+from lgg.export.nifti import nifti_mask
 from lgg.export.provenance import NOTICE, Provenance
 from lgg.files import write_atomically
 from lgg.postprocess import DEPTH, FEWEST, SHARE
-from lgg.types import SEQUENCES, Prediction, Series, SeriesResult
+from lgg.types import SEQUENCES, Prediction, SeriesResult
 from lgg.visualize import flair_picture, overlay
 
 README, TABLE, PROBABILITY = "README.txt", "slices.csv", "probability.tif"
@@ -61,8 +61,8 @@ def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
         files[SEGMENTATION] = segmentation
     for number, (slice_, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
         picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
-        files[f"masks/slice_{number:03}.png"] = _png(prediction.mask.astype(np.uint8) * 255)
-        files[f"overlays/slice_{number:03}.png"] = _png(picture)
+        files[f"masks/slice_{number:03}.png"] = png(prediction.mask.astype(np.uint8) * 255)
+        files[f"overlays/slice_{number:03}.png"] = png(picture)
     files = {README: readme(result, provenance, set(files)).encode(), **files}
     return _zipped(files)
 
@@ -140,30 +140,6 @@ def readme(result: SeriesResult, provenance: Provenance, files: set[str]) -> str
     return "\n".join(lines) + "\n"
 
 
-def nifti_mask(series: Series, masks: NDArray[np.bool_]) -> bytes:
-    """A packed NIfTI file of 0 and 1, with the shape, affine, and qform and sform codes of the upload's.
-
-    Args:
-        series: that of a NIfTI upload.
-        masks: (N, H, W) bool, of its axial slices.
-
-    Raises:
-        ValueError: the series does not come from NIfTI.
-    """
-    from nibabel.nifti1 import Nifti1Image
-    from nibabel.nifti2 import Nifti2Header, Nifti2Image
-
-    if series.nifti is None:
-        raise ValueError("only the series of a NIfTI upload has a NIfTI mask")
-    header = series.nifti.copy()
-    header.set_data_dtype(np.uint8)
-    header["descrip"] = NOTICE.encode()
-    # Without an affine of its own, the image keeps the header's, code for code.
-    kind = Nifti2Image if isinstance(header, Nifti2Header) else Nifti1Image
-    image = kind(series.to_source(masks).astype(np.uint8), None, header)
-    return gzip.compress(image.to_bytes(), mtime=0)
-
-
 def _probability(predictions: Sequence[Prediction]) -> bytes:
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as writer:
@@ -173,7 +149,7 @@ def _probability(predictions: Sequence[Prediction]) -> bytes:
     return stream.getvalue()
 
 
-def _png(picture: NDArray[np.uint8]) -> bytes:
+def png(picture: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, format="PNG")
     return stream.getvalue()

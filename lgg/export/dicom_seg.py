@@ -1,11 +1,14 @@
 """A mask as a DICOM Segmentation that refers to the images it was made from.
 
 The patient's fields are empty: reading skips them. A viewer finds the images by their unique identifiers; an
-archive that wants a patient needs them filled in by whoever stores the file.
+archive that wants a patient needs them filled in by whoever stores the file, as the command line does with
+`read_patient` where nothing leaves the machine.
 """
 
 import io
 import re
+import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,15 +26,26 @@ SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2")
 UID = re.compile(r"(?=.{5,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 #: The number of the new series; archives have hundreds at most.
 SERIES_NUMBER = 9001
+#: What a result may repeat of the patient and the study.
+PATIENT = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+)
 
 
-def dicom_segmentation(series: Series, masks: NDArray[np.bool_], provenance: Provenance) -> bytes | None:
+def dicom_segmentation(
+    series: Series,
+    masks: NDArray[np.bool_],
+    provenance: Provenance,
+    patient: Mapping[str, str] | None = None,
+) -> bytes | None:
     """A DICOM file of one binary segment; None where the upload is no DICOM, or lacks what it must refer to.
 
     Args:
         series: what was examined.
         masks: (N, H, W) bool, of its axial slices.
         provenance: becomes the identification of the algorithm.
+        patient: keyword of `PATIENT` → its value; all of them are empty by default.
     """
     if not series.dicom or not all(_can_be_referred_to(header) for header in series.dicom):
         return None
@@ -61,7 +75,7 @@ def dicom_segmentation(series: Series, masks: NDArray[np.bool_], provenance: Pro
     )
     voxels = series.to_source(masks).astype(np.uint8)
     segmentation = highdicom.seg.Segmentation(
-        source_images=[_reference(header, first) for header in series.dicom],
+        source_images=[_reference(header, first, patient or {}) for header in series.dicom],
         pixel_array=voxels,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
@@ -87,14 +101,24 @@ def dicom_segmentation(series: Series, masks: NDArray[np.bool_], provenance: Pro
     return stream.getvalue()
 
 
+def read_patient(data: bytes) -> dict[str, str]:
+    """The fields of `PATIENT` that a DICOM file states: keyword → value. Nothing else reads them."""
+    from pydicom import dcmread
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they would show the patient's values
+        header = dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=list(PATIENT))
+        return {keyword: str(header[keyword].value or "") for keyword in PATIENT if keyword in header}
+
+
 def _can_be_referred_to(header: DicomReference) -> bool:
     uids = (header.instance, header.series, header.study, header.frame_of_reference)
     known = header.sop_class in SOP_CLASSES and all(map(UID.fullmatch, uids))
     return known and None not in (header.spacing, header.orientation, header.position)
 
 
-def _reference(header: DicomReference, first: DicomReference) -> "Dataset":
-    """What highdicom asks of a source image; the patient's and the study's texts are empty.
+def _reference(header: DicomReference, first: DicomReference, patient: Mapping[str, str]) -> "Dataset":
+    """What highdicom asks of a source image; the patient's and the study's texts are empty unless given.
 
     It wants one direction and spacing for all: the first image's, from which the others differ by less than
     what makes a stack.
@@ -102,11 +126,8 @@ def _reference(header: DicomReference, first: DicomReference) -> "Dataset":
     from pydicom.dataset import Dataset
 
     dataset = Dataset()
-    for keyword in (
-        *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
-        *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
-    ):
-        setattr(dataset, keyword, None)
+    for keyword in PATIENT:
+        setattr(dataset, keyword, patient.get(keyword))
     dataset.SOPClassUID, dataset.SOPInstanceUID = header.sop_class, header.instance
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = header.study, header.series
     dataset.FrameOfReferenceUID = header.frame_of_reference

@@ -49,7 +49,7 @@ __all__ = [
 
 TIFF, PNG, JPEG, DICOM, NIFTI, PICTURES = "TIFF", "PNG", "JPEG", "DICOM", "NIfTI", "pictures"
 DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg, DICOM: decode_dicom}
-Reader = Callable[[Sequence[File], str, Mapping[str, str] | None], Series]
+Reader = Callable[[Sequence[File], str, Mapping[str, str] | None, bool], Series]
 
 #: First bytes → format. BigTIFF has a plus sign.
 MAGIC = dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TIFF)
@@ -133,16 +133,19 @@ def read_series(
     uploads: Sequence[Source],
     names: Sequence[str] | None = None,
     assignment: Mapping[str, str] | None = None,
+    *,
+    register: bool = False,
 ) -> Series:
-    """Read one patient's series.
+    """Read one patient's series; T1 volumes on grids of their own are resampled onto the FLAIR's.
 
     Args:
         uploads: paths, bytes or binary streams: slice files in any order (they are sorted by name, `_2`
-            before `_10`), a ZIP archive of slices, a TIFF with a page a slice, DICOM files, or NIfTI
-            volumes, one (FLAIR) or one for each sequence.
+            before `_10`), a ZIP archive of slices, a TIFF with a page a slice, DICOM files, enhanced ones
+            too, or NIfTI volumes, one (FLAIR) or one for each sequence.
         names: what messages call the uploads, in the same order; by default their own names.
         assignment: which volume is which sequence, `Candidate.key` → `pre`, `flair` or `post`; by default
-            guessed from DICOM's series descriptions or the NIfTI files' names.
+            recognised by how DICOM series were taken, by their descriptions, or by the NIfTI files' names.
+        register: whether T1 volumes are aligned with FLAIR by what is seen in them.
 
     Raises:
         AmbiguousSeriesError: several volumes, and nobody knows which is which; ask with its `candidates`.
@@ -158,9 +161,9 @@ def read_series(
     readers: dict[str, Reader] = {
         NIFTI: read_nifti,
         DICOM: read_dicom_series,
-        PICTURES: lambda files, source, _: _read_pictures(files, source),
+        PICTURES: lambda files, source, *_: _read_pictures(files, source),
     }
-    series = readers[kinds.pop()](files, source, assignment)
+    series = readers[kinds.pop()](files, source, assignment, register)
     if not left_out:
         return series
     note = f"Files in the archive that are no images were left out: {len(left_out)}."

@@ -10,20 +10,20 @@ import io
 import math
 import struct
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.errors import SliceError
+from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File
 from lgg.io.images import Picture, jpeg_segments
 from lgg.io.limits import CUT_SHORT, check_finite, check_size, check_volume, guarded, named, plausible_spacing
-from lgg.io.orientation import Stack, check_same_grid, gaps, sort_stack, stack_grid, unit_vectors
-from lgg.io.sequences import choose, combine, guess, left_out_note
+from lgg.io.orientation import Stack, evenly_spaced, gaps, same_slices, sort_stack, stack_grid, unit_vectors
+from lgg.io.sequences import Parameters, Volume, choose, combine, found, left_out_note, recognise_series
 from lgg.types import FLAIR, SEQUENCES, Candidate, DicomReference, Grid, Series
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 #: Bytes before the pixels. Vendors' private blocks take up to some hundred KiB; each byte more is memory
 #: that a forged file could make pydicom spend a hundredfold.
 MAX_HEADER = 2**20
+#: The same of a multi-frame file, whose header tells the place of each frame.
+MAX_FRAMES_HEADER = 2**22
+#: Items of sequences in such a header: sixty a frame, and each takes a KiB once it is parsed.
+MAX_ITEMS = 2**15
 #: A text longer than this is cut; DICOM allows 64 characters for all that are read here.
 MAX_TEXT = 64
 #: All that is read of a header.
@@ -41,7 +45,13 @@ KEYWORDS = (
     *("PixelSpacing", "SliceThickness", "RescaleIntercept", "RescaleSlope", "NumberOfFrames"),
     *("PhotometricInterpretation", "SamplesPerPixel", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("EchoTime", "RepetitionTime", "InversionTime", "ScanningSequence", "ContrastBolusAgent", "ImageType"),
+    *("ProtocolName", "AcquisitionContrast", "EchoPulseSequence", "EchoPlanarPulseSequence"),
+    *("InversionRecovery", "ContrastBolusAgentSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
+#: Enhanced MR and CT, and those converted from one file a slice: all frames of a series in a file.
+ENHANCED = tuple(f"1.2.840.10008.5.1.4.1.1.{code}\0".encode() for code in ("4.1", "4.4", "2.1", "2.2"))
 #: The tag SpecificCharacterSet in either byte order → one that nobody uses. pydicom logs the value of a set
 #: that it does not know, in a damaged file any field; texts are read as Latin-1 here, so it sees none.
 CHARACTER_SETS = {b"\x08\0\x05\0": b"\x08\0\x04\0", b"\0\x08\0\x05": b"\0\x08\0\x04"}
@@ -61,8 +71,12 @@ END_OF_JPEG = b"\xff\xd9"
 JPEG_DECODERS = dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC3), "jpeg8_decode") | {0xF7: "jpegls_decode"}
 
 MULTI_FRAME = (
-    "this DICOM file holds several frames (an enhanced MR object or a film). Export the series as classic "
-    "DICOM, one file a slice, or as NIfTI."
+    "this DICOM file holds several frames (an enhanced MR object or a film). Read it as a series, or export "
+    "it as classic DICOM, one file a slice, or as NIfTI."
+)
+NO_PLACES = (
+    "this DICOM file holds several frames, and does not say where in the patient each lies. Export the "
+    "series as classic DICOM, one file a slice, or as NIfTI."
 )
 COLOUR = (
     "this DICOM file is a colour picture (a screenshot or a colour map, perhaps). "
@@ -81,12 +95,14 @@ class Header(DicomReference):
     Attributes:
         modality: `MR`, `CT` …; description: the series', in the scanner's words; both "" where missing.
         series_number: the series' in the study; None where missing.
+        parameters: how it was taken.
         samples: values a pixel; frames: pictures in the file; photometric: `MONOCHROME2`, `RGB` …
         allocated, stored, high_bit: bits a value takes, bits that count, number of the highest of these.
         signed: whether values are two's complement; slope, intercept: from stored values to the scanner's.
         transfer_syntax: how the pixels are packed.
         pixels_at, pixels_length: where they begin in the file, and their stated length; None where it is
             left open, as it is for compressed pixels.
+        frame: which of the frames this header tells of, counted from 0.
     """
 
     modality: str
@@ -104,6 +120,8 @@ class Header(DicomReference):
     transfer_syntax: str
     pixels_at: int
     pixels_length: int | None
+    parameters: Parameters = field(default_factory=Parameters)
+    frame: int = 0
 
 
 def is_dicom(data: bytes) -> bool:
@@ -123,6 +141,11 @@ def decode_dicom(data: bytes) -> Picture:
     header = read_header(data)
     if header.frames != 1:
         raise SliceError(MULTI_FRAME)
+    return _decode_frame(data, header)
+
+
+def _decode_frame(data: bytes, header: Header) -> Picture:
+    """Decode the frame that the header tells of."""
     check_size(header.rows, header.columns)
     if header.samples != 1 or header.photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise SliceError(COLOUR)
@@ -143,22 +166,27 @@ def decode_dicom(data: bytes) -> Picture:
 
 
 def read_dicom_series(
-    files: Sequence[File], source: str, assignment: Mapping[str, str] | None = None
+    files: Sequence[File],
+    source: str,
+    assignment: Mapping[str, str] | None = None,
+    register: bool = False,
 ) -> Series:
     """Read one DICOM series as FLAIR, or several as the sequences of one patient.
 
     Args:
-        files: DICOM files of one frame each, in any order; reports and directories among them are left out.
+        files: DICOM files of one frame each, or enhanced ones with all frames of a series, in any order;
+            reports and directories among them are left out.
         source: what the result is called.
         assignment: SeriesInstanceUID → `pre`, `flair` or `post`.
+        register: whether T1 volumes are aligned with FLAIR by what is seen in them.
 
     Raises:
         SliceError: a file cannot be read; it is named.
-        SeriesError: nobody knows which series is which, slices are not parallel or lie in one place, the
-            sequences are not on one grid, or there is too much.
+        SeriesError: nobody knows which series is which, slices are not parallel or lie in one place, a
+            sequence cannot be brought onto the FLAIR's grid, or there is too much.
     """
-    groups, notes = _groups(files)
-    candidates = tuple(_candidate(key, group) for key, group in groups.items())
+    groups, notes = group_series(files)
+    candidates = dicom_candidates(groups)
     chosen = choose(candidates, assignment)
     notes += left_out_note("series", candidates, chosen)
     for candidate in chosen.values():
@@ -166,20 +194,25 @@ def read_dicom_series(
         check_volume(len(group), group[0][1].rows, group[0][1].columns)
     stacks = {channel: sort_stack(groups[candidate.key]) for channel, candidate in chosen.items()}
     flair = stacks[FLAIR]
-    for channel, stack in stacks.items():
-        if channel != FLAIR:
-            check_same_grid(flair, stack, SEQUENCES[channel])
+    on_flair = {
+        channel: channel == FLAIR or _on_flair(flair, stack, channel, register)
+        for channel, stack in stacks.items()
+    }
     notes += gaps(flair)
     first = groups[chosen[FLAIR].key][0][1]
     if first.modality not in ("MR", ""):
         notes.append(f"The files say {first.modality}, not MR: the networks were trained on MR alone.")
     grid = stack_grid(flair)
-    pixels = combine({channel: grid.to_axial(_pixels(stack)) for channel, stack in stacks.items()}, source)
+    volumes = {
+        channel: Volume(_pixels(stack), stack_grid(stack), on_flair[channel])
+        for channel, stack in stacks.items()
+    }
+    combined = combine(volumes, source, register)
     distances = grid.distances if first.spacing else None
     return Series(
-        pixels,
+        combined.pixels,
         source,
-        _names(flair, grid, len(pixels)),
+        _names(flair, grid, len(combined.pixels)),
         grid,
         flair_only=len(stacks) == 1,
         spacing=distances and distances[1:],
@@ -188,21 +221,52 @@ def read_dicom_series(
         dicom=flair.headers,
         candidates=candidates,
         chosen={channel: candidate.key for channel, candidate in chosen.items()},
-        notes=tuple(notes),
+        found=found(candidates, chosen, combined.done),
+        notes=(*notes, *combined.notes),
     )
 
 
 def read_header(data: bytes) -> Header:
     """Parse a DICOM file up to its pixels.
 
+    Args:
+        data: the file, or its beginning as far as its pixels.
+
     Raises:
         NoPictureError: it holds no pixels.
-        SliceError: its header is over `MAX_HEADER` bytes, incomplete, deflated or damaged.
+        SliceError: its header is over the limit, incomplete, deflated or damaged.
     """
+    return _parse(data)[0]
+
+
+def read_frames(data: bytes) -> list[Header]:
+    """The same for each frame of an enhanced file; of any other file, its one header.
+
+    Raises:
+        NoPictureError, SliceError: as for `read_header`; or nobody knows where the frames lie.
+    """
+    header, fields = _parse(data)
+    frames = fields.items("PerFrameFunctionalGroupsSequence")
+    if not frames:
+        if header.frames != 1:
+            raise SliceError(NO_PLACES)
+        return [header]
+    if len(frames) != header.frames:
+        raise SliceError(CUT_SHORT)
+    shared = fields.items("SharedFunctionalGroupsSequence")
+    return [_frame_header(header, number, [frame, *shared[:1]]) for number, frame in enumerate(frames)]
+
+
+def _parse(data: bytes) -> "tuple[Header, _Fields]":
     from pydicom.datadict import tag_for_keyword
     from pydicom.filereader import read_dataset
 
-    head = data[:MAX_HEADER]
+    # Told in the first group of the file, so it is known before anything is parsed.
+    enhanced = any(uid in data[:1024] for uid in ENHANCED)
+    limit = MAX_FRAMES_HEADER if enhanced else MAX_HEADER
+    head = data[:limit]
+    if enhanced and max(head.count(struct.pack(order + "HH", 0xFFFE, 0xE000)) for order in "<>") > MAX_ITEMS:
+        raise SliceError("its DICOM header is too long. Export the series as classic DICOM or as NIfTI.")
     for tag_bytes, unused in CHARACTER_SETS.items():
         head = head.replace(tag_bytes, unused)
     stream = io.BytesIO(head)
@@ -223,7 +287,7 @@ def read_header(data: bytes) -> Header:
     little = syntax != BIG_ENDIAN
     dataset = read_dataset(stream, syntax == IMPLICIT, little, stop_when=at_pixels, specific_tags=tags)
     if not pixels:
-        _refuse_without_pixels(len(data))
+        _refuse_without_pixels(len(data), limit)
     tag, length = pixels[0]
     if tag != PIXEL_DATA:
         raise SliceError("this DICOM file holds no integer pixels. Export the MR image itself.")
@@ -236,12 +300,14 @@ def read_header(data: bytes) -> Header:
             f"this DICOM file does not state {', '.join(missing)}, so its pixels cannot be read. "
             "Export the slice once more."
         )
-    return _header(fields, syntax, at, None if length == 0xFFFFFFFF else length)
+    return _header(fields, syntax, at, None if length == 0xFFFFFFFF else length), fields
 
 
-def _refuse_without_pixels(size: int) -> None:
-    if size > MAX_HEADER:
-        raise SliceError("its DICOM header is over 1 MiB. Export the slice once more, without private tags.")
+def _refuse_without_pixels(size: int, limit: int) -> None:
+    if size > limit:
+        raise SliceError(
+            f"its DICOM header is over {limit >> 20} MiB. Export the slice once more, without private tags."
+        )
     raise NoPictureError(
         "this DICOM file holds no picture (a report, a directory or a plan, perhaps), or it is cut short. "
         "Upload the MR images themselves."
@@ -254,14 +320,31 @@ class _Fields:
     def __init__(self, dataset: "Dataset") -> None:
         from pydicom.datadict import keyword_for_tag
 
-        self._order = ">" if dataset.original_encoding[1] is False else "<"
-        values = ((keyword_for_tag(element.tag), element.value) for element in dataset.elements())
-        self._bytes = {keyword: value for keyword, value in values if isinstance(value, bytes)}
+        self._implicit, little = dataset.original_encoding[0] is True, dataset.original_encoding[1]
+        self._order = ">" if little is False else "<"
+        # Not by keys: those of elements convert their values.
+        self._values = {keyword_for_tag(element.tag): element.value for element in dataset.elements()}
+        self._bytes = {key: value for key, value in self._values.items() if isinstance(value, bytes)}
+
+    def items(self, keyword: str) -> "list[_Fields]":
+        """The items of a sequence; none where it is missing."""
+        from pydicom.filereader import read_sequence
+
+        value = self._values.get(keyword) or ()
+        if isinstance(value, bytes):  # its length is stated; otherwise it is parsed already
+            little = self._order == "<"
+            value = read_sequence(io.BytesIO(value), self._implicit, little, len(value), "iso8859")
+        return [_Fields(item) for item in value]
 
     def text(self, keyword: str) -> str:
         """The first value, printable and at most `MAX_TEXT` characters; "" where there is none."""
-        text = self._bytes.get(keyword, b"").decode("latin-1").split("\\")[0]
-        return "".join(character for character in text if character.isprintable()).strip()[:MAX_TEXT]
+        return self.texts(keyword)[0]
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        """All values, as `text`; one "" where there is none."""
+        values = self._bytes.get(keyword, b"").decode("latin-1").split("\\")
+        printable = ("".join(filter(str.isprintable, value)) for value in values)
+        return tuple(value.strip()[:MAX_TEXT] for value in printable)
 
     def short(self, keyword: str, default: int) -> int:
         """An unsigned integer of two bytes."""
@@ -274,6 +357,12 @@ class _Fields:
         with suppress(ValueError):
             values = [float(text) for text in self._bytes.get(keyword, b"").rstrip(b"\0 ").split(b"\\")]
         return tuple(values) if len(values) == count and all(map(math.isfinite, values)) else ()
+
+    def double(self, keyword: str) -> float | None:
+        """The first of binary numbers of eight bytes, where it is finite."""
+        value = self._bytes.get(keyword, b"")
+        number = struct.unpack_from(self._order + "d", value)[0] if len(value) >= 8 else math.nan
+        return number if math.isfinite(number) else None
 
     def number(self, keyword: str) -> float | None:
         """A lone finite number."""
@@ -296,7 +385,7 @@ def _header(fields: _Fields, syntax: str, at: int, length: int | None) -> Header
         orientation=unit_vectors(fields.numbers("ImageOrientationPatient", 6)),
         position=fields.numbers("ImagePositionPatient", 3) or None,
         modality=fields.text("Modality"),
-        description=fields.text("SeriesDescription"),
+        description=fields.text("SeriesDescription") or fields.text("ProtocolName"),
         series_number=None if series_number is None else int(series_number),
         samples=fields.short("SamplesPerPixel", 1),
         frames=int(fields.number("NumberOfFrames") or 0) or 1,
@@ -311,6 +400,63 @@ def _header(fields: _Fields, syntax: str, at: int, length: int | None) -> Header
         transfer_syntax=syntax,
         pixels_at=at,
         pixels_length=length,
+        parameters=_parameters(fields),
+    )
+
+
+def _parameters(fields: _Fields) -> Parameters:
+    """How the file was taken, as far as it is told outside the frames."""
+    technique = list(fields.texts("ScanningSequence"))
+    # Enhanced files say the same in other fields.
+    echo = fields.text("EchoPulseSequence")
+    technique += {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["SE", "GR"]}.get(echo, [])
+    technique += ["EP"] if fields.text("EchoPlanarPulseSequence") == "YES" else []
+    technique += ["IR"] if fields.text("InversionRecovery") == "YES" else []
+    agents = fields.items("ContrastBolusAgentSequence")
+    return Parameters(
+        echo=fields.number("EchoTime"),
+        repetition=fields.number("RepetitionTime"),
+        inversion=fields.number("InversionTime"),
+        technique=tuple(technique),
+        agent=fields.text("ContrastBolusAgent") or ("given" if agents else ""),
+        image_type=tuple(value.upper() for value in fields.texts("ImageType")),
+        weighting=fields.text("AcquisitionContrast"),
+    )
+
+
+def _frame_header(header: Header, number: int, groups: list[_Fields]) -> Header:
+    """The header of one frame of an enhanced file.
+
+    Args:
+        groups: the frame's own functional groups, then those that all frames share.
+    """
+
+    def within(keyword: str) -> _Fields | None:
+        return next((items[0] for group in groups if (items := group.items(keyword))), None)
+
+    place, directions = within("PlanePositionSequence"), within("PlaneOrientationSequence")
+    measures, scale = within("PixelMeasuresSequence"), within("PixelValueTransformationSequence")
+    echo, timing = within("MREchoSequence"), within("MRTimingAndRelatedParametersSequence")
+    modifier, told = within("MRModifierSequence"), header.parameters
+    spacing = measures.numbers("PixelSpacing", 2) if measures else ()
+    inverted = modifier is not None and modifier.text("InversionRecovery") == "YES"
+    parameters = replace(
+        told,
+        echo=echo.double("EffectiveEchoTime") if echo else told.echo,
+        repetition=timing.number("RepetitionTime") if timing else told.repetition,
+        inversion=modifier.double("InversionTimes") if modifier else told.inversion,
+        technique=(*told.technique, "IR") if inverted else told.technique,
+    )
+    return replace(
+        header,
+        position=(place.numbers("ImagePositionPatient", 3) or None) if place else None,
+        orientation=unit_vectors(directions.numbers("ImageOrientationPatient", 6)) if directions else None,
+        spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+        thickness=measures.number("SliceThickness") if measures else None,
+        slope=(scale.number("RescaleSlope") if scale else None) or header.slope,
+        intercept=(scale.number("RescaleIntercept") if scale else None) or header.intercept,
+        parameters=parameters,
+        frame=number,
     )
 
 
@@ -319,16 +465,18 @@ def _uncompressed(data: bytes, header: Header) -> NDArray[np.int64]:
     if big and header.allocated == 8:
         raise SliceError("its bytes are in an order that is not read here. Export it in little endian.")
     count, dtype = header.rows * header.columns, np.dtype(f"{'>' if big else '<'}u{header.allocated // 8}")
-    if header.pixels_length is None or header.pixels_length < count * dtype.itemsize:
+    size = count * dtype.itemsize
+    if header.pixels_length is None or header.pixels_length < size * header.frames:
         raise SliceError(CUT_SHORT)
-    raw = np.frombuffer(data, dtype, count, header.pixels_at)  # a ValueError where the file is shorter
+    # A ValueError where the file is shorter.
+    raw = np.frombuffer(data, dtype, count, header.pixels_at + header.frame * size)
     return _stored_values(raw.reshape(header.rows, header.columns), header, header.stored)
 
 
 def _decompressed(data: bytes, header: Header) -> NDArray[np.int64]:
     import imagecodecs
 
-    packed, shape = _frame(data, header.pixels_at), (header.rows, header.columns)
+    packed, shape = _frame(data, header), (header.rows, header.columns)
     if header.transfer_syntax == RLE:
         dtype = np.dtype(f"<u{header.allocated // 8}")
         raw = bytearray(header.rows * header.columns * dtype.itemsize)
@@ -347,26 +495,31 @@ def _decompressed(data: bytes, header: Header) -> NDArray[np.int64]:
     return _stored_values(pixels, header, min(header.stored, bits))
 
 
-def _frame(data: bytes, start: int) -> bytes:
-    """The one compressed picture of a file, its pieces joined (PS3.5, A.4).
+def _frame(data: bytes, header: Header) -> bytes:
+    """The compressed picture that the header tells of, its pieces joined (PS3.5, A.4).
 
     pydicom's own function joins what there is of a file that ends early, and libjpeg then invents the rest.
 
-    Args:
-        start: where the first item, the table of offsets, begins.
-
     Raises:
-        SliceError, struct.error: a piece is missing.
+        SliceError, struct.error: a piece is missing, or several frames have several pieces each.
     """
-    pieces, position = [], start
+    # The first item is the table of offsets.
+    pieces, position = [], header.pixels_at
     while (head := struct.unpack_from("<II", data, position))[0] == ITEM:
         position += 8 + head[1]
         if position > len(data):
             raise SliceError(CUT_SHORT)
-        pieces.append(data[position - head[1] : position])
+        pieces.append(slice(position - head[1], position))
     if head[0] != END:
         raise SliceError(CUT_SHORT)
-    return b"".join(pieces[1:])
+    frames = pieces[1:]
+    if header.frames == 1:
+        return b"".join(data[piece] for piece in frames)
+    if len(frames) != header.frames:
+        raise SliceError(
+            "its compressed frames are cut into pieces, which is not read here. Export the file uncompressed."
+        )
+    return data[frames[header.frame]]
 
 
 def _declared(stream: bytes) -> tuple[str, int, int, int, int]:
@@ -404,39 +557,94 @@ def _stored_values(raw: NDArray, header: Header, bits: int) -> NDArray[np.int64]
     return values
 
 
-def _groups(files: Sequence[File]) -> tuple[dict[str, list[tuple[File, Header]]], list[str]]:
-    """The files of each series, by its unique identifier; and what was left out."""
+def group_series(files: Iterable[File]) -> tuple[dict[str, list[tuple[File, Header]]], list[str]]:
+    """The slices of each series, by its unique identifier, each with its file; and what was left out.
+
+    Args:
+        files: the files, or their beginnings as far as the pixels.
+
+    Raises:
+        NoPictureError: none of them holds pixels.
+        SliceError: a file is damaged; it is named.
+    """
     groups: dict[str, list[tuple[File, Header]]] = defaultdict(list)
     left_out: list[NoPictureError] = []
     for file in files:
         try:
             with named(file.name):
-                header = guarded(read_header, file.data)
+                headers = guarded(read_frames, file.data)
         except NoPictureError as error:
             left_out.append(error)
             continue
-        groups[header.series].append((file, header))
+        groups[headers[0].series].extend((file, header) for header in headers)
     if left_out and not groups:
         raise left_out[-1]
     notes = [f"DICOM files without a picture were left out: {len(left_out)}."] if left_out else []
     return dict(groups), notes
 
 
-def _candidate(key: str, group: Sequence[tuple[File, Header]]) -> Candidate:
+def dicom_candidates(groups: Mapping[str, Sequence[tuple[File, Header]]]) -> tuple[Candidate, ...]:
+    """The series that may be a sequence, by how they were taken and what the scanner calls them."""
+    numbers = [group[0][1].series_number for group in groups.values()]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        numbers = list(range(1, len(groups) + 1))
+    return tuple(
+        _candidate(key, group, number) for (key, group), number in zip(groups.items(), numbers, strict=True)
+    )
+
+
+def _candidate(key: str, group: Sequence[tuple[File, Header]], chosen_by: int | None) -> Candidate:
     header = group[0][1]
     name = header.description or "no description"
     number = "" if header.series_number is None else f"series {header.series_number}, "
     slices = "1 slice" if len(group) == 1 else f"{len(group)} slices"
-    return Candidate(key, f"{name} ({number}{slices})", guess(header.description))
+    channel, reason = recognise_series(header.description, header.parameters)
+    if header.modality not in ("MR", ""):
+        channel, reason = None, f"{header.modality}, not MR"
+    grid = None
+    with suppress(SliceError):  # said again, if this series is chosen
+        grid = stack_grid(sort_stack(group))
+    original = "DERIVED" not in header.parameters.image_type
+    return Candidate(key, f"{name} ({number}{slices})", channel, chosen_by, grid, original, reason)
 
 
-def _pixels(stack: Stack) -> NDArray[np.float32]:
+def _on_flair(flair: Stack[Header], stack: Stack[Header], channel: int, register: bool) -> bool:
+    """Whether a series holds the FLAIR's own slices.
+
+    Raises:
+        SeriesError: it does not, and cannot be brought onto the FLAIR's grid by what the files say.
+    """
+    first, other, name = flair.headers[0], stack.headers[0], SEQUENCES[channel]
+    if first.study and other.study and first.study != other.study:
+        raise SeriesError(
+            f"The {name} is of another examination than the FLAIR, or of another patient. Choose series of "
+            "one examination, or read FLAIR alone."
+        )
+    if same_slices(flair, stack):
+        return True
+    frames = {first.frame_of_reference, other.frame_of_reference} - {""}
+    if len(frames) > 1 and not register:
+        raise SeriesError(
+            f"The {name} and the FLAIR have no common frame of reference: the patient was laid down anew "
+            "between them, so their places cannot be compared. Have them registered, or read FLAIR alone."
+        )
+    for part in (flair, stack):
+        told = part.headers[0]
+        if None in (told.orientation, told.position, told.spacing) or not evenly_spaced(part):
+            raise SeriesError(
+                f"The {name} does not lie on the grid of the FLAIR, and cannot be brought onto it: places or "
+                "spacings are missing, or slices are. Export the whole series, or read FLAIR alone."
+            )
+    return False
+
+
+def _pixels(stack: Stack[Header]) -> NDArray[np.float32]:
     """(slices, rows, columns) float32 in the order of the stack."""
     first = stack.headers[0]
     pixels = np.empty((len(stack.files), first.rows, first.columns), np.float32)
-    for number, file in enumerate(stack.files):
+    for number, (file, header) in enumerate(zip(stack.files, stack.headers, strict=True)):
         with named(file.name):
-            picture = guarded(decode_dicom, file.data)
+            picture = guarded(_decode_frame, file.data, header)
             check_finite(picture.pixels)
         pixels[number] = picture.pixels[..., 0]
     return pixels
@@ -447,4 +655,6 @@ def _names(stack: Stack, grid: Grid, count: int) -> tuple[str, ...]:
     if grid.order[0] != 0:
         return tuple(f"slice {number}" for number in range(1, count + 1))
     names = [file.name for file in stack.files]
+    if len(set(names)) == 1 < len(names):
+        names = [f"{name}, frame {number}" for number, name in enumerate(names, start=1)]
     return tuple(reversed(names) if grid.flipped[0] else names)

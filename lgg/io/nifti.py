@@ -1,4 +1,4 @@
-"""NIfTI: one volume as FLAIR, or one for each sequence, turned to axial slices without resampling.
+"""NIfTI: one volume as FLAIR, or one for each sequence, in the axial slices of the FLAIR.
 
 nibabel parses the header; the voxels are a view of the bytes behind it. What else a file may carry,
 extensions (whole DICOM headers, sometimes) and free texts, is never parsed, nor kept for the mask
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.errors import SeriesError
+from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File
 from lgg.io.limits import check_finite, check_volume, guarded, named
-from lgg.io.orientation import axial_grid
-from lgg.io.sequences import choose, combine, guess, left_out_note
+from lgg.io.orientation import axial_grid, same_grid
+from lgg.io.sequences import Volume, choose, combine, found, left_out_note, recognise_file
 from lgg.types import FLAIR, SEQUENCES, Candidate, Grid, Series
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ PLACE = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "pix
 OFFSETS = ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z")
 #: What a qform or sform can refer to; 0 is nothing.
 CODES = range(6)
-#: How far, in mm, the same voxel of two sequences may lie apart.
-TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,39 +49,47 @@ def is_nifti(data: bytes) -> bool:
     return any(data.startswith(magic, at) for _, at, magic in (NIFTI_1, NIFTI_2))
 
 
-def read_nifti(files: Sequence[File], source: str, assignment: Mapping[str, str] | None = None) -> Series:
+def read_nifti(
+    files: Sequence[File],
+    source: str,
+    assignment: Mapping[str, str] | None = None,
+    register: bool = False,
+) -> Series:
     """Read one NIfTI volume as FLAIR, or several as the sequences of one patient.
 
     Args:
         files: unpacked NIfTI files.
         source: what the result is called.
         assignment: file's name → `pre`, `flair` or `post`.
+        register: whether T1 volumes are aligned with FLAIR by what is seen in them.
 
     Raises:
         SliceError: a file is damaged; it is named.
-        SeriesError: nobody knows which file is which, a file holds no grey volume of three axes, the volumes
-            are not on one grid, or there is too much.
+        SeriesError: nobody knows which file is which, a file holds no grey volume of three axes, a volume
+            cannot be brought onto the FLAIR's grid, or there is too much.
     """
-    candidates = tuple(Candidate(file.name, file.name, guess(file.name)) for file in files)
+    candidates = nifti_candidates(files)
     if len({candidate.key for candidate in candidates}) < len(candidates):
         raise SeriesError("Two of the volumes have the same name. Name each after its sequence.")
     chosen = choose(candidates, assignment)
     by_name = {file.name: file for file in files}
     volumes = {channel: _volume(by_name[candidate.key]) for channel, candidate in chosen.items()}
     flair = volumes[FLAIR]
-    for channel, volume in volumes.items():
-        _check_same_grid(flair.grid, volume.grid, SEQUENCES[channel])
+    with named(flair.file.name):
+        check_volume(*(flair.grid.shape[axis] for axis in flair.grid.order))
     notes = left_out_note("volumes", candidates, chosen)
-    if not flair.header["qform_code"] and not flair.header["sform_code"]:
+    if not _placed(flair):
         notes.append("The file does not say how it lies in the patient; NIfTI's default was assumed.")
-    pixels = combine(
-        {channel: volume.grid.to_axial(_values(volume)) for channel, volume in volumes.items()}, source
-    )
+    sequences = {
+        channel: Volume(_values(volume), volume.grid, _on_flair(flair, volume, channel))
+        for channel, volume in volumes.items()
+    }
+    combined = combine(sequences, source, register)
     distances = flair.grid.distances
     return Series(
-        pixels,
+        combined.pixels,
         source,
-        tuple(f"{flair.file.name}, slice {number}" for number in range(1, len(pixels) + 1)),
+        tuple(f"{flair.file.name}, slice {number}" for number in range(1, len(combined.pixels) + 1)),
         flair.grid,
         flair_only=len(volumes) == 1,
         spacing=distances and distances[1:],
@@ -91,8 +97,26 @@ def read_nifti(files: Sequence[File], source: str, assignment: Mapping[str, str]
         nifti=flair.header,
         candidates=candidates,
         chosen={channel: candidate.key for channel, candidate in chosen.items()},
-        notes=tuple(notes),
+        found=found(candidates, chosen, combined.done),
+        notes=(*notes, *combined.notes),
     )
+
+
+def nifti_candidates(files: Sequence[File]) -> tuple[Candidate, ...]:
+    """The volumes that may be a sequence, by the names and the headers of NIfTI files.
+
+    Args:
+        files: at least the files' beginnings, which hold the headers.
+    """
+    candidates = []
+    for number, file in enumerate(files, start=1):
+        channel, reason = recognise_file(file.name)
+        try:
+            grid = _volume(file).grid
+        except SliceError:  # said again, with its reason, if this volume is chosen
+            grid, reason = None, reason or "no grey volume of three axes"
+        candidates.append(Candidate(file.name, file.name, channel, number, grid, reason=reason))
+    return tuple(candidates)
 
 
 def _volume(file: File) -> _Volume:
@@ -126,8 +150,8 @@ def _parsed(file: File) -> _Volume:
         header[name] = header[name] if int(header[name]) in CODES else 0
     header.set_data_shape(shape)
     grid = axial_grid((shape[0], shape[1], shape[2]), header.get_best_affine())
-    slices, height, width = (shape[axis] for axis in grid.order)
-    check_volume(slices, height, width)
+    # Along its shortest side, however it was scanned; a FLAIR's axial slices are looked at later.
+    check_volume(*sorted(shape))
     slope, intercept = stored.get_slope_inter()
     return _Volume(file, header, grid, dtype, stored.get_data_offset(), slope or 1.0, intercept or 0.0)
 
@@ -146,15 +170,24 @@ def _values(volume: _Volume) -> NDArray[np.float32]:
     return values
 
 
-def _check_same_grid(flair: Grid, other: Grid, sequence: str) -> None:
-    same = False
-    if flair.shape == other.shape and flair.affine is not None and other.affine is not None:
-        # The eight corners: where they lie together, so does every voxel.
-        corners = np.array(np.meshgrid(*[(0, side - 1) for side in flair.shape], [1])).reshape(4, -1)
-        apart = ((flair.affine - other.affine) @ corners)[:3]
-        same = float(np.linalg.norm(apart, axis=0).max()) <= TOLERANCE
-    if not same:
-        raise SeriesError(
-            f"The {sequence} volume does not lie on the grid of the FLAIR volume. Register and resample it "
-            "to the FLAIR first, or upload FLAIR alone."
-        )
+def _placed(volume: _Volume) -> bool:
+    """Whether the header says where in the patient the volume lies."""
+    return bool(volume.header["qform_code"] or volume.header["sform_code"])
+
+
+def _on_flair(flair: _Volume, volume: _Volume, channel: int) -> bool:
+    """Whether a volume's voxels are the FLAIR's.
+
+    Raises:
+        SeriesError: they are not, and nobody knows where they lie.
+    """
+    if same_grid(flair.grid, volume.grid):
+        return True
+    for one in (flair, volume):
+        if not _placed(one):
+            raise SeriesError(
+                f"{one.file.name}: the file does not say how it lies in the patient, so the "
+                f"{SEQUENCES[channel]} cannot be brought onto the FLAIR's grid. Convert the volumes from "
+                "DICOM once more, or read FLAIR alone."
+            )
+    return False

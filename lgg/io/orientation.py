@@ -9,6 +9,7 @@ Pictures that say how they lie are turned upright.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,16 @@ TOLERANCE = 0.5
 POSITION_SLACK = 1e-2
 #: Gaps that differ from the usual one by this share are uneven; by half as much again, slices are missing.
 UNEVEN, MISSING = 0.1, 0.5
+#: Half a voxel, and what rounding adds.
+HALF_VOXEL = 0.5 + 1e-3
+#: Places at which a volume is looked at across a thick slice.
+MAX_PARTS = 16
+#: Millimetres of a pixel, and steps at each of two resolutions, with which volumes are registered.
+REGISTRATION_PIXEL, REGISTRATION_STEPS = 2.0, 100
+#: Millimetres or degrees below which a head has not moved.
+STILL = 0.5
+#: Voxels whose sides differ by less than this share are as good as cubes.
+NEARLY = 0.8
 #: DICOM counts x to the left and y to the back, NIfTI to the right and to the front.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -79,16 +90,23 @@ def unit_vectors(values: tuple[float, ...]) -> tuple[float, ...] | None:
     return values if max(map(abs, apart)) < DIRECTION_SLACK else None
 
 
+#: A header, whatever else it tells.
+H = TypeVar("H", bound=DicomReference)
+
+
 @dataclass(frozen=True)
-class Stack:
-    """The files of one DICOM series in the order of `offsets`, their places along the normal in mm."""
+class Stack(Generic[H]):
+    """The slices of one DICOM series in the order of `offsets`, their places along the normal in mm.
+
+    `files` holds each slice's file, the same for all that come from one.
+    """
 
     files: tuple[File, ...]
-    headers: tuple[DicomReference, ...]
+    headers: tuple[H, ...]
     offsets: NDArray[np.float64]
 
 
-def sort_stack(group: Sequence[tuple[File, DicomReference]]) -> Stack:
+def sort_stack(group: Sequence[tuple[File, H]]) -> Stack[H]:
     """Sort slices by their positions, projected on the normal of the planes.
 
     Raises:
@@ -155,12 +173,8 @@ def gaps(stack: Stack) -> list[str]:
     return []
 
 
-def check_same_grid(flair: Stack, other: Stack, sequence: str) -> None:
-    """Refuse a sequence whose slices are not those of the FLAIR.
-
-    Raises:
-        SeriesError: number, size, direction, spacing or positions differ.
-    """
+def same_slices(flair: Stack, other: Stack) -> bool:
+    """Whether two series hold the same slices: number, size, direction, spacing and positions agree."""
     first, second = flair.headers[0], other.headers[0]
     same = (
         (len(flair.files), first.rows, first.columns) == (len(other.files), second.rows, second.columns)
@@ -168,14 +182,175 @@ def check_same_grid(flair: Stack, other: Stack, sequence: str) -> None:
         and _near(first.spacing, second.spacing, POSITION_SLACK)
     )
     # A lone slice may come without a position: then no second sequence can be laid on it.
-    if not same or not all(
+    return same and all(
         header.position and match.position and math.dist(header.position, match.position) <= TOLERANCE
         for header, match in zip(flair.headers, other.headers, strict=True)
-    ):
+    )
+
+
+def evenly_spaced(stack: Stack) -> bool:
+    """Whether `stack_grid` tells where each slice lies, as it does not where slices are missing."""
+    steps = np.diff(stack.offsets)
+    if not len(steps):
+        return True
+    usual = float(np.median(steps))
+    told = stack.offsets[0] + usual * np.arange(len(stack.offsets))
+    return bool(np.abs(told - stack.offsets).max() <= MISSING * usual)
+
+
+def same_grid(first: Grid, second: Grid) -> bool:
+    """Whether two arrays have the same shape, and their voxels the same places."""
+    if first.shape != second.shape or first.affine is None or second.affine is None:
+        return False
+    # The eight corners: where they lie together, so does every voxel.
+    corners = np.array(np.meshgrid(*[(0, side - 1) for side in first.shape], [1])).reshape(4, -1)
+    apart = ((first.affine - second.affine) @ corners)[:3]
+    return float(np.linalg.norm(apart, axis=0).max()) <= TOLERANCE
+
+
+def axial_affine(grid: Grid) -> NDArray[np.float64]:
+    """(4, 4) from axial indices (slice, row, column) to RAS millimetres.
+
+    Raises:
+        ValueError: nobody knows where the grid lies.
+    """
+    if grid.affine is None:
+        raise ValueError("the grid has no place in the patient")
+    axial = np.zeros((4, 4))
+    axial[3, 3] = 1
+    for number, (axis, flip) in enumerate(zip(grid.order, grid.flipped, strict=True)):
+        axial[axis, number] = -1 if flip else 1
+        axial[axis, 3] = grid.shape[axis] - 1 if flip else 0
+    matrix: NDArray[np.float64] = grid.affine @ axial
+    return matrix
+
+
+def resample(
+    volume: NDArray[np.float32], grid: Grid, onto: Grid
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A volume as it would lie on another grid, by the places of both: linear, the mean over thick slices.
+
+    Slice by slice, so that no more memory is taken than the result's own.
+
+    Args:
+        volume: in its source's order of axes, on `grid`.
+        onto: whose axial slices are wanted.
+
+    Returns:
+        (N, H, W) float32, and bool where the voxel lies within the volume's field; beyond it, values mean
+        nothing.
+    """
+    from scipy import ndimage
+
+    matrix = np.linalg.inv(np.asarray(grid.affine)) @ axial_affine(onto)
+    slices, rows, columns = (onto.shape[axis] for axis in onto.order)
+    values = np.zeros((slices, rows, columns), np.float32)
+    covered = np.ones(values.shape, bool)
+    # A thick slice shows the mean of all that it holds, several voxels of a volume of thin slices.
+    parts = int(np.clip(np.round(np.linalg.norm(matrix[:3, 0])), 1, MAX_PARTS))
+    within = (np.arange(parts) + 0.5) / parts - 0.5
+    row, column = np.arange(rows)[:, None], np.arange(columns)
+    last = np.array(grid.shape) - 1
+    for number in range(slices):
+        for part in within:
+            start = matrix[:3, 0] * (number + part) + matrix[:3, 3]
+            plane = ndimage.affine_transform(
+                volume, matrix[:3, :3], start, (1, rows, columns), np.float32, order=1, mode="nearest"
+            )
+            values[number] += plane[0] / parts
+        for axis in range(3):
+            place = matrix[axis, 0] * number + matrix[axis, 1] * row + matrix[axis, 2] * column
+            place += matrix[axis, 3]
+            # Half a voxel beyond the outermost centres the voxels end.
+            covered[number] &= (place >= -HALF_VOXEL) & (place <= last[axis] + HALF_VOXEL)
+    return values, covered
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A rigid motion of the head between two volumes: the grid with the motion undone, and how far it was."""
+
+    grid: Grid
+    millimetres: float
+    degrees: float
+
+
+def registered(
+    volume: NDArray[np.float32], grid: Grid, flair: NDArray[np.float32], onto: Grid
+) -> Motion | None:
+    """Where a volume lies if the head moved between it and the FLAIR: rigid, by mutual information.
+
+    Begins at the places that the files tell. A fixed number of steps, so the time is bounded: some seconds.
+
+    Args:
+        volume: in its source's order of axes, on `grid`.
+        flair: (N, H, W) float32, axial slices of the FLAIR on `onto`.
+
+    Returns:
+        None where the head moved by less than `STILL`.
+
+    Raises:
+        SeriesError: SimpleITK is not installed.
+    """
+    try:
+        import SimpleITK as sitk
+    except ImportError:
         raise SeriesError(
-            f"The {sequence} series does not lie on the grid of the FLAIR series. Register and resample it "
-            "to the FLAIR first, or upload FLAIR alone."
-        )
+            'To register volumes, SimpleITK is needed: pip install "lgg-segmentation[register]".'
+        ) from None
+
+    values, covered = resample(volume, grid, onto)
+    distances = np.array(onto.distances)
+    # Pixels of about 2 mm tell enough of a head.
+    strides = np.maximum(1, (REGISTRATION_PIXEL / distances + 0.1).astype(int))
+    every = tuple(slice(None, None, int(stride)) for stride in strides)
+
+    def image(array: NDArray) -> "sitk.Image":
+        picture = sitk.GetImageFromArray(np.ascontiguousarray(array[every]))
+        picture.SetSpacing((distances * strides)[::-1].tolist())
+        return picture
+
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(50)
+    method.SetMetricMovingMask(image(covered.astype(np.uint8)))
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, REGISTRATION_STEPS)
+    method.SetOptimizerScalesFromPhysicalShift()
+    levels = (2, 1) if min(flair.shape) >= 8 else (1,)
+    method.SetShrinkFactorsPerLevel(levels)
+    method.SetSmoothingSigmasPerLevel([float(level - 1) for level in levels])
+    method.SetGlobalDefaultNumberOfThreads(2)
+    middle = (np.array(flair.shape) - 1) / 2 * distances
+    start = sitk.Euler3DTransform(middle[::-1].tolist(), 0.0, 0.0, 0.0)
+    method.SetInitialTransform(start, inPlace=True)
+    method.Execute(image(flair), image(values))
+
+    turn = np.array(start.GetMatrix()).reshape(3, 3)[::-1, ::-1]
+    shift = np.array(start.GetTranslation())[::-1]
+    motion = np.eye(4)
+    motion[:3, :3], motion[:3, 3] = turn, middle + shift - turn @ middle
+    degrees = float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+    millimetres = float(np.linalg.norm(shift))
+    if max(degrees, millimetres) < STILL:
+        return None
+    to_patient = axial_affine(onto) @ np.diag([*(1 / distances), 1])
+    affine = to_patient @ np.linalg.inv(motion) @ np.linalg.inv(to_patient) @ np.asarray(grid.affine)
+    return Motion(Grid(grid.shape, grid.order, grid.flipped, affine), millimetres, degrees)
+
+
+def describe(grid: Grid) -> str:
+    """Slices × rows × columns, then the distances of columns, rows and slices, for people."""
+    slices, rows, columns = (grid.shape[axis] for axis in grid.order)
+    size = f"{slices} × {rows} × {columns}"
+    if grid.distances is None:
+        return size
+    apart, down, across = grid.distances
+    return f"{size}, {across:.1f} × {down:.1f} × {apart:.1f} mm"
+
+
+def is_axial(grid: Grid) -> bool:
+    """Whether slices are no nearer to each other than pixels are: scanned axially, or in 3D."""
+    return grid.distances is not None and grid.distances[0] >= NEARLY * max(grid.distances)
 
 
 def _check_like(first_file: File, first: DicomReference, file: File, header: DicomReference) -> None:

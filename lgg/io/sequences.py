@@ -2,25 +2,105 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SeriesError
-from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate
+from lgg.io.orientation import describe, is_axial, registered, resample, same_grid
+from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, Found, Grid
 
 #: What a caller may say that a volume is.
 CHANNELS = {"pre": PRE, "flair": FLAIR, "post": POST}
 
+#: Drawn by a person or a program, whatever else the name says.
+MASK_WORDS = ("seg", "dseg", "probseg", "mask", "label", "roi")
 FLAIR_WORDS = ("flair", "t2f", "tirm", "darkfluid")
-#: Other sequences, maps and masks, whose names may hold "T1" or "post" too.
+#: Other sequences and maps, whose names may hold "T1" or "post" too.
 OTHER_WORDS = (
     *("t2", "pd", "dwi", "adc", "diff", "dti", "swi", "swan", "perf", "dsc", "dce", "asl", "bold", "tof"),
-    *("loc", "scout", "survey", "seg", "mask", "label", "map"),
+    *("loc", "scout", "survey", "map", "field", "subtr", "mip", "phase", "stir", "cest", "rho"),
 )
 T1_WORDS = ("t1", "mprage", "spgr", "bravo", "pre", "post")
 PRE_WORDS = ("pre", "non", "nativ", "without", "unenhanced", "t1n")
 POST_WORDS = ("post", "gd", "gad", "contrast", "enhanced", "ce", "km", "t1c", "t1gd", "t1post", "t1km")
+#: Of BIDS: who and when, which may be called anything.
+BIDS_PERSON = re.compile(r"^sub-[a-z0-9]+_(ses-[a-z0-9]+_)?")
+
+#: Values of ImageType that no scan of the three sequences has.
+LOCALIZER = "LOCALIZER"
+MAP_TYPES = frozenset(
+    (
+        *("ADC", "FA", "TRACE", "TRACEW", "DIFFUSION", "SUB", "SUBTRACTION", "MIP", "MINIP", "MIN IP"),
+        *("PROJECTION IMAGE", "T1 MAP", "T2 MAP", "PHASE MAP", "PHASE", "P", "MOSAIC", "FMRI", "ASL"),
+        *("PERFUSION", "CBF", "CBV", "MTT", "TTP", "SCREEN SAVE", "SCREENSHOT"),
+    )
+)
+#: Texts that say that no agent was given.
+NO_AGENT = ("", "no", "none", "n", "n/a", "na", "0", "-", "without")
+
+#: Milliseconds. Fluid is nulled by an inversion at 1,600 (in 3D) to 2,800; FLAIR's echo is late.
+FLAIR_INVERSION, LATE_ECHO = 1200.0, 60.0
+#: T1 has short echoes: of spin echoes, and of gradient echoes, among which T2* begins above.
+SPIN_ECHO, GRADIENT_ECHO = 40.0, 9.0
+#: Repetition up to which a spin echo without inversion is weighted by T1, and not by proton density.
+SHORT_REPETITION = 1300.0
+
+#: Of two series, the one that covers less than this share of the other's height is not complete.
+COMPLETE = 0.9
+#: Volumes that a message lists.
+LONGEST_LIST = 40
+#: The share of the head that a volume must hold.
+LEAST_OF_HEAD = 0.5
+#: A rest of the head below this share is not worth a note.
+ALL_OF_HEAD = 0.995
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How a DICOM series was taken.
+
+    Attributes:
+        echo, repetition, inversion: times in milliseconds; None where they are not told.
+        technique: the values of ScanningSequence: `SE`, `IR`, `GR`, `EP`.
+        agent: what ContrastBolusAgent says.
+        image_type: the values of ImageType, upper case.
+        weighting: AcquisitionContrast, which enhanced files tell: `FLUID_ATTENUATED`, `T1` …
+    """
+
+    echo: float | None = None
+    repetition: float | None = None
+    inversion: float | None = None
+    technique: tuple[str, ...] = ()
+    agent: str = ""
+    image_type: tuple[str, ...] = ()
+    weighting: str = ""
+
+    @property
+    def contrast(self) -> bool:
+        """Whether a contrast agent was given."""
+        return self.agent.strip().lower() not in NO_AGENT
+
+    @property
+    def kind(self) -> str:
+        """What the times make of it: "FLAIR", "T1" or "other"; "" where they do not tell."""
+        if self.weighting not in ("", "UNKNOWN", "MIXED"):
+            return {"FLUID_ATTENUATED": "FLAIR", "T1": "T1"}.get(self.weighting, "other")
+        if "EP" in self.technique:
+            return "other"
+        if self.echo is None or self.repetition is None:
+            return ""
+        if self.echo >= LATE_ECHO:
+            if self.inversion:
+                return "FLAIR" if self.inversion >= FLAIR_INVERSION else "other"
+            # Where the inversion is not told, T2 and FLAIR look alike.
+            return "FLAIR" if "IR" in self.technique else ""
+        gradient = "GR" in self.technique and "SE" not in self.technique
+        if gradient:
+            return "T1" if self.echo <= GRADIENT_ECHO else "other"
+        short = self.repetition <= SHORT_REPETITION or 0 < (self.inversion or 0) < FLAIR_INVERSION
+        return "T1" if self.echo <= SPIN_ECHO and short else "other"
 
 
 def guess(label: str) -> int | None:
@@ -31,19 +111,67 @@ def guess(label: str) -> int | None:
     Returns:
         PRE, FLAIR or POST; None where the name says another sequence, or nothing.
     """
-    text = label.lower().replace("w/o", "without").replace("+c", " contrast")
-    words = re.findall("[a-z]+[0-9]*[a-z]*", text)
-
-    def named(beginnings: tuple[str, ...]) -> bool:
-        return any(word.startswith(beginnings) for word in words)
-
-    if "flair" in text or named(FLAIR_WORDS):
-        return FLAIR
-    if named(OTHER_WORDS) or not named(T1_WORDS):
+    words = _Words(label)
+    if words.named(MASK_WORDS):
         return None
-    if named(PRE_WORDS):
-        return PRE
-    return POST if named(POST_WORDS) or "c" in words else PRE
+    if words.flair:
+        return FLAIR
+    if words.named(OTHER_WORDS) or not words.named(T1_WORDS):
+        return None
+    return PRE if words.contrast is None else words.contrast
+
+
+def recognise_series(label: str, parameters: Parameters) -> tuple[int | None, str]:
+    """The channel of a DICOM series by how it was taken and what the scanner calls it.
+
+    Returns:
+        PRE, FLAIR, POST or None; and why it is certainly none of these, or "".
+    """
+    words, kind = _Words(label), parameters.kind
+    if LOCALIZER in parameters.image_type or words.named(("loc", "scout", "survey")):
+        return None, "a localiser"
+    if MAP_TYPES.intersection(parameters.image_type):
+        return None, "a map"
+    if kind == "other" or words.named(MASK_WORDS) or (words.named(OTHER_WORDS) and not words.flair):
+        return None, "another sequence"
+    if kind == "FLAIR" or (words.flair and not kind):
+        return FLAIR, ""
+    if kind == "T1" or words.named(T1_WORDS):
+        told = words.contrast
+        return (POST if parameters.contrast else PRE) if told is None else told, ""
+    return None, ""
+
+
+def recognise_file(name: str) -> tuple[int | None, str]:
+    """The same of a NIfTI file by its name."""
+    name = BIDS_PERSON.sub("", name.lower())
+    words, channel = _Words(name), guess(name)
+    if channel is None and words.named((*MASK_WORDS, *OTHER_WORDS)):
+        return None, "a mask" if words.named(MASK_WORDS) else "another sequence"
+    return channel, ""
+
+
+class _Words:
+    """The words of a label, lower case."""
+
+    def __init__(self, label: str) -> None:
+        self.text = label.lower().replace("w/o", "without").replace("+c", " contrast")
+        self.words = re.findall("[a-z]+[0-9]*[a-z]*", self.text)
+
+    def named(self, beginnings: tuple[str, ...]) -> bool:
+        """Whether a word begins so."""
+        return any(word.startswith(beginnings) for word in self.words)
+
+    @property
+    def flair(self) -> bool:
+        return "flair" in self.text or self.named(FLAIR_WORDS)
+
+    @property
+    def contrast(self) -> int | None:
+        """PRE where contrast is denied, POST where it is named, else None."""
+        if self.named(PRE_WORDS):
+            return PRE
+        return POST if self.named(POST_WORDS) or "c" in self.words else None
 
 
 def choose(
@@ -51,13 +179,14 @@ def choose(
 ) -> dict[int, Candidate]:
     """The candidate of each channel; FLAIR is always among them.
 
-    One candidate alone is FLAIR. Of several, those are taken whose labels say what they are.
+    One candidate alone is FLAIR. Of several, those are taken that seem to be one of the sequences; of two of
+    one sequence the better: scanned and not reformatted, on the FLAIR's grid, axial, complete.
 
     Args:
         assignment: candidate's key → `pre`, `flair` or `post`; it alone decides where it is given.
 
     Raises:
-        AmbiguousSeriesError: none, or more than one, is FLAIR, or two are the same T1; it holds them all.
+        AmbiguousSeriesError: none is FLAIR, or two of one sequence fit equally; it holds them all.
         SeriesError: the assignment names a candidate or a sequence that is not there.
     """
     if assignment:
@@ -65,14 +194,48 @@ def choose(
         if not set(assignment) <= set(keys) or not set(assignment.values()) <= set(CHANNELS):
             raise SeriesError("The sequences were chosen for other files. Choose them again.")
         pairs = [(CHANNELS[sequence], keys[key]) for key, sequence in assignment.items()]
-    elif len(candidates) == 1:
-        pairs = [(FLAIR, candidates[0])]
-    else:
-        pairs = [(volume.guess, volume) for volume in candidates if volume.guess is not None]
-    chosen = dict(pairs)
-    if len(chosen) < len(pairs) or FLAIR not in chosen:
-        raise AmbiguousSeriesError(candidates, chosen)
+        chosen = dict(pairs)
+        if len(chosen) < len(pairs) or FLAIR not in chosen:
+            raise AmbiguousSeriesError(candidates, chosen)
+        return chosen
+    if len(candidates) == 1:
+        return {FLAIR: candidates[0]}
+    chosen = {}
+    for channel in (FLAIR, PRE, POST):
+        fitting = [volume for volume in candidates if volume.guess == channel]
+        best = _best(fitting, chosen[FLAIR].grid if channel != FLAIR else None)
+        if len(best) > 1 or (channel == FLAIR and not best):
+            raise AmbiguousSeriesError(candidates, {**chosen, **({channel: best[0]} if best else {})})
+        if best:
+            chosen[channel] = best[0]
     return chosen
+
+
+def _best(fitting: Sequence[Candidate], flair: Grid | None) -> list[Candidate]:
+    """Those of one sequence that suit best: one, unless several fit equally."""
+
+    def suits(volume: Candidate) -> tuple[bool, ...]:
+        grid = volume.grid
+        return (
+            grid is not None,
+            volume.original,
+            grid is not None and flair is not None and same_grid(flair, grid),
+            grid is not None and is_axial(grid),
+        )
+
+    if not fitting:
+        return []
+    most = max(map(suits, fitting))
+    best = [volume for volume in fitting if suits(volume) == most]
+    heights = [_height(volume.grid) for volume in best]
+    return [volume for volume, height in zip(best, heights, strict=True) if height >= COMPLETE * max(heights)]
+
+
+def _height(grid: Grid | None) -> float:
+    """Millimetres from the lowest to the highest slice."""
+    if grid is None or grid.distances is None:
+        return 0.0
+    return grid.shape[grid.order[0]] * grid.distances[0]
 
 
 def left_out_note(what: str, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate]) -> list[str]:
@@ -81,21 +244,154 @@ def left_out_note(what: str, candidates: Sequence[Candidate], chosen: Mapping[in
     return [f"Further {what} in the upload were left out: {left_out}."] if left_out > 0 else []
 
 
-def combine(sequences: dict[int, NDArray[np.float32]], source: str) -> NDArray[np.float32]:
-    """One (N, H, W, 3) array of the sequences (channel → (N, H, W)); FLAIR where one is missing.
+@dataclass(frozen=True)
+class Volume:
+    """The voxels of one sequence.
+
+    Attributes:
+        values: float32, in its source's order of axes.
+        grid: where they lie.
+        on_flair: whether they are the FLAIR's own voxels, so that nothing has to be resampled.
+    """
+
+    values: NDArray[np.float32]
+    grid: Grid
+    on_flair: bool = True
+
+
+@dataclass(frozen=True)
+class Combined:
+    """All sequences in one array.
+
+    Attributes:
+        pixels: (N, H, W, 3) float32, axial slices of the FLAIR.
+        done: channel → what was done with its volume, in words.
+        notes: a sentence on each that was resampled.
+    """
+
+    pixels: NDArray[np.float32]
+    done: dict[int, str]
+    notes: list[str]
+
+
+def combine(volumes: Mapping[int, Volume], source: str, register: bool = False) -> Combined:
+    """Bring all sequences onto the FLAIR's grid; FLAIR stands where one is missing.
+
+    FLAIR itself is never resampled. What another volume does not cover is filled with FLAIR at that volume's
+    brightness, so that its z-scores there are the FLAIR's, as they are where a sequence is missing.
 
     Args:
-        source: what a message calls it.
+        volumes: channel → its volume.
+        source: what a message calls the whole.
+        register: whether the others are aligned with FLAIR by what is seen in them.
 
     Raises:
-        SeriesError: a voxel is not finite, or all of them are equal.
+        SeriesError: a voxel is not finite, all of them are equal, or a volume holds too little of the head.
     """
-    flair = sequences[FLAIR]
+    onto = volumes[FLAIR].grid
+    flair = onto.to_axial(volumes[FLAIR].values)
     pixels = np.empty((*flair.shape, 3), np.float32)
-    for channel in range(3):
-        pixels[..., channel] = sequences.get(channel, flair)
+    pixels[:] = flair[..., None]
+    done, notes = {FLAIR: "read as it is"}, list[str]()
+    moved = [channel for channel in (PRE, POST) if channel in volumes]
+    # Otherwise no head is looked for, which takes longer than reading.
+    resampled = [channel for channel in moved if register or not volumes[channel].on_flair]
+    head = _head(flair) if resampled else None
+    for channel in moved:
+        volume = volumes[channel]
+        if head is None or channel not in resampled:
+            pixels[..., channel], done[channel] = onto.to_axial(volume.values), "read as it is"
+            continue
+        pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel, register)
+        if done[channel] != "read as it is":
+            notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
     check_content(pixels, source)
-    return pixels
+    return Combined(pixels, done, notes)
+
+
+def _head(flair: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(N, H, W) bool, where the head is; everywhere if none is found."""
+    # Here, as it imports torch, which takes seconds and most readings do not need.
+    from lgg.preprocess import head_mask
+
+    head = head_mask(flair)
+    return head if head.any() else np.ones(flair.shape, bool)
+
+
+def _onto(
+    flair: NDArray[np.float32],
+    onto: Grid,
+    head: NDArray[np.bool_],
+    volume: Volume,
+    channel: int,
+    register: bool,
+) -> tuple[NDArray[np.float32], str]:
+    """A volume on the FLAIR's grid, and what was done with it."""
+    grid, done = volume.grid, []
+    if register:
+        motion = registered(volume.values, grid, flair, onto)
+        if motion is not None:
+            grid = motion.grid
+            done.append(f"moved by {motion.millimetres:.1f} mm and {motion.degrees:.1f}° to match the FLAIR")
+    if volume.on_flair and not done:
+        return onto.to_axial(volume.values), "read as it is"
+    values, covered = resample(volume.values, grid, onto)
+    share = np.count_nonzero(head & covered) / np.count_nonzero(head)
+    if share < LEAST_OF_HEAD:
+        raise _too_little(share, channel)
+    done.append("resampled onto the FLAIR's grid")
+    words = " and ".join(done)
+    if not covered.all():
+        values = np.where(covered, values, _matched(flair, values, head & covered))
+    if share < ALL_OF_HEAD:
+        words += f"; FLAIR stands in for the {1 - share:.0%} of the head that it does not cover"
+    return values, words
+
+
+def _too_little(share: float, channel: int) -> SeriesError:
+    name = SEQUENCES[channel]
+    if share == 0:
+        return SeriesError(
+            f"The {name} lies nowhere near the FLAIR, by what the files say of their places. Choose that of "
+            "the same examination, or read FLAIR alone."
+        )
+    return SeriesError(
+        f"The {name} covers {share:.0%} of the head that the FLAIR shows, and half is the least. Choose a "
+        "more complete one, or read FLAIR alone."
+    )
+
+
+def _matched(
+    flair: NDArray[np.float32], values: NDArray[np.float32], both: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """FLAIR with the mean and spread that another sequence has where both show the head."""
+    mean, spread = flair[both].mean(dtype=np.float64), flair[both].std(dtype=np.float64)
+    other, wanted = values[both].mean(dtype=np.float64), values[both].std(dtype=np.float64)
+    scale = wanted / spread if spread > 0 else 1.0
+    return ((flair - mean) * scale + other).astype(np.float32)
+
+
+def found(
+    candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], done: Mapping[int, str]
+) -> tuple[Found, ...]:
+    """What became of each candidate.
+
+    Args:
+        done: channel → what was done with the candidate that was chosen for it.
+    """
+    channels = {candidate.key: channel for channel, candidate in chosen.items()}
+    rows = []
+    for candidate in candidates:
+        channel = channels.get(candidate.key)
+        if channel is not None:
+            sequence, what = SEQUENCES[channel], done[channel]
+        elif candidate.reason or candidate.guess is None:
+            sequence, what = "", f"left out: {candidate.reason or 'not recognised'}"
+        else:
+            sequence, what = "", f"left out: another {SEQUENCES[candidate.guess]} fits better"
+        grid = describe(candidate.grid) if candidate.grid else ""
+        rows.append(Found(candidate.number, candidate.label, sequence, grid, what))
+    return tuple(rows)
 
 
 def check_content(pixels: NDArray[np.float32], source: str) -> None:
@@ -116,18 +412,41 @@ def check_content(pixels: NDArray[np.float32], source: str) -> None:
 
 
 class AmbiguousSeriesError(SeriesError):
-    """Several volumes, and no telling which is which; `candidates` are those to choose from."""
+    """Several volumes, and no telling which is which.
 
-    def __init__(self, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate]) -> None:
-        self.candidates = tuple(candidates)
-        what = (
+    Attributes:
+        candidates: those to choose from.
+        chosen: channel → the candidate that was settled, or one of those that fit equally.
+    """
+
+    def __init__(
+        self, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], numbered: bool = False
+    ) -> None:
+        """`numbered` lists the candidates by their numbers, for a study that is read from the disk."""
+        self.candidates, self.chosen = tuple(candidates), dict(chosen)
+        why = (
             "None of them is known to be FLAIR"
             if FLAIR not in chosen
             else "Some seem to be the same sequence"
         )
-        names = ", ".join(f"“{volume.label}”" for volume in self.candidates[:8])
-        more = f" and {len(self.candidates) - 8} more" if len(self.candidates) > 8 else ""
+        shown = self.candidates[: LONGEST_LIST if numbered else 8]
+        more = len(self.candidates) - len(shown)
+        if numbered:
+            lines = [f"  {volume.number}: {_line(volume)}" for volume in shown]
+            lines += [f"  and {more} more"] if more else []
+            super().__init__(
+                f"{why}. Choose by flair=, pre= and post=, each a number or a path:\n" + "\n".join(lines)
+            )
+            return
+        names = ", ".join(f"“{volume.label}”" for volume in shown)
+        rest = f" and {more} more" if more else ""
         super().__init__(
-            f"There are {len(self.candidates)} volumes: {names}{more}. {what}. "
+            f"There are {len(self.candidates)} volumes: {names}{rest}. {why}. "
             f"Say which is {SEQUENCES[PRE]}, {SEQUENCES[FLAIR]} and {SEQUENCES[POST]}, or upload FLAIR alone."
         )
+
+
+def _line(volume: Candidate) -> str:
+    """A candidate in a list: its label, its grid, and what it seems to be."""
+    seems = SEQUENCES[volume.guess] if volume.guess is not None else volume.reason
+    return ", ".join(part for part in (volume.label, volume.grid and describe(volume.grid), seems) if part)

@@ -1,18 +1,45 @@
-"""A whole study from the disk: a folder, an archive or files, as one patient's series."""
+"""A whole study from the disk: a folder, an archive or files, as one patient's series.
 
+Every volume is looked at by its header alone; what is chosen is then read as an upload is, by `read_series`.
+So a study may hold thousands of files that are never loaded.
+"""
+
+import gzip
 import os
-from collections.abc import Iterable
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lgg.errors import SeriesError
-from lgg.io import read_series
-from lgg.types import Series
+from lgg.errors import SeriesError, SliceError
+from lgg.io import kind_of, read_series
+from lgg.io.archive import GZIP, ZIPPED, File, natural, unpack
+from lgg.io.dicom import (
+    MAX_FRAMES_HEADER,
+    Header,
+    NoPictureError,
+    dicom_candidates,
+    group_series,
+    is_dicom,
+)
+from lgg.io.nifti import is_nifti, nifti_candidates
+from lgg.io.orientation import same_grid
+from lgg.io.sequences import CHANNELS, AmbiguousSeriesError, choose, found, left_out_note
+from lgg.types import FLAIR, Candidate, Found, Series
 
 StudyPath = str | os.PathLike[str]
 #: A series of a study: its file or folder, or its number.
 SeriesChoice = str | os.PathLike[str] | int
+
 #: What file managers leave behind.
 NOISE = ("Thumbs.db", "desktop.ini", "__MACOSX")
+#: Files below a folder; an examination has thousands.
+MAX_STUDY_FILES = 20_000
+#: Bytes in which most headers end, and in which every NIfTI header does.
+MOST_HEADERS, NIFTI_HEADER = 2**16, 2**10
+#: The tag of the pixels, in either byte order.
+PIXELS = (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10")
 
 
 def read_study(
@@ -25,32 +52,331 @@ def read_study(
 ) -> Series:
     """Read one patient's study from the disk.
 
+    FLAIR and both T1 are recognised by how they were taken and what they are called; localisers, maps and
+    other sequences are left out. T1 volumes on grids of their own are resampled onto the FLAIR's.
+    `Series.found` tells what each volume was taken for.
+
     Args:
         study: a folder (all that is below it), an archive, a file, or several of them.
         flair, pre, post: the file, folder or number of a series where it is not to be recognised.
         register: whether T1 volumes are aligned with FLAIR by what is seen in them, not by headers alone.
 
     Raises:
-        AmbiguousSeriesError: several series fit equally; its message lists them by numbers.
+        AmbiguousSeriesError: several series fit equally, or none is FLAIR; its message lists them by numbers.
         SeriesError, SliceError: whatever else is wrong; the message says what to do.
     """
-    paths = [study] if isinstance(study, str | os.PathLike) else list(study)
-    files = [file for path in paths for file in _below(Path(path))]
-    assignment = {}
-    for role, choice in (("pre", pre), ("flair", flair), ("post", post)):
-        if choice is not None:
-            files.append(Path(str(choice)))
-            assignment[Path(str(choice)).name.removesuffix(".gz")] = role
-    return read_series(list(dict.fromkeys(files)), assignment=assignment or None)
+    contents = _look_through(study, {"flair": flair, "pre": pre, "post": post})
+    if not contents.candidates:
+        return _named(read_series([part.source for part in contents.pictures]), contents.name)
+    chosen = _choose(contents)
+    roles = {channel: role for role, channel in CHANNELS.items()}
+    parts = [part for candidate in chosen.values() for part in contents.parts[candidate.key]]
+    series = read_series(
+        [part.source for part in parts],
+        [part.name for part in parts],
+        {candidate.key: roles[channel] for channel, candidate in chosen.items()},
+        register=register,
+    )
+    done = {channel: row.done for channel, row in _rows(series).items()}
+    what = "volumes" if series.nifti is not None else "series"
+    notes = [*left_out_note(what, contents.candidates, chosen), *contents.notes, *series.notes]
+    series = replace(
+        series,
+        candidates=contents.candidates,
+        found=found(contents.candidates, chosen, done),
+        notes=tuple(notes),
+    )
+    return _named(series, contents.name)
+
+
+def recognise(study: StudyPath | Iterable[StudyPath]) -> tuple[Found, ...]:
+    """What `read_study` would take each volume of a study for, by the headers alone.
+
+    Raises:
+        SeriesError: there is nothing in it that can be read, or the volumes of several examinations.
+    """
+    contents = _look_through(study, {})
+    try:
+        chosen = _choose(contents) if contents.candidates else {}
+    except AmbiguousSeriesError as error:
+        chosen = error.chosen
+    grid = chosen[FLAIR].grid if FLAIR in chosen else None
+    done = {}
+    for channel, candidate in chosen.items():
+        same = grid is None or candidate.grid is None or same_grid(grid, candidate.grid)
+        done[channel] = "read as it is" if same else "to be resampled onto the FLAIR's grid"
+    return found(contents.candidates, chosen, done)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file of a study.
+
+    Attributes:
+        name: for messages; a volume's is unique among all.
+        path: where it lies on the disk, or the archive that it came out of.
+        data: its bytes, of a file out of an archive.
+    """
+
+    name: str
+    path: Path
+    data: bytes | None = None
+
+    @property
+    def source(self) -> Path | bytes:
+        """What `read_series` takes."""
+        return self.path if self.data is None else self.data
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a study holds.
+
+    Attributes:
+        name: of the study, for people.
+        candidates: its volumes; none in a study of pictures.
+        parts: a candidate's key → its files.
+        pinned: channel → key of the candidate that was named for it.
+        pictures: slices as TIFF, PNG or JPEG.
+        notes: a sentence on what could not be read.
+    """
+
+    name: str
+    candidates: tuple[Candidate, ...] = ()
+    parts: Mapping[str, list[_Part]] = field(default_factory=dict)
+    pinned: Mapping[int, str] = field(default_factory=dict)
+    pictures: tuple[_Part, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _look_through(
+    study: StudyPath | Iterable[StudyPath], choices: Mapping[str, SeriesChoice | None]
+) -> _Contents:
+    """Find the volumes of a study, and those that were named for a sequence."""
+    given = [Path(study)] if isinstance(study, str | os.PathLike) else [Path(path) for path in study]
+    numbers: dict[int, int] = {}
+    places: dict[int, list[Path]] = {}
+    for role, choice in choices.items():
+        if isinstance(choice, int) or (isinstance(choice, str) and choice.isdecimal()):
+            numbers[CHANNELS[role]] = int(choice)
+        elif choice is not None:
+            places[CHANNELS[role]] = _below(_resolved(Path(choice), given))
+    paths = [file for path in given for file in _below(path)]
+    paths = list(dict.fromkeys([*paths, *(file for files in places.values() for file in files)]))
+    if not paths:
+        raise SeriesError("There are no files to read. Name the folder or the files of one study.")
+    name = given[0].resolve().name if len(given) == 1 else f"{len(paths)} files"
+    dicom, nifti, pictures, unread = _sorted_by_kind(paths)
+    if dicom and nifti:
+        raise SeriesError("There are both DICOM and NIfTI files. Name the folder or the files of one kind.")
+    if not (dicom or nifti):
+        if not pictures:
+            raise SeriesError("There are no images that can be read. Name the folder or files of one study.")
+        return _Contents(name, pictures=tuple(pictures))
+    candidates, parts, damaged = _dicom_volumes(dicom) if dicom else _nifti_volumes(nifti)
+    left_out = damaged + unread
+    notes = (f"Files that could not be read were left out: {left_out}.",) if left_out else ()
+    pinned = {channel: _by_number(candidates, number).key for channel, number in numbers.items()}
+    for channel, files in places.items():
+        pinned[channel] = _by_place(candidates, parts, channel, set(files)).key
+    return _Contents(name, candidates, parts, pinned, notes=notes)
+
+
+def _choose(contents: _Contents) -> dict[int, Candidate]:
+    """The candidate of each channel: the one that was named for it, else the one that fits best."""
+    named = {key: channel for channel, key in contents.pinned.items()}
+    if len(named) < len(contents.pinned):
+        raise SeriesError("One series was named for two sequences. Name each for the one that it is.")
+    left = []
+    for candidate in contents.candidates:
+        if candidate.key in named:
+            left.append(replace(candidate, guess=named[candidate.key], reason=""))
+        elif candidate.guess not in contents.pinned:
+            left.append(candidate)
+    alone = left[0] if len(left) == 1 else None
+    if alone is not None and (alone.guess not in (FLAIR, None) or alone.reason):
+        raise AmbiguousSeriesError(contents.candidates, {}, numbered=True)
+    try:
+        return choose(left)
+    except AmbiguousSeriesError as error:
+        raise AmbiguousSeriesError(contents.candidates, error.chosen, numbered=True) from None
+
+
+def _resolved(path: Path, given: Sequence[Path]) -> Path:
+    """A path as it is, or else below the study's folder."""
+    if path.exists():
+        return path
+    below = [folder / path for folder in given if (folder / path).exists()]
+    return below[0] if below else path
 
 
 def _below(path: Path) -> list[Path]:
-    """The files below a folder without hidden ones; a file itself."""
+    """The files below a folder, without hidden ones; a file itself.
+
+    Raises:
+        SeriesError: it is not there, or there are too many of them.
+    """
+    if not path.exists():
+        raise SeriesError(f"There is no file or folder {path.name}. Check the name.")
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    parts = [(file, file.relative_to(path).parts) for file in files]
-    kept = [file for file, names in parts if not any(n.startswith(".") or n in NOISE for n in names)]
-    if not kept:
-        raise SeriesError("There are no files in the folder. Name the folder of one study.")
-    return kept
+    files = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in NOISE)
+        kept = [name for name in names if not name.startswith(".") and name not in NOISE]
+        files += [Path(folder) / name for name in sorted(kept, key=natural)]
+        if len(files) > MAX_STUDY_FILES:
+            raise SeriesError(
+                f"There are over {MAX_STUDY_FILES:,} files below {path.name}. Name the folder of one study."
+            )
+    return files
+
+
+def _sorted_by_kind(paths: Sequence[Path]) -> tuple[list[_Part], list[_Part], list[_Part], int]:
+    """DICOM files, NIfTI volumes, pictures, and how many files cannot be opened; the rest are no images."""
+    dicom: list[_Part] = []
+    nifti: list[_Part] = []
+    pictures: list[_Part] = []
+    unread = 0
+    for path in paths:
+        try:
+            parts = list(_parts(path))
+        except OSError:
+            unread += 1
+            continue
+        for part, start in parts:
+            if is_nifti(start):
+                nifti.append(part)
+            elif is_dicom(start):
+                dicom.append(part)
+            elif _is_picture(start):
+                pictures.append(part)
+    return dicom, nifti, pictures, unread
+
+
+def _parts(path: Path) -> Iterator[tuple[_Part, bytes]]:
+    """A file, or all that an archive holds, each with its first bytes."""
+    start = _start(path, NIFTI_HEADER)
+    if start.startswith(ZIPPED):
+        for file in unpack([path]):
+            yield _Part(file.name, path, file.data), file.data[:NIFTI_HEADER]
+    else:
+        yield _Part(path.name.removesuffix(".gz"), path), start
+
+
+def _start(path: Path, size: int) -> bytes:
+    """The first bytes of a file, unpacked if it is packed by gzip.
+
+    Raises:
+        OSError: it cannot be opened, or is damaged.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(size)
+        if not start.startswith(GZIP):
+            return start
+        stream.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=stream) as packed:
+                return packed.read(size)
+        except (EOFError, zlib.error) as error:
+            raise OSError from error
+
+
+def _is_picture(start: bytes) -> bool:
+    try:
+        kind_of(start)
+    except SliceError:
+        return False
+    return True
+
+
+Volumes = tuple[tuple[Candidate, ...], dict[str, list[_Part]], int]
+
+
+def _nifti_volumes(files: Sequence[_Part]) -> Volumes:
+    """A candidate for each file."""
+    times = Counter(part.name for part in files)
+    # Volumes of one name are told apart by their folders.
+    unique = [
+        part if times[part.name] == 1 else replace(part, name=f"{part.name} in {part.path.parent.name}")
+        for part in sorted(files, key=lambda part: natural(part.name))
+    ]
+    if len({part.name for part in unique}) < len(unique):
+        raise SeriesError("Two of the volumes have the same name. Name the folder of one study.")
+    heads = [
+        File(part.name, part.name, part.data[:NIFTI_HEADER] if part.data else _start(part.path, NIFTI_HEADER))
+        for part in unique
+    ]
+    return nifti_candidates(heads), {part.name: [part] for part in unique}, 0
+
+
+def _dicom_volumes(files: Sequence[_Part]) -> Volumes:
+    """A candidate for each series; and how many files are damaged."""
+    groups: dict[str, list[tuple[File, Header]]] = defaultdict(list)
+    parts: dict[str, list[_Part]] = defaultdict(list)
+    seen, damaged = set[str](), 0
+    for part in files:
+        try:
+            groups_of_one, _ = group_series([File(part.name, part.name, _header_bytes(part))])
+        except NoPictureError:
+            continue  # a report, a directory
+        except (SliceError, OSError):
+            damaged += 1
+            continue
+        ((key, slices),) = groups_of_one.items()
+        instance = slices[0][1].instance
+        if instance and instance in seen:  # a copy of the same image
+            continue
+        seen.add(instance)
+        # Without the bytes, which thousands of files would fill the memory with.
+        groups[key] += [(File(part.name, part.name, b""), header) for _, header in slices]
+        parts[key].append(part)
+    if not groups:
+        raise SeriesError("The DICOM files hold no pictures that can be read. Export the series once more.")
+    studies = {group[0][1].study for group in groups.values()} - {""}
+    if len(studies) > 1:
+        raise SeriesError(
+            f"There are series of {len(studies)} examinations. Name the folder or the files of one of them."
+        )
+    return dicom_candidates(groups), dict(parts), damaged
+
+
+def _header_bytes(part: _Part) -> bytes:
+    """The beginning of a DICOM file, as far as its pixels."""
+    if part.data is not None:
+        return part.data
+    start = _start(part.path, MOST_HEADERS)
+    whole = len(start) < MOST_HEADERS or any(tag in start for tag in PIXELS)
+    return start if whole else _start(part.path, MAX_FRAMES_HEADER + 1)
+
+
+def _by_number(candidates: Sequence[Candidate], number: int) -> Candidate:
+    for candidate in candidates:
+        if candidate.number == number:
+            return candidate
+    listed = ", ".join(str(candidate.number) for candidate in candidates)
+    raise SeriesError(f"There is no series {number}. These are there: {listed}.")
+
+
+def _by_place(
+    candidates: Sequence[Candidate], parts: Mapping[str, list[_Part]], channel: int, files: set[Path]
+) -> Candidate:
+    """The candidate that comes from these files; of several, the one that seems to be the sequence."""
+    there = [
+        candidate for candidate in candidates if any(part.path in files for part in parts[candidate.key])
+    ]
+    fitting = [candidate for candidate in there if candidate.guess == channel] if len(there) > 1 else there
+    if len(fitting) != 1:
+        raise AmbiguousSeriesError(there or candidates, {}, numbered=True)
+    return fitting[0]
+
+
+def _rows(series: Series) -> dict[int, Found]:
+    """Channel → what was done with its volume."""
+    keys = {key: channel for channel, key in series.chosen.items()}
+    rows = zip(series.candidates, series.found, strict=True)
+    return {keys[candidate.key]: row for candidate, row in rows if candidate.key in keys}
+
+
+def _named(series: Series, name: str) -> Series:
+    return replace(series, source=name)

@@ -121,12 +121,41 @@ def test_a_choice_goes_before_the_descriptions():
     assert series.notes == ("Further series in the upload were left out: 1.",)
 
 
+def test_a_t1_on_a_grid_of_its_own_is_brought_onto_the_flairs():
+    # The same planes, twice as near to each other: every second one is the FLAIR's.
+    dense = np.repeat(volume(POST), 2, axis=0)
+    apart = dicom_stack(dense, *AXIAL, step=2.5, series="1.2.9", description="Ax T1 +C", SeriesNumber=9)[0]
+    series = read_series([*study({FLAIR: "Ax T2 FLAIR"}), *apart])
+    expected = (dense[0:-1:2].astype(float) + dense[1::2]) / 2
+    # A slice of 5 mm spans 1.25 mm to both sides of its middle, where two voxels meet.
+    np.testing.assert_allclose(series.pixels[1:, ..., POST], (expected[1:] * 3 + expected[:-1]) / 4, atol=1)
+    assert len(series.notes) == 1
+    assert "resampled" in series.notes[0]
+
+
+def test_series_of_two_examinations_are_refused():
+    with pytest.raises(SeriesError, match=r"another examination.*FLAIR alone"):
+        read_series(study(only_2={"StudyInstanceUID": "1.2.3.4.5"}))
+
+
 @pytest.mark.parametrize(
-    "change", [{"step": 6.0}, {"spacing": (0.75, 0.75)}, {"origin": (0.0, 0.0, 0.0)}], ids=str
+    ("change", "message"),
+    [
+        ({"FrameOfReferenceUID": "1.2.3.4.5", "step": 6.0}, "no common frame of reference.*FLAIR alone"),
+        ({"origin": (900.0, 0.0, 0.0)}, "nowhere near the FLAIR"),
+        ({"PixelSpacing": None, "step": 6.0}, "spacings are missing"),
+    ],
+    ids=["frame", "elsewhere", "spacing"],
 )
-def test_sequences_on_other_grids_are_refused(change):
-    with pytest.raises(SeriesError, match=r"post-contrast T1 series does not lie on the grid.*FLAIR alone"):
+def test_a_t1_that_does_not_fit_the_flair_is_refused(change, message):
+    with pytest.raises(SeriesError, match=message):
         read_series(study(only_2=change))
+
+
+def test_a_t1_without_some_of_its_slices_is_not_resampled():
+    files = study()
+    with pytest.raises(SeriesError, match="slices are"):
+        read_series(files[:72] + files[82:])
 
 
 def test_two_lone_slices_without_a_place_are_not_one_grid():

@@ -132,14 +132,67 @@ def test_a_choice_of_what_is_not_there_is_refused(choice):
         read_series(list(THREE.values()), list(THREE), choice)
 
 
+#: A FLAIR with a head in it, on `RAS`, and places to move a T1 of the same patient to.
+HEAD = blob(SHAPE, RAS, CORNER + np.multiply(SHAPE, SPACING) / 2, 18)
+FLAIR_FILE = nifti(HEAD.astype("int16") * 900 + noise(*SHAPE) % 50, RAS)
+
+
+def t1(shape=SHAPE, matrix=RAS, **options):
+    """A T1 in which brightness rises by 2 for each mm upwards."""
+    heights = (np.indices(shape).T @ matrix[2, :3] + matrix[2, 3]).T
+    return nifti((200 + 2 * heights).astype("float32"), matrix, **options)
+
+
+def with_t1(other, **options):
+    return read_series([FLAIR_FILE, other], [NAMES[FLAIR], NAMES[POST]], **options)
+
+
 @pytest.mark.parametrize(
-    "other",
-    [nifti(noise(40, 48, 34), RAS), nifti(noise(*SHAPE), affine(np.eye(3), SPACING, CORNER + 2))],
-    ids=["shape", "place"],
+    ("shape", "matrix"),
+    [
+        ((40, 48, 40), RAS),
+        (SHAPE, affine(np.eye(3), SPACING, CORNER + 2)),
+        ((80, 60, 40), affine(rotated(12, 0), (0.8, 1.5, 3.5), np.add(CORNER, (-10, -14, -15)))),
+    ],
+    ids=["more slices", "shifted", "tilted"],
 )
-def test_sequences_on_other_grids_are_refused(other):
-    with pytest.raises(SeriesError, match=r"post-contrast T1 volume does not lie on the grid.*resample"):
-        read_series([THREE[NAMES[FLAIR]], other], [NAMES[FLAIR], NAMES[POST]])
+def test_a_t1_on_a_grid_of_its_own_is_brought_onto_the_flairs(shape, matrix):
+    series = with_t1(t1(shape, matrix))
+    expected = with_t1(t1())
+    inside = series.grid.to_axial(HEAD)
+    np.testing.assert_allclose(series.pixels[inside, POST], expected.pixels[inside, POST], atol=0.1)
+    np.testing.assert_array_equal(series.pixels[..., FLAIR], expected.pixels[..., FLAIR])
+    np.testing.assert_array_equal(series.grid.affine, expected.grid.affine)
+    assert expected.notes == ()
+    (note,) = series.notes
+    assert "post-contrast T1" in note
+    assert "resampled" in note
+    assert [row.sequence for row in series.found] == ["FLAIR", "post-contrast T1"]
+    assert "resampled" in series.found[1].done
+
+
+def test_flair_stands_in_at_the_t1s_brightness_where_the_t1_does_not_reach():
+    series = with_t1(t1((40, 48, 20)))
+    assert "FLAIR stands in" in series.notes[0]
+    covered = series.grid.to_axial(HEAD)[:20]
+    flair, other = series.pixels[..., FLAIR], series.pixels[..., POST]
+    scale = other[:20][covered].std() / flair[:20][covered].std()
+    shifted = (flair - flair[:20][covered].mean()) * scale + other[:20][covered].mean()
+    np.testing.assert_allclose(other[20:], shifted[20:], rtol=1e-3, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (t1((40, 48, 15)), r"post-contrast T1 covers \d+% of the head.*FLAIR alone"),
+        (t1(matrix=affine(np.eye(3), SPACING, CORNER + 300)), "nowhere near the FLAIR.*FLAIR alone"),
+        (t1((40, 48, 34), codes=(0, 0)), "not say how it lies.*FLAIR alone"),
+    ],
+    ids=["too little", "elsewhere", "no place"],
+)
+def test_a_t1_that_does_not_fit_the_flair_is_refused(other, message):
+    with pytest.raises(SeriesError, match=message):
+        with_t1(other)
 
 
 def test_a_code_that_means_nothing_is_none():

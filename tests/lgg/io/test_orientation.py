@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lgg.errors import SeriesError
-from lgg.io.orientation import axial_grid
+from lgg.io.orientation import axial_affine, axial_grid, describe, resample
 from lgg.types import Grid
 from tests.series_files import DIRECTIONS, affine, rotated
 
@@ -49,3 +49,63 @@ def test_a_grid_without_a_place_leaves_everything_as_it_is():
 def test_a_damaged_affine_is_refused(matrix):
     with pytest.raises(SeriesError, match="damaged"):
         axial_grid(SHAPE, matrix)
+
+
+#: Brightness that rises evenly across the patient, which a linear resampling keeps: at 0 mm, and for each mm.
+AT_ZERO, RISE = 500.0, np.array([1.5, -0.75, 2.0])
+FLAIR_GRID = axial_grid((32, 36, 5), affine(rotated(8, 0), (2.0, 2.0, 8.0), (-30.0, -34.0, -16.0)))
+
+
+def rising(shape, matrix):
+    """An array of the brightness at each voxel's place."""
+    indices = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    return (AT_ZERO + (indices @ matrix[:3, :3].T + matrix[:3, 3]) @ RISE).astype(np.float32)
+
+
+def expected():
+    """The brightness at the FLAIR's axial voxels."""
+    shape = tuple(FLAIR_GRID.shape[axis] for axis in FLAIR_GRID.order)
+    return rising(shape, axial_affine(FLAIR_GRID))
+
+
+def covering(directions, spacing):
+    """The grid of an array that holds all of the FLAIR's field, its axes along these directions."""
+    shape = tuple(int(side) for side in np.ceil(130 / np.asarray(spacing)))
+    matrix = affine(directions, spacing)
+    matrix[:3, 3] = -matrix[:3, :3] @ (np.subtract(shape, 1) / 2)
+    return axial_grid(shape, matrix)
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
+def test_a_volume_of_any_axes_and_tilt_is_resampled_to_the_same_places(directions):
+    grid = covering(rotated(13, 1) @ rotated(-9, 2) @ directions, (2.5, 2.0, 6.0))
+    values, covered = resample(rising(grid.shape, grid.affine), grid, FLAIR_GRID)
+    assert covered.all()
+    np.testing.assert_allclose(values, expected(), atol=0.01)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 12.0), (4.0, 4.0, 4.0)], ids=str)
+def test_spacings_may_be_finer_or_coarser(spacing):
+    grid = covering(np.eye(3), spacing)
+    values, covered = resample(rising(grid.shape, grid.affine), grid, FLAIR_GRID)
+    assert covered.all()
+    np.testing.assert_allclose(values, expected(), atol=0.01)
+
+
+def test_a_thick_slice_shows_the_mean_of_the_thin_ones_in_it():
+    grid = covering(np.eye(3), (2.0, 2.0, 1.0))
+    stripes = np.broadcast_to(np.arange(grid.shape[2]) % 2 * 100.0, grid.shape).astype(np.float32)
+    values, _ = resample(stripes, grid, axial_grid((32, 36, 5), affine(np.eye(3), (2.0, 2.0, 8.0))))
+    np.testing.assert_allclose(values, 50, atol=1)
+
+
+def test_voxels_beyond_the_field_are_told():
+    grid = axial_grid((32, 36, 2), affine(rotated(8, 0), (2.0, 2.0, 8.0), (-30.0, -34.0, -16.0)))
+    _, covered = resample(np.ones(grid.shape, np.float32), grid, FLAIR_GRID)
+    assert covered[:2].all()
+    assert not covered[2:].any()
+
+
+def test_a_grid_is_described_by_its_slices_and_distances():
+    grid = axial_grid((208, 256, 26), affine(np.eye(3), (0.9, 0.9, 5.5)))
+    assert describe(grid) == "26 × 256 × 208, 0.9 × 0.9 × 5.5 mm"

@@ -1,19 +1,76 @@
 """Studies on the disk: folders of files, recognised and brought onto the FLAIR's grid."""
 
+import gzip
+
 import numpy as np
 import pytest
 
 from lgg import read_study
 from lgg.errors import SeriesError
-from lgg.types import FLAIR, POST, PRE
-from tests.series_files import affine, dicom_stack, nifti
+from lgg.io import AmbiguousSeriesError, study
+from lgg.io.study import recognise
+from lgg.types import FLAIR, POST, PRE, SEQUENCES
+from tests.dicom_files import PATIENT, dicom, scan
+from tests.reading_files import tiff
+from tests.series_files import affine, archive, dicom_stack, nifti, rotated
 
 SHAPE = (40, 36, 6)
 PLACE = affine(np.eye(3), (1.0, 1.0, 5.0))
+AXIAL, SAGITTAL = ((1, 0, 0), (0, 1, 0)), ((0, 1, 0), (0, 0, -1))
 
 
 def volume(seed):
     return np.random.default_rng(seed).integers(1, 1000, SHAPE, dtype=np.int16)
+
+
+def volumes(*names):
+    """A NIfTI file for each name, all different."""
+    return {name: nifti(volume(seed), PLACE) for seed, name in enumerate(names)}
+
+
+def planes(count=5, seed=0):
+    return np.random.default_rng(seed).integers(0, 4000, (count, 48, 40), dtype=np.uint16)
+
+
+#: How scanners take them; no description tells what they are.
+TAKEN = {
+    "FLAIR": {
+        "EchoTime": 120,
+        "RepetitionTime": 9000,
+        "InversionTime": 2500,
+        "ScanningSequence": ["SE", "IR"],
+    },
+    "T1": {"EchoTime": 10, "RepetitionTime": 550, "ScanningSequence": "SE"},
+    "T1+C": {
+        "EchoTime": 10,
+        "RepetitionTime": 550,
+        "ScanningSequence": "SE",
+        "ContrastBolusAgent": "Gadovist",
+    },
+    "T2": {"EchoTime": 100, "RepetitionTime": 5000, "InversionTime": 0, "ScanningSequence": "SE"},
+    "DWI": {"EchoTime": 80, "RepetitionTime": 6000, "ScanningSequence": "EP"},
+    "ADC": {"EchoTime": 80, "RepetitionTime": 6000, "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]},
+    "localiser": {"EchoTime": 5, "RepetitionTime": 8, "ScanningSequence": "GR", "description": "Survey"},
+}
+
+
+def series(number, taken, *, count=5, plane=AXIAL, seed=None, **changes):
+    """Name → file of one DICOM series, as lies in a folder of its own."""
+    options = {"description": "axial", "SeriesNumber": number, "series": f"1.2.3.{number}", **TAKEN[taken]}
+    pixels = planes(count, number if seed is None else seed)
+    files, _ = dicom_stack(pixels, *plane, **{**options, **changes})
+    return {f"{number}/{place}.dcm": data for place, data in enumerate(files)}
+
+
+EVERYTHING = (
+    series(1, "localiser")
+    | series(2, "T2")
+    | series(3, "FLAIR")
+    | series(4, "DWI")
+    | series(5, "ADC")
+    | series(6, "T1")
+    | series(7, "T1+C")
+)
 
 
 def write(folder, files):
@@ -24,22 +81,209 @@ def write(folder, files):
     return folder
 
 
-def test_a_folder_of_volumes_is_read(tmp_path):
-    files = {name: nifti(volume(seed), PLACE) for seed, name in enumerate(("FLAIR.nii.gz", "T1.nii.gz"))}
-    series = read_study(write(tmp_path, files))
-    assert series.pixels.shape == (6, 36, 40, 3)
-    np.testing.assert_array_equal(series.pixels[..., FLAIR], series.grid.to_axial(volume(0)))
-    np.testing.assert_array_equal(series.pixels[..., PRE], series.grid.to_axial(volume(1)))
-    np.testing.assert_array_equal(series.pixels[..., POST], series.pixels[..., FLAIR])
+def taken_for(found):
+    return {row.number: row.sequence for row in found if row.sequence}
 
 
-def test_a_folder_of_dicom_files_is_read(tmp_path):
-    planes = np.random.default_rng(0).integers(0, 4000, (3, 48, 40), dtype=np.uint16)
-    files, _ = dicom_stack(planes, (1, 0, 0), (0, 1, 0))
-    series = read_study(write(tmp_path, {f"a/{number}": data for number, data in enumerate(files)}))
-    np.testing.assert_array_equal(series.pixels[..., FLAIR], planes)
+class TestVolumes:
+    def test_a_folder_is_read(self, tmp_path):
+        series = read_study(write(tmp_path, volumes("FLAIR.nii.gz", "T1.nii.gz")))
+        np.testing.assert_array_equal(series.pixels[..., FLAIR], series.grid.to_axial(volume(0)))
+        np.testing.assert_array_equal(series.pixels[..., PRE], series.grid.to_axial(volume(1)))
+        np.testing.assert_array_equal(series.pixels[..., POST], series.pixels[..., FLAIR])
+        assert series.source == tmp_path.name
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("FLAIR.nii.gz", "T1.nii.gz", "T1-post.nii.gz", "T2.nii.gz", "mask.nii.gz"),
+            (
+                "sub-post1/anat/sub-post1_FLAIR.nii.gz",
+                "sub-post1/anat/sub-post1_T1w.nii.gz",
+                "sub-post1/anat/sub-post1_ce-gadolinium_T1w.nii.gz",
+                "sub-post1/anat/sub-post1_T2w.nii.gz",
+                "sub-post1/anat/sub-post1_label-lesion_dseg.nii.gz",
+            ),
+            ("B-1-t2f.nii.gz", "B-1-t1n.nii.gz", "B-1-t1c.nii.gz", "B-1-t2w.nii.gz", "B-1-seg.nii.gz"),
+            ("B_1_flair.nii", "B_1_t1.nii", "B_1_t1ce.nii", "B_1_t2.nii", "flair_seg.nii"),
+            ("4_Ax_FLAIR_2.nii", "5_AX_T1_SE_2.nii", "9_AX_T1_+C_2.nii", "dwi_ADC.nii", "FLAIR_mask.nii"),
+        ],
+        ids=["plain", "BIDS", "BraTS 2023", "BraTS 2020", "dcm2niix"],
+    )
+    def test_names_of_data_sets_are_known(self, names, tmp_path):
+        files = {name: data if name.endswith("gz") else gzip.decompress(data) for name, data in
+                 volumes(*names).items()}  # fmt: skip
+        series = read_study(write(tmp_path, files))
+        for channel, seed in ((FLAIR, 0), (PRE, 1), (POST, 2)):
+            np.testing.assert_array_equal(series.pixels[..., channel], series.grid.to_axial(volume(seed)))
+        assert sorted(row.sequence for row in series.found) == sorted(("", "", *SEQUENCES))
+
+    def test_files_are_named_for_what_they_are(self, tmp_path):
+        folder = write(tmp_path, volumes("a.nii.gz", "b.nii.gz", "c.nii.gz"))
+        series = read_study(flair=folder / "b.nii.gz", post=folder / "a.nii.gz")
+        np.testing.assert_array_equal(series.pixels[..., FLAIR], series.grid.to_axial(volume(1)))
+        np.testing.assert_array_equal(series.pixels[..., POST], series.grid.to_axial(volume(0)))
+        np.testing.assert_array_equal(series.pixels[..., PRE], series.pixels[..., FLAIR])
+
+    def test_a_lone_file_of_any_name_is_flair(self, tmp_path):
+        series = read_study(write(tmp_path, volumes("scan.nii.gz")) / "scan.nii.gz")
+        assert series.flair_only
+
+    @pytest.mark.parametrize("name", ["T1.nii.gz", "T2.nii.gz", "mask.nii.gz"])
+    def test_a_lone_file_that_is_something_else_is_refused(self, name, tmp_path):
+        folder = write(tmp_path, volumes(name))
+        with pytest.raises(AmbiguousSeriesError, match="flair="):
+            read_study(folder)
+        assert read_study(folder, flair=1).flair_only
+
+    def test_two_flairs_ask_with_numbers_for_a_choice(self, tmp_path):
+        folder = write(tmp_path, volumes("run-1_FLAIR.nii.gz", "run-2_FLAIR.nii.gz"))
+        with pytest.raises(AmbiguousSeriesError, match=r"(?s)flair=.*  1: run-1_FLAIR.*  2: run-2_FLAIR.*mm"):
+            read_study(folder)
+        for choice in (2, "2", folder / "run-2_FLAIR.nii.gz", "run-2_FLAIR.nii.gz"):
+            series = read_study(folder, flair=choice)
+            np.testing.assert_array_equal(series.pixels[..., FLAIR], series.grid.to_axial(volume(1)))
+
+    def test_files_of_one_name_are_told_apart_by_their_folders(self, tmp_path):
+        series = read_study(write(tmp_path, volumes("FLAIR/image.nii.gz", "T1/image.nii.gz")))
+        np.testing.assert_array_equal(series.pixels[..., PRE], series.grid.to_axial(volume(1)))
+
+    def test_a_volume_that_is_no_image_does_no_harm(self, tmp_path):
+        files = volumes("FLAIR.nii.gz", "T1.nii.gz")
+        files["dwi.nii.gz"] = nifti(np.zeros((8, 8, 4, 30), np.int16), PLACE)
+        files["T1_broken.nii.gz"] = files["T1.nii.gz"][:30]
+        series = read_study(write(tmp_path, files))
+        assert sorted(series.chosen) == [PRE, FLAIR]
+        assert any("could not be read" in note for note in series.notes)
+
+    def test_a_thin_sagittal_flair_is_read_in_axial_slices(self, tmp_path):
+        directions = np.array([[0, 0, -1], [1, 0, 0], [0, 1, 0]]) @ rotated(4, 2)
+        pixels = np.random.default_rng(0).integers(1, 999, (64, 60, 48), dtype=np.int16)
+        series = read_study(write(tmp_path, {"FLAIR.nii.gz": nifti(pixels, affine(directions))}))
+        assert series.pixels.shape == (60, 64, 48, 3)
+        assert series.slice_distance == pytest.approx(1)
+        np.testing.assert_array_equal(series.to_source(series.pixels)[..., FLAIR], pixels)
 
 
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(SeriesError, match="no files"):
-        read_study(tmp_path)
+class TestDicom:
+    def test_a_whole_examination_is_recognised_by_how_it_was_taken(self, tmp_path):
+        series = read_study(write(tmp_path, EVERYTHING))
+        for channel, number in ((FLAIR, 3), (PRE, 6), (POST, 7)):
+            np.testing.assert_array_equal(series.pixels[..., channel], planes(seed=number))
+        assert taken_for(series.found) == {3: "FLAIR", 6: "pre-contrast T1", 7: "post-contrast T1"}
+        done = {row.number: row.done for row in series.found}
+        assert "localiser" in done[1]
+        assert "left out" in done[2]
+        assert "map" in done[5]
+        assert series.found[2].grid == "5 × 48 × 40, 0.5 × 0.8 × 5.0 mm"
+
+    def test_what_is_recognised_is_told_without_reading_pixels(self, tmp_path):
+        apart = series(8, "T1+C", step=2.5, count=9) | series(3, "FLAIR")
+        damaged = {name: data[:-500] for name, data in apart.items()}
+        found = recognise(write(tmp_path, damaged))
+        assert taken_for(found) == {3: "FLAIR", 8: "post-contrast T1"}
+        assert "resampled" in found[-1].done
+
+    def test_an_archive_is_read(self, tmp_path):
+        (tmp_path / "study.zip").write_bytes(archive(EVERYTHING | {"README.TXT": b"viewer"}))
+        read = read_study(tmp_path / "study.zip")
+        np.testing.assert_array_equal(read.pixels[..., POST], planes(seed=7))
+
+    def test_of_two_the_axial_and_complete_is_taken(self, tmp_path):
+        files = EVERYTHING | series(8, "FLAIR", plane=SAGITTAL) | series(9, "FLAIR", count=3)
+        files |= series(10, "FLAIR", ImageType=["DERIVED", "SECONDARY", "MPR"])
+        assert read_study(write(tmp_path, files)).chosen[FLAIR] == "1.2.3.3"
+
+    def test_of_two_t1_that_on_the_flairs_grid_is_taken(self, tmp_path):
+        files = EVERYTHING | series(8, "T1", step=2.0, count=20)
+        assert read_study(write(tmp_path, files)).chosen[PRE] == "1.2.3.6"
+
+    def test_two_that_fit_equally_ask_with_numbers_for_a_choice(self, tmp_path):
+        folder = write(tmp_path, EVERYTHING | series(8, "FLAIR"))
+        with pytest.raises(AmbiguousSeriesError, match=r"(?s)flair=.*  3: axial.*  8: axial"):
+            read_study(folder)
+        for choice in (8, folder / "8", "8/1.dcm"):
+            read = read_study(folder, flair=choice)
+            assert (read.chosen[FLAIR], read.chosen[PRE]) == ("1.2.3.8", "1.2.3.6")
+        assert [row.sequence for row in recognise(folder)].count("FLAIR") == 1
+
+    def test_a_number_that_is_not_there_is_refused_with_those_that_are(self, tmp_path):
+        with pytest.raises(SeriesError, match=r"no series 11.* 1, 2, 3, 4, 5, 6, 7"):
+            read_study(write(tmp_path, EVERYTHING), flair=11)
+
+    def test_two_examinations_in_a_folder_are_refused(self, tmp_path):
+        other = series(8, "FLAIR", StudyInstanceUID="1.2.3.4.5")
+        with pytest.raises(SeriesError, match="2 examinations"):
+            read_study(write(tmp_path, EVERYTHING | other))
+
+    def test_copies_and_damaged_files_do_no_harm(self, tmp_path):
+        copies = {f"copy/{name}": data for name, data in series(3, "FLAIR").items()}
+        files = (
+            EVERYTHING
+            | copies
+            | {"broken.dcm": EVERYTHING["2/1.dcm"][:300], "report.dcm": dicom(scan(), data=b"")}
+        )
+        read = read_study(write(tmp_path, files))
+        np.testing.assert_array_equal(read.pixels[..., FLAIR], planes(seed=3))
+
+    def test_no_field_of_the_patient_is_told(self, tmp_path, capfd, caplog):
+        folder = write(tmp_path, EVERYTHING | series(8, "FLAIR"))
+        with pytest.raises(AmbiguousSeriesError) as caught:
+            read_study(folder)
+        told = str(caught.value) + repr(recognise(folder)) + repr(read_study(folder, flair=3))
+        assert PATIENT.split("^")[0] not in told + caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("taken", "description", "sequence"),
+    [
+        ("FLAIR", "", "FLAIR"),
+        ("T1", "", "pre-contrast T1"),
+        ("T1", "AX T1 POST GAD", "post-contrast T1"),
+        ("T1+C", "AX T1 PRE", "pre-contrast T1"),
+        ("T1", "Sag T1 FLAIR", "pre-contrast T1"),
+        ("FLAIR", "FLAIR POST GAD", "FLAIR"),
+        ("T2", "", ""),
+        ("T1", "3D TOF", ""),
+        ("DWI", "b1000", ""),
+    ],
+)
+def test_parameters_and_descriptions_together_tell_a_sequence(taken, description, sequence, tmp_path):
+    files = series(1, "FLAIR", description="FLAIR", count=9) | series(2, taken, description=description)
+    rows = recognise(write(tmp_path, files | series(3, "localiser")))
+    told = rows[1].sequence or ("FLAIR" if "another FLAIR" in rows[1].done else "")
+    assert told == sequence
+
+
+def test_a_folder_of_pictures_is_read_as_slices(tmp_path):
+    pixels = np.random.default_rng(0).integers(1, 255, (3, 48, 40, 3), dtype=np.uint8)
+    files = {f"p_{number}.tif": tiff(slice_) for number, slice_ in enumerate(pixels)}
+    folder = write(tmp_path, files | {"notes.txt": b"text"})
+    np.testing.assert_array_equal(read_study(folder).pixels, pixels)
+    assert recognise(folder) == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "no files"),
+        ({".hidden/FLAIR.nii.gz": b""}, "no files"),
+        ({"notes.txt": b"text"}, "no images"),
+        ({**volumes("FLAIR.nii.gz"), **series(1, "FLAIR")}, "both DICOM and NIfTI"),
+    ],
+    ids=["empty", "hidden", "texts", "both"],
+)
+def test_what_is_no_study_is_refused(files, message, tmp_path):
+    with pytest.raises(SeriesError, match=message):
+        read_study(write(tmp_path, files))
+
+
+def test_a_path_that_is_not_there_is_refused_by_name(tmp_path):
+    with pytest.raises(SeriesError, match=r"no file or folder nowhere\."):
+        read_study(tmp_path / "nowhere")
+
+
+def test_a_folder_of_very_many_files_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "MAX_STUDY_FILES", 3)
+    with pytest.raises(SeriesError, match="over 3 files"):
+        read_study(write(tmp_path, EVERYTHING))

@@ -1,0 +1,104 @@
+"""A result as files in a folder: the mask on the FLAIR's own grid, a picture, numbers, more on request."""
+
+import json
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lgg.export import png
+from lgg.export.dicom_seg import dicom_segmentation
+from lgg.export.mesh import surface_glb
+from lgg.export.nifti import nifti_mask, nifti_volume
+from lgg.export.provenance import NOTICE, Provenance
+from lgg.export.statistics import statistics
+from lgg.files import write_atomically, write_text
+from lgg.types import SeriesResult
+from lgg.visualize import preview
+
+Format = Literal["nifti", "png", "dicom-seg", "mesh"]
+#: Of these there is a file of each result, whether it is asked for or not.
+ALWAYS: tuple[Format, ...] = ("nifti", "png")
+MASK, PREVIEW, STATISTICS = "mask.nii.gz", "preview.png", "statistics.json"
+PROBABILITY, SEGMENTATION, SURFACE = "probability.nii.gz", "segmentation.dcm", "surface.glb"
+
+
+def export(
+    result: SeriesResult,
+    out: Path | str,
+    formats: Collection[Format] = ALWAYS,
+    provenance: Provenance | None = None,
+) -> Path:
+    """Write a result into a folder: mask, preview and statistics, and the formats that are asked for.
+
+    >>> export(cascade.predict(read_study("patient")), "out", ("dicom-seg", "mesh"))
+
+    Returns:
+        The folder.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    out = Path(out)
+    _, notes = write_files(result, out, formats, provenance)
+    numbers = statistics(result, provenance)
+    write_statistics(out, numbers | {"notes": [*numbers["notes"], *notes]})
+    return out
+
+
+def write_files(
+    result: SeriesResult,
+    folder: Path,
+    formats: Collection[Format] = ALWAYS,
+    provenance: Provenance | None = None,
+    *,
+    probability: bool = False,
+    patient: Mapping[str, str] | None = None,
+) -> tuple[list[str], list[str]]:
+    """Write all files of a result but its statistics.
+
+    Args:
+        probability: whether to write the segmenter's probability as a volume too.
+        patient: what a DICOM Segmentation repeats of the patient and the study, keyword → value.
+
+    Returns:
+        The files' names, and why a file that was asked for is not there, a sentence each.
+
+    Raises:
+        DiskError: one cannot be written.
+    """
+    series, masks = result.series, result.masks
+    provenance = provenance or Provenance("unknown", "", "", result.thresholds)
+    volume = "" if result.volume_ml is None else f"{result.volume_ml:.1f} ml outlined. "
+    files: dict[str, bytes | None] = {
+        MASK: nifti_mask(series, masks),
+        PREVIEW: png(preview(result, f"{volume}{NOTICE}.")),
+    }
+    if probability:
+        maps = np.stack([prediction.probability for prediction in result.predictions])
+        files[PROBABILITY] = nifti_volume(series, maps)
+    if "dicom-seg" in formats:
+        files[SEGMENTATION] = dicom_segmentation(series, masks, provenance, patient)
+    if "mesh" in formats:
+        files[SURFACE] = surface_glb(result)
+    for name, data in files.items():
+        if data is not None:
+            write_atomically(folder / name, partial(Path.write_bytes, data=data))
+    reasons = {
+        SEGMENTATION: "No DICOM Segmentation was made: the study is no DICOM, or its images lack identifiers "
+        "or their place in the patient.",
+        SURFACE: "No mesh was made: nothing is outlined.",
+    }
+    missing = [reasons[name] for name, data in files.items() if data is None]
+    return [name for name, data in files.items() if data is not None], missing
+
+
+def write_statistics(folder: Path, numbers: Mapping[str, Any], name: str = STATISTICS) -> None:
+    """Write statistics, in UTF-8.
+
+    Raises:
+        DiskError: they cannot be written.
+    """
+    write_text(folder / name, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")

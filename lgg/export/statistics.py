@@ -1,0 +1,123 @@
+"""A result in numbers: volume, components, the gate, and what the reader of them has to know."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist
+
+from lgg.export.provenance import NOTICE, Provenance
+from lgg.input_check import series_warnings
+from lgg.types import FLAIR, SEQUENCES, Grid, Series, SeriesResult
+
+#: Of more voxels than that, only the corners of their hull are compared with each other.
+MANY = 500
+
+
+def statistics(result: SeriesResult, provenance: Provenance | None = None) -> dict[str, Any]:
+    """What `statistics.json` says of a result: plain values, None where the series does not state it.
+
+    Places are those of the source's own array, counted from 0, and millimetres in the patient's RAS axes
+    (NIfTI's: to the right, to the front, up).
+    """
+    series, gates = result.series, result.gate_probabilities
+    heads = [prediction.head for prediction in result.predictions]
+    return {
+        "notice": NOTICE,
+        "volume_ml": rounded(result.volume_ml),
+        "voxels": result.voxels,
+        "voxel_mm3": rounded(series.voxel_mm3, 6),
+        "slices": len(result),
+        "slices_with_tumour": list(result.with_tumour),
+        "components": components(series, result.masks),
+        "gate": {
+            "maximum": rounded(max(gates)),
+            "slice": int(np.argmax(gates)) + 1,
+            "passed": len(result.suspected),
+        },
+        "sequences": _sequences(series),
+        "warnings": list(series_warnings(series.slices(), heads)),
+        "notes": list(series.notes),
+        "made_by": None if provenance is None else asdict(provenance),
+    }
+
+
+def components(series: Series, masks: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """The outlined components, the largest first; voxels that touch at a corner belong together.
+
+    Args:
+        masks: (N, H, W) bool, of the series' axial slices.
+
+    Returns:
+        of each: voxels; volume_ml; centroid_voxel and centroid_mm; largest_diameter_mm, the largest distance
+        between the centres of two of its voxels; slices, the first and the last.
+    """
+    if not masks.any():
+        return []
+    affine, known = _affine(series)
+    # Tumours are small: labels of a whole large series would take more memory than all else.
+    (box,) = ndimage.find_objects(masks.view(np.uint8))
+    labels, _ = ndimage.label(masks[box], np.ones((3, 3, 3)))
+    corner = [side.start for side in box]
+    found = []
+    for number, part in enumerate(ndimage.find_objects(labels), start=1):
+        axial = np.argwhere(labels[part] == number) + [side.start for side in part] + corner
+        places = _source_places(series.grid, axial)
+        positions = places @ affine[:3, :3].T + affine[:3, 3]
+        volume = None if series.voxel_mm3 is None else len(places) * series.voxel_mm3 / 1000
+        found.append(
+            {
+                "voxels": len(places),
+                "volume_ml": rounded(volume),
+                "centroid_voxel": [rounded(value, 2) for value in places.mean(0)],
+                "centroid_mm": [rounded(value, 2) for value in positions.mean(0)] if known else None,
+                "largest_diameter_mm": rounded(_diameter(positions), 2) if known else None,
+                "slices": [int(axial[:, 0].min()) + 1, int(axial[:, 0].max()) + 1],
+            }
+        )
+    return sorted(found, key=lambda component: -component["voxels"])
+
+
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """A plain float of so many digits behind the point; None stays."""
+    return None if value is None else round(float(value), digits)
+
+
+def _sequences(series: Series) -> dict[str, dict[str, Any]]:
+    """Of each sequence whether it was found, and what it is called; FLAIR stands in for the others."""
+    labels = {candidate.key: candidate.label for candidate in series.candidates}
+    found = {channel: labels.get(key, "") for channel, key in series.chosen.items()}
+    if not series.candidates:  # pictures, whose channels are the sequences
+        found = dict.fromkeys((FLAIR,) if series.flair_only else range(3), "")
+    return {
+        name: {"found": channel in found, "label": found.get(channel), "replaced": channel not in found}
+        for channel, name in enumerate(SEQUENCES)
+    }
+
+
+def _affine(series: Series) -> tuple[NDArray[np.float64], bool]:
+    """From the source's voxels to millimetres, and whether that is known."""
+    if series.grid.affine is not None:
+        return series.grid.affine, series.voxel_mm3 is not None
+    if series.spacing is None or series.slice_distance is None:
+        return np.eye(4), False
+    return np.diag([series.slice_distance, *series.spacing, 1.0]), True
+
+
+def _source_places(grid: Grid, axial: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places (slice, row, column) as indices of the source's own array, (N, 3) both."""
+    places = np.empty_like(axial)
+    for column, (axis, flipped) in enumerate(zip(grid.order, grid.flipped, strict=True)):
+        places[:, axis] = grid.shape[axis] - 1 - axial[:, column] if flipped else axial[:, column]
+    return places
+
+
+def _diameter(positions: NDArray[np.float64]) -> float:
+    """The largest distance between two of (N, 3) positions."""
+    if len(positions) > MANY:
+        # Moved by rounding errors (QJ), so that what lies in one plane has a hull too.
+        positions = positions[ConvexHull(positions, qhull_options="QJ").vertices]
+    return float(pdist(positions).max()) if len(positions) > 1 else 0.0

@@ -1,0 +1,397 @@
+"""Examines many studies, one after the other, and keeps what it found: a folder each, whole or not at all.
+
+The next study is read while the networks examine this one. What is finished by the same weights and settings
+is left as it is, so a run that was stopped, or has new studies, goes on where it was.
+"""
+
+import csv
+import io
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
+from lgg.errors import DiskError, LggError, SeriesError
+from lgg.export.dicom_seg import read_patient
+from lgg.export.folder import (
+    MASK,
+    PREVIEW,
+    PROBABILITY,
+    SEGMENTATION,
+    STATISTICS,
+    SURFACE,
+    Format,
+    write_files,
+    write_statistics,
+)
+from lgg.export.provenance import Provenance, provenance_of
+from lgg.export.statistics import rounded, statistics
+from lgg.files import write_text
+from lgg.io.archive import unpack
+from lgg.io.dicom import is_dicom
+from lgg.io.study import read_study
+from lgg.postprocess import Gating
+from lgg.studies.find import Study, distinct_folder
+from lgg.types import Series, SeriesResult
+
+TABLE, FAILED_TABLE = "statistics.csv", "failures.csv"
+#: A file for each study that could not be examined, in a folder of its own.
+FAILURES = "failures"
+#: Seconds after which a folder that is being written is taken for one that a killed run left.
+STALE = 3600
+PARTIAL = ".partial"
+#: Where folders of results lie: plain ones, and those of BIDS without and with sessions.
+DEPTHS = ("*", "sub-*/anat", "sub-*/ses-*/anat")
+#: A result's file → its name in BIDS, after subject and session.
+BIDS_NAMES = {
+    MASK: "{}_label-lesion_desc-lgg_mask.nii.gz",
+    PROBABILITY: "{}_label-lesion_desc-lgg_probseg.nii.gz",
+    PREVIEW: "{}_desc-lgg_preview.png",
+    SEGMENTATION: "{}_desc-lgg_seg.dcm",
+    SURFACE: "{}_desc-lgg_surface.glb",
+    STATISTICS: "{}_desc-lgg_statistics.json",
+}
+COLUMNS = (
+    *("study", "volume_ml", "voxels", "slices", "slices_with_tumour", "components"),
+    *("largest_ml", "largest_diameter_mm", "gate_maximum", "sequences", "warnings", "notes"),
+    *("model", "gate_sha256", "segmenter_sha256", "gating", "engine", "seconds"),
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How studies are examined, and what is written of each.
+
+    Attributes:
+        model: the segmenter's architecture.
+        gating: what the gate may veto.
+        formats: beside mask, preview and statistics.
+        probability: whether the segmenter's probability is written.
+        register: whether T1 volumes are aligned with FLAIR by what is seen in them.
+        bids: whether results are laid out as BIDS derivatives.
+    """
+
+    model: str = DEFAULT_ARCHITECTURE
+    gating: Gating = "hard"
+    formats: tuple[Format, ...] = ()
+    probability: bool = False
+    register: bool = False
+    bids: bool = False
+
+    @property
+    def products(self) -> list[str]:
+        """What is written on request."""
+        asked = {*self.formats, *(("probability",) if self.probability else ())}
+        return sorted(asked - {"nifti", "png"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a study: `statistics` where it is finished, `reason` where it failed.
+
+    Attributes:
+        folder: of its results; None where it failed.
+        skipped: whether it was finished before.
+    """
+
+    study: Study
+    statistics: dict[str, Any] | None = None
+    folder: Path | None = None
+    reason: str = ""
+    skipped: bool = False
+
+
+class Examiner:
+    """Examines studies with one cascade and writes a folder of results for each."""
+
+    def __init__(self, cascade: Cascade, out: Path, settings: Settings) -> None:
+        """`out`: the folder of all results."""
+        self.cascade, self.out, self.settings = cascade, out, settings
+
+    def run(self, studies: Sequence[Study], overwrite: bool = False) -> Iterator[Outcome]:
+        """Examine studies in their order; one that fails is told of, and the next one follows.
+
+        Args:
+            overwrite: whether to examine again what is finished.
+
+        Raises:
+            DiskError: results cannot be written; nor could those of the studies that follow.
+        """
+        remove_stale(self.out)
+        todo = []
+        for study in studies:
+            finished = None if overwrite else find_finished(self.out, study, self.settings, self.provenance)
+            if finished is None:
+                todo.append(study)
+            else:
+                yield finished
+        with ThreadPoolExecutor(1, "reader") as reader:
+            # One study ahead and no more: a series takes up to 800 MB.
+            ahead = reader.submit(self.read, todo[0]) if todo else None
+            for number, study in enumerate(todo, start=1):
+                assert ahead is not None
+                reading, ahead = ahead, None
+                reading.exception()  # waits; what it raises is the outcome of this study
+                if number < len(todo):
+                    ahead = reader.submit(self.read, todo[number])
+                yield self.attempt(study, reading.result)
+                del reading  # its series would stay in memory beside the next two
+
+    def attempt(self, study: Study, read: Callable[[], tuple[Series, float]] | None = None) -> Outcome:
+        """Examine a study; whatever is wrong with it becomes the reason of its failure.
+
+        Raises:
+            DiskError: results cannot be written.
+        """
+        try:
+            series, seconds = (read or (lambda: self.read(study)))()
+            outcome = self.examine(study, series, seconds)
+        except DiskError:
+            raise
+        except LggError as error:
+            return self._failed(study, str(error))
+        except Exception as error:  # a bug, or no memory: the other studies are done all the same
+            log.debug("%s", study.name, exc_info=True)
+            return self._failed(study, f"an unexpected {type(error).__name__}. Please report it as a bug.")
+        _failure_file(self.out, study).unlink(missing_ok=True)
+        return outcome
+
+    def read(self, study: Study) -> tuple[Series, float]:
+        """A study's series, and the seconds that reading took."""
+        clock = time.perf_counter()
+        series = read_study(
+            study.paths,
+            flair=_choice(study.flair),
+            pre=_choice(study.pre),
+            post=_choice(study.post),
+            register=self.settings.register,
+        )
+        return series, time.perf_counter() - clock
+
+    def examine(self, study: Study, series: Series, reading: float = 0.0) -> Outcome:
+        """Run the networks and write the study's folder.
+
+        Args:
+            reading: seconds that reading took.
+
+        Raises:
+            DiskError: the folder cannot be written.
+        """
+        result = self.cascade.predict(series, self.settings.gating)
+        clock = time.perf_counter()
+        folder = free_folder(self.out, study)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.out, prefix=".", suffix=PARTIAL) as partial:
+                numbers = self._write(study, result, Path(partial) / "results", reading, clock)
+                publish(Path(partial), folder)
+        except OSError as error:
+            raise DiskError(f"{folder.name} cannot be written ({error.strerror or error}).") from error
+        return Outcome(study, numbers, folder)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """By what all studies are examined."""
+        return provenance_of(self.cascade, self.settings.gating)
+
+    def _write(
+        self, study: Study, result: SeriesResult, folder: Path, reading: float, clock: float
+    ) -> dict[str, Any]:
+        """Write a study's files into a folder of their own, statistics last; they are returned."""
+        folder.mkdir()
+        wanted = "dicom-seg" in self.settings.formats and bool(result.series.dicom)
+        written, notes = write_files(
+            result,
+            folder,
+            self.settings.formats,
+            self.provenance,
+            probability=self.settings.probability,
+            patient=patient_of(study) if wanted else None,
+        )
+        prefix = bids_prefix(study) if self.settings.bids else ""
+        files = [_renamed(folder, name, prefix) for name in written]
+        numbers = {"study": study.name, **statistics(result, self.provenance)}
+        seconds = {"reading": reading}
+        for stage in ("preprocess", "gate", "segment"):
+            seconds[stage] = sum(one.milliseconds.get(stage, 0) for one in result.predictions) / 1000
+        engine = self.cascade.engine
+        numbers |= {
+            "notes": [*numbers["notes"], *notes],
+            "engine": {
+                "name": engine.name,
+                "precision": engine.precision,
+                "device": str(self.cascade.device),
+            },
+            "seconds": {
+                stage: rounded(value, 3)
+                for stage, value in {**seconds, "writing": time.perf_counter() - clock}.items()
+            },
+            "settings": {"register": self.settings.register, "products": self.settings.products},
+            "key": study.key,
+            "input": study.fingerprint(),
+            "files": {name: (folder / name).stat().st_size for name in files},
+        }
+        write_statistics(folder, numbers, BIDS_NAMES[STATISTICS].format(prefix) if prefix else STATISTICS)
+        return numbers
+
+    def _failed(self, study: Study, reason: str) -> Outcome:
+        path = _failure_file(self.out, study)
+        write_text(path, json.dumps({"study": study.name, "reason": reason}, ensure_ascii=False) + "\n")
+        return Outcome(study, reason=reason)
+
+
+def find_finished(out: Path, study: Study, settings: Settings, provenance: Provenance) -> Outcome | None:
+    """The outcome of a study that was finished before: the same files, weights and settings, all that is
+    asked for is there, and nothing of it was cut short."""
+    try:
+        folder = free_folder(out, study)
+        numbers, now = load_statistics(folder), study.fingerprint()
+    except SeriesError:
+        return None  # examining it tells the same
+    if numbers is None or numbers["made_by"] != asdict(provenance) or numbers["input"] != now:
+        return None
+    done = numbers["settings"]
+    whole = all(
+        (folder / name).is_file() and (folder / name).stat().st_size == size
+        for name, size in numbers["files"].items()
+    )
+    same = done["register"] == settings.register and set(settings.products) <= set(done["products"])
+    return Outcome(study, numbers, folder, skipped=True) if same and whole else None
+
+
+def free_folder(out: Path, study: Study) -> Path:
+    """Where a study's results go: a folder that is not there yet, or holds that very study's.
+
+    Raises:
+        SeriesError: another study's results, or other files, are there.
+    """
+    for name in (study.folder, distinct_folder(study)):
+        folder = out / name
+        numbers = load_statistics(folder)
+        if not folder.exists() or (numbers is not None and numbers.get("key") == study.key):
+            return folder
+    raise SeriesError(f"There is something else in {study.folder} of the results: choose another folder.")
+
+
+def publish(partial: Path, folder: Path) -> None:
+    """Put `partial/results` in the place of a folder, which may hold earlier results."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        folder.rename(partial / "before")
+    (partial / "results").rename(folder)
+
+
+def load_statistics(folder: Path) -> dict[str, Any] | None:
+    """The statistics in a folder of results; None where there are none, or they are not ours."""
+    try:
+        (path,) = [path for path in folder.glob(f"*{STATISTICS}") if not path.name.startswith(".")]
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return numbers if isinstance(numbers, dict) and "key" in numbers else None
+
+
+def patient_of(study: Study) -> dict[str, str]:
+    """Patient and study as the first DICOM file states them: keyword → value."""
+    for path in study.files():
+        for file in unpack([path]):
+            if is_dicom(file.data):
+                return read_patient(file.data)
+    return {}
+
+
+def collect(out: Path) -> tuple[int, int]:
+    """Write `statistics.csv`, and `failures.csv` if any study failed, from the studies' own files.
+
+    Several runs may do so at once: the last one writes what all of them found.
+
+    Returns:
+        How many studies are finished, and how many failed.
+
+    Raises:
+        DiskError: they cannot be written.
+    """
+    found = {path.parent for depth in DEPTHS for path in out.glob(f"{depth}/*{STATISTICS}")}
+    folders = sorted(folder for folder in found if f"{os.sep}." not in f"{os.sep}{folder.relative_to(out)}")
+    rows = [row_of(numbers) for folder in folders if (numbers := load_statistics(folder)) is not None]
+    write_text(out / TABLE, _csv(COLUMNS, rows))
+    reasons = sorted(out.glob(f"{FAILURES}/*.json"))
+    failures = [json.loads(path.read_text(encoding="utf-8")) for path in reasons]
+    if failures or (out / FAILED_TABLE).exists():
+        write_text(out / FAILED_TABLE, _csv(("study", "reason"), failures))
+    return len(rows), len(failures)
+
+
+def row_of(numbers: dict[str, Any]) -> dict[str, Any]:
+    """A study's row of `statistics.csv`."""
+    made_by, largest = numbers["made_by"], (numbers["components"] or [{}])[0]
+    found = [name for name, sequence in numbers["sequences"].items() if sequence["found"]]
+    return {
+        **{name: numbers[name] for name in ("study", "volume_ml", "voxels", "slices")},
+        "slices_with_tumour": len(numbers["slices_with_tumour"]),
+        "components": len(numbers["components"]),
+        "largest_ml": largest.get("volume_ml"),
+        "largest_diameter_mm": largest.get("largest_diameter_mm"),
+        "gate_maximum": numbers["gate"]["maximum"],
+        "sequences": ", ".join(found),
+        "warnings": " ".join(numbers["warnings"]),
+        "notes": " ".join(numbers["notes"]),
+        "model": made_by["architecture"],
+        "gate_sha256": made_by["gate_weights"],
+        "segmenter_sha256": made_by["segmenter_weights"],
+        "gating": made_by["gating"],
+        "engine": " ".join(numbers["engine"].values()),
+        "seconds": rounded(sum(numbers["seconds"].values()), 3),
+    }
+
+
+def remove_stale(out: Path) -> None:
+    """Remove what a killed run left half-written; what another run may still be writing stays."""
+    for path in out.glob(f".*{PARTIAL}"):
+        try:
+            if time.time() - path.stat().st_mtime > STALE:
+                shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue  # another run was faster
+
+
+def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def bids_prefix(study: Study) -> str:
+    """How the names of a study's files begin in BIDS: `sub-01_ses-1`."""
+    return study.folder.removesuffix("/anat").replace("/", "_")
+
+
+def _renamed(folder: Path, name: str, prefix: str) -> str:
+    """Give a file its name in BIDS, if results are laid out so; the name that it has then."""
+    if not prefix:
+        return name
+    renamed = BIDS_NAMES[name].format(prefix)
+    (folder / name).rename(folder / renamed)
+    return renamed
+
+
+def _failure_file(out: Path, study: Study) -> Path:
+    return out / FAILURES / f"{study.name}-{study.key[:8]}.json"
+
+
+def _choice(choice: str | None) -> str | int | None:
+    """A series' number as a number."""
+    return int(choice) if choice and choice.isdigit() and not Path(choice).exists() else choice

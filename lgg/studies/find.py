@@ -1,0 +1,236 @@
+"""Studies on a disk: those that are named, and those that a folder holds.
+
+A study is what one examination of one patient left: a folder, an archive, or files. What is found here is
+read later, one study at a time; of loose DICOM files only the headers are looked at.
+"""
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lgg.errors import SeriesError, SliceError
+from lgg.io.limits import guarded
+
+#: Letters, digits and dots stay in a folder's name; the rest, a path's separators too, becomes one `_`.
+UNSAFE = re.compile(r"[^\w.-]+")
+#: What ends a file's name and is no part of a study's.
+SUFFIXES = re.compile(r"(\.nii)?(\.gz)?(\.(zip|dcm|tiff?|png|jpe?g))?$", re.IGNORECASE)
+#: How a file that may be a study of its own begins, at which offset. DICOM is told apart before.
+KINDS = ((0, b"PK\x03\x04"), (0, b"\x1f\x8b"), (344, b"n+1\0"), (4, b"n+2\0"), (0, b"II*\0"), (0, b"MM\0*"))
+#: A session of a BIDS data set, as the names of its files begin.
+BIDS = re.compile(r"sub-([a-zA-Z0-9]+)(?:_ses-([a-zA-Z0-9]+))?")
+NIFTI = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study, not read yet.
+
+    Attributes:
+        folder: of its results, below that of all results; `sub-01/ses-1/anat` in BIDS.
+        paths: a folder, an archive, or files.
+        flair, pre, post: the file or number of a series where it is not to be recognised.
+    """
+
+    folder: str
+    paths: tuple[Path, ...] = ()
+    flair: str | None = None
+    pre: str | None = None
+    post: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.folder.removesuffix("/anat").replace("/", "_")
+
+    @property
+    def sources(self) -> list[Path]:
+        """All paths, and those that a sequence was said to be."""
+        return [*self.paths, *(Path(choice) for choice in self._choices if choice and Path(choice).exists())]
+
+    @property
+    def key(self) -> str:
+        """A name that no other study has: a hash of where it lies, 16 hexadecimal digits."""
+        places = [str(path.resolve()) for path in self.sources]
+        return _digest([*places, *(choice or "" for choice in self._choices)])
+
+    def fingerprint(self) -> str:
+        """A hash that changes with the study's files: their names, sizes and times of change.
+
+        Raises:
+            SeriesError: they are not there.
+        """
+        try:
+            stats = [(file, file.stat()) for file in self.files()]
+        except OSError:
+            raise SeriesError("its files cannot be read. Check that they are there.") from None
+        return _digest(f"{file.name} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats)
+
+    def files(self) -> list[Path]:
+        """Its files, those below a folder too."""
+        return [file for path in self.sources for file in _below(path)]
+
+    @property
+    def _choices(self) -> tuple[str | None, ...]:
+        return self.flair, self.pre, self.post
+
+
+def named_studies(
+    paths: Sequence[Path],
+    bids: bool = False,
+    *,
+    flair: str | None = None,
+    pre: str | None = None,
+    post: str | None = None,
+) -> list[Study]:
+    """The studies at some paths, one at each; or the one that sequences' files make.
+
+    Args:
+        bids: whether results are laid out as BIDS derivatives.
+
+    Raises:
+        SeriesError: a path is not there, or nobody can tell to which of several studies a sequence belongs.
+    """
+    choices = {"flair": flair, "pre": pre, "post": post}
+    if any(choices.values()) and len(paths) > 1:
+        raise SeriesError("--flair, --pre and --post belong to one study: name it alone.")
+    if not paths and not flair:
+        raise SeriesError("Name a study (a file, a folder or an archive), or --flair, or --studies.")
+    if not paths:
+        missing = [choice for choice in choices.values() if choice and not Path(choice).exists()]
+        first = Path(flair or "")
+    else:
+        missing = [path.name for path in paths if not path.exists()]
+        first = paths[0]
+    if missing:
+        raise SeriesError(f"There is no file or folder {', '.join(missing)}.")
+    if len(paths) <= 1:
+        return _distinct([Study(_folder(first, bids), tuple(paths), **choices)])
+    return _distinct([Study(_folder(path, bids), (path,)) for path in dict.fromkeys(paths)])
+
+
+def find_studies(root: Path, bids: bool = False, out: Path | None = None) -> list[Study]:
+    """The studies in a folder: sessions of a BIDS data set, or else a folder each, archives and volumes, and
+    loose DICOM files parted by their StudyInstanceUID.
+
+    Args:
+        bids: whether results are laid out as BIDS derivatives.
+        out: where results go; never a study itself.
+
+    Raises:
+        SeriesError: it is no folder, or results would lie among the studies.
+    """
+    if not root.is_dir():
+        raise SeriesError(f"There is no folder {root.name}.")
+    if out is not None and out.resolve() == root.resolve():
+        raise SeriesError("Results would lie among the studies: choose another folder for them.")
+    return _distinct(_bids_studies(root, bids) or _plain_studies(root, bids, out))
+
+
+def shard(studies: Sequence[Study], which: str) -> list[Study]:
+    """Every n-th study, beginning with the i-th: `3/16` is the third of sixteen parts.
+
+    Raises:
+        SeriesError: it is no such part.
+    """
+    part = re.fullmatch(r"(\d+)/(\d+)", which)
+    if not part or not 1 <= int(part[1]) <= int(part[2]):
+        raise SeriesError(f"--shard {which}: write it as 3/16, from 1/16 to 16/16.")
+    return list(studies[int(part[1]) - 1 :: int(part[2])])
+
+
+def _bids_studies(root: Path, bids: bool) -> list[Study]:
+    """A study for each session that has a FLAIR, with its T1w without and with contrast agent (`_ce-`)."""
+    studies = []
+    for anat in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")]):
+        files = sorted(str(path) for path in anat.iterdir() if path.name.endswith(NIFTI))
+        flair = [file for file in files if re.search(r"_FLAIR\.", file)]
+        t1 = [file for file in files if re.search(r"_T1w\.", file)]
+        session = BIDS.match(Path(flair[0]).name) if flair else None
+        if session is None:
+            continue
+        post = [file for file in t1 if "_ce-" in Path(file).name]
+        pre = [file for file in t1 if file not in post]
+        folder = _bids_folder(session[0]) if bids else session[0]
+        studies.append(Study(folder, (), flair[0], next(iter(pre), None), next(iter(post), None)))
+    return studies
+
+
+def _plain_studies(root: Path, bids: bool, out: Path | None) -> list[Study]:
+    studies, loose = [], []
+    for path in sorted(root.iterdir()):
+        if path.name.startswith(".") or (out is not None and path.resolve() == out.resolve()):
+            continue
+        if path.is_dir():
+            studies.append(Study(_folder(path, bids), (path,)))
+        elif _begins(path, ((128, b"DICM"),)):
+            loose.append(path)
+        elif _begins(path, KINDS):
+            studies.append(Study(_folder(path, bids), (path,)))
+    return [*studies, *_parted(loose, bids)]
+
+
+def _parted(files: Iterable[Path], bids: bool) -> list[Study]:
+    """Loose DICOM files, a study for each StudyInstanceUID."""
+    from lgg.io.dicom import MAX_HEADER, read_header
+
+    parts: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        try:
+            with file.open("rb") as stream:
+                parts[guarded(read_header, stream.read(MAX_HEADER)).study or file.name].append(file)
+        except (SliceError, OSError):
+            parts[file.name].append(file)  # its reason is told when it is read
+    return [Study(_folder(Path(uid), bids), tuple(found)) for uid, found in parts.items()]
+
+
+def _below(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def _begins(path: Path, kinds: Iterable[tuple[int, bytes]]) -> bool:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(512)
+    except OSError:
+        return False
+    return any(start.startswith(magic, offset) for offset, magic in kinds)
+
+
+def _folder(path: Path, bids: bool) -> str:
+    """The name of a study's folder of results, after the study's own."""
+    bare = path.resolve().name if path.is_dir() else SUFFIXES.sub("", path.name)
+    safe = UNSAFE.sub("_", bare).strip("._-") or "study"
+    return _bids_folder(safe) if bids else safe
+
+
+def _bids_folder(name: str) -> str:
+    session = BIDS.fullmatch(name)
+    if session is None:
+        return f"sub-{re.sub('[^a-zA-Z0-9]', '', name) or 'study'}/anat"
+    return f"sub-{session[1]}/ses-{session[2]}/anat" if session[2] else f"sub-{session[1]}/anat"
+
+
+def _distinct(studies: list[Study]) -> list[Study]:
+    """The studies, those whose folders would have one name with a part of their key behind it."""
+    # Some disks take capitals and small letters for the same.
+    count = Counter(study.folder.casefold() for study in studies)
+    return [
+        replace(study, folder=distinct_folder(study)) if count[study.folder.casefold()] > 1 else study
+        for study in studies
+    ]
+
+
+def distinct_folder(study: Study) -> str:
+    """A folder's name that no other study can have."""
+    if study.folder.endswith("/anat"):
+        subject, *rest = study.folder.split("/")
+        return "/".join([subject + study.key[:8], *rest])
+    return f"{study.folder}-{study.key[:8]}"
+
+
+def _digest(words: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
