@@ -34,7 +34,8 @@ train.recipes train.hardware
 train.data
 train.evaluation
 train.fit
-train.evaluation.benchmark train.evaluation.step_speed
+train.evaluation.step_speed
+train.evaluation.benchmark
 train.pipeline
 train.folds
 train.ablation
