@@ -14,7 +14,7 @@ from lgg.engine import BATCH, Engine, choose_engine, make_engine
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS
 from lgg.postprocess import Gating, confirmed, decide, gate_floor
-from lgg.preprocess import PadGeometry, Prepared, prepare, undo
+from lgg.preprocess import PadGeometry, Prepared, StatisticsMode, prepare, undo
 from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
 from lgg.weights import DeferredModel, ModelConfig, defer_model, load_model
 from lgg.weights.hub import Source, find_address, obtain
@@ -126,13 +126,8 @@ class Cascade:
             SliceError: the series has no slice.
         """
         if isinstance(x, Slice):
-            floor = 0.0 if always_segment else gate_floor(self.thresholds, gating)
-            clock = time.perf_counter()
-            prepared = prepare(x.pixels[None], "slice")
-            seconds = time.perf_counter() - clock
-            output = self.raw(prepared, floor)
-            output.milliseconds["preprocess"] += 1000 * seconds
-            return self._predictions(output, self.thresholds, gating, x.spacing)[0]
+            (batch,) = self.predict_batches(Series.from_slice(x), gating, always_segment, "slice")
+            return batch[0]
         series = x if isinstance(x, Series) else Series.from_pixels(x)
         batches = self.predict_batches(series, gating, always_segment)
         return SeriesResult(
@@ -144,6 +139,7 @@ class Cascade:
         x: Series | NDArray[np.float32],
         gating: Gating = "hard",
         always_segment: bool = False,
+        statistics: StatisticsMode = "volume",
         *,
         size: int = BATCH,
         run: RunBatch | None = None,
@@ -154,6 +150,7 @@ class Cascade:
         slices confirm is known once all are there: `lgg.postprocess.confirmed`.
 
         Args:
+            statistics: `slice` for a series of one that is a lone slice, see `predict`.
             size: slices of a batch.
             run: what runs a batch, `raw` of this cascade unless another process has to.
 
@@ -164,13 +161,14 @@ class Cascade:
         if not len(series):
             raise SliceError("The series is empty. Upload at least one slice.")
         clock = time.perf_counter()
-        prepared = prepare(series.pixels, "volume")
+        prepared = prepare(series.pixels, statistics)
+        thresholds = self.thresholds if statistics == "slice" else self.series_thresholds
         milliseconds = 1000 * (time.perf_counter() - clock) / len(series)
-        floor = 0.0 if always_segment else gate_floor(self.series_thresholds, gating)
+        floor = 0.0 if always_segment else gate_floor(thresholds, gating)
         for start in range(0, len(series), size):
             output = (run or self.raw)(prepared[start : start + size], floor)
             output.milliseconds["preprocess"] += milliseconds * len(output.gate)
-            yield self._predictions(output, self.series_thresholds, gating, series.spacing)
+            yield self._predictions(output, thresholds, gating, series.spacing)
 
     def raw(self, prepared: Prepared, floor: float = 0.0) -> RawOutput:
         """Run the networks on slices, maybe a part of a larger volume.

@@ -121,12 +121,8 @@ def in_words(probability: float, error: float | None = None) -> str:
         error: its `calibration_error`, 0 to 1; None where nobody measured it.
     """
     tenths = round(10 * probability)
-    if tenths == 0:
-        share = "Fewer than 1 in 20 slices that look like this to the gate would hold a glioma"
-    elif tenths == 10:
-        share = "More than 19 in 20 slices that look like this to the gate would hold a glioma"
-    else:
-        share = f"About {tenths} in 10 slices that look like this to the gate would hold a glioma"
+    many = {0: "Fewer than 1 in 20", 10: "More than 19 in 20"}.get(tenths, f"About {tenths} in 10")
+    share = f"{many} slices that look like this to the gate would hold a glioma"
     if error is None:
         return f"{share}, if its probabilities were right; nobody has measured whether they are."
     points = max(1, round(100 * error))

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.stats import rankdata
 
 Mask = NDArray[np.bool_]
 T = TypeVar("T")
@@ -77,9 +78,8 @@ def auroc(probability: NDArray[np.floating], positive: Mask) -> float:
     negatives = positive.size - positives
     if not positives or not negatives:
         return float("nan")
-    _, inverse, counts = np.unique(probability, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # equal values share their mean rank
-    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    ranks = rankdata(probability)[positive]  # equal values share their mean rank
+    return float((ranks.sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def calibration_error(probability: NDArray[np.floating], positive: Mask, bins: int = ECE_BINS) -> float:

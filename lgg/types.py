@@ -257,6 +257,21 @@ class Series:
 
 
 @dataclass(frozen=True)
+class RawOutput:
+    """Both networks' raw answers for N slices, before any threshold.
+
+    gate: (N,) float32. probability: (N, H, W) float32, zeros where `segmented` (N,) bool is False.
+    heads: (N, H, W) bool. milliseconds: stage → time of the whole batch.
+    """
+
+    gate: NDArray[np.float32]
+    probability: NDArray[np.float32]
+    segmented: NDArray[np.bool_]
+    heads: NDArray[np.bool_]
+    milliseconds: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the cascade says about one slice.
 
@@ -296,21 +311,6 @@ class Prediction:
         """How much of the head is tumour, in percent; 0 where no head was found."""
         head = np.count_nonzero(self.head)
         return 100 * float(np.count_nonzero(self.mask & self.head)) / head if head else 0.0
-
-
-@dataclass(frozen=True)
-class RawOutput:
-    """Both networks' raw answers for N slices, before any threshold.
-
-    gate: (N,) float32. probability: (N, H, W) float32, zeros where `segmented` (N,) bool is False.
-    heads: (N, H, W) bool. milliseconds: stage → time of the whole batch.
-    """
-
-    gate: NDArray[np.float32]
-    probability: NDArray[np.float32]
-    segmented: NDArray[np.bool_]
-    heads: NDArray[np.bool_]
-    milliseconds: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,23 @@ PREVIEW_SLICES, PREVIEW_COLUMNS, PREVIEW_SIDE = 30, 6, 160
 #: gate's Grad-CAM; `unsure` how far the answer moves; `errors` the mask against a ground truth.
 Layer = Literal["fill", "outline", "heat", "why", "unsure", "errors"]
 LAYERS: tuple[Layer, ...] = ("fill", "outline", "heat", "why", "unsure", "errors")
+#: Layers that are heat maps → what they show, and their legend.
+HEAT_MAPS: dict[Layer, tuple[str, str]] = {
+    "heat": (
+        "the segmenter's tumour probability",
+        "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high.",
+    ),
+    "why": (
+        "where the gate saw signs of a glioma",
+        "Where the gate saw what raised its probability (Grad-CAM), relative to this slice's highest place. "
+        "Coarse: a cell is an eighth of the picture.",
+    ),
+    "unsure": (
+        "how unsure the segmenter is",
+        "How far the segmenter's answer moves when the slice is mirrored: where it is bright, do not trust "
+        "the outline.",
+    ),
+}
 #: The largest standard deviation of probabilities: half of the views say 0, half say 1.
 LARGEST_STD = 0.5
 
@@ -231,12 +248,8 @@ def draw(
 def describe(display: Display, prediction: Prediction) -> str:
     """The picture in words, for those who cannot see it."""
     sequence = SEQUENCES[display.channel]
-    if display.layer == "heat":
-        return f"{sequence} with the segmenter's tumour probability as a heat map."
-    if display.layer == "why":
-        return f"{sequence} with where the gate saw signs of a glioma as a heat map."
-    if display.layer == "unsure":
-        return f"{sequence} with how unsure the segmenter is as a heat map."
+    if display.layer in HEAT_MAPS:
+        return f"{sequence} with {HEAT_MAPS[display.layer][0]} as a heat map."
     if prediction.area == 0:
         return f"{sequence}. Nothing is outlined."
     height, width = prediction.mask.shape
@@ -260,26 +273,12 @@ def legend(display: Display, truth: bool, oriented: bool) -> str:
         truth: whether a ground truth is there.
         oriented: whether the picture is known to lie as radiologists look at it.
     """
-    side = " The patient's right is on the left." if oriented else ""
-    return f"{_colours(display, truth)}{side}"
-
-
-def _colours(display: Display, truth: bool) -> str:
-    if display.layer == "heat":
-        return "The segmenter's probability of tumour, pixel by pixel: dark is low, bright is high."
-    if display.layer == "why":
-        return (
-            "Where the gate saw what raised its probability (Grad-CAM), relative to this slice's highest "
-            "place. Coarse: a cell is an eighth of the picture."
-        )
-    if display.layer == "unsure":
-        return (
-            "How far the segmenter's answer moves when the slice is mirrored: where it is bright, do not "
-            "trust the outline."
-        )
-    if display.layer == "errors" and truth:
-        return "Green: agreed. Blue: missed. Red: invented. The white line is the ground truth."
-    return "Orange: what the segmenter outlines, if the gate lets the slice pass."
+    colours = "Orange: what the segmenter outlines, if the gate lets the slice pass."
+    if display.layer in HEAT_MAPS:
+        colours = HEAT_MAPS[display.layer][1]
+    elif display.layer == "errors" and truth:
+        colours = "Green: agreed. Blue: missed. Red: invented. The white line is the ground truth."
+    return f"{colours} The patient's right is on the left." if oriented else colours
 
 
 def _fill(picture: Rgb, region: NDArray[np.bool_], colour: tuple[int, int, int], opacity: float) -> Rgb:

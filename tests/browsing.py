@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -11,6 +12,8 @@ PATIENCE_MS = 60_000
 #: A browser without a graphics card says this before its 3D viewer takes what there is.
 NO_CARD = "WebGPU creation/initialization"
 expect.set_options(timeout=PATIENCE_MS)
+#: For tests of what a narrow screen lays out otherwise; the others use a desktop's.
+both_widths = pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
 
 
 @contextmanager

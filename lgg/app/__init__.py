@@ -11,11 +11,10 @@ import gradio as gr
 from lgg.app import render
 from lgg.app.api import offer_api
 from lgg.app.gallery import all_examples
-from lgg.app.models import banner_html, open_shelf, origin_html
+from lgg.app.models import LoadedModels, load_models
 from lgg.app.series_tab import build_series_tab
 from lgg.app.service import Service
 from lgg.app.slice_tab import build_slice_tab
-from lgg.cascade import Cascade
 from lgg.models import TITLES
 
 CSS = sorted(Path(__file__).resolve().parent.glob("static/*.css"))
@@ -54,8 +53,7 @@ MAX_UPLOAD = "64mb"
 
 def open_page() -> None:
     """Load the models and serve the page; Gradio's own environment variables say where."""
-    shelf = open_shelf()
-    build_page(shelf.cascades, shelf.reasons, banner_html(shelf), origin_html(shelf)).launch(
+    build_page(load_models()).launch(
         theme=theme(),
         css_paths=CSS,
         show_error=False,
@@ -66,24 +64,22 @@ def open_page() -> None:
     )
 
 
-def build_page(
-    cascades: dict[str, Cascade], reasons: dict[str, str], banner: str = "", origin: str = ""
-) -> gr.Blocks:
-    """The whole page; `banner` and `origin` are HTML about its weights, see `lgg.app.models`."""
-    service, examples = Service(cascades), all_examples()
-    choices = [(TITLES[name], name) for name in cascades]
+def build_page(models: LoadedModels) -> gr.Blocks:
+    """The whole page."""
+    service, examples = Service(models.cascades), all_examples()
+    choices = [(TITLES[name], name) for name in models.cascades]
     with gr.Blocks(title=render.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         gr.HTML(render.html("header", title=render.TITLE))
-        gr.HTML(banner, visible=bool(banner))
+        if models.warning:
+            gr.HTML(render.html("banner", models=models))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One slice"):
-                connect_load = build_slice_tab(service, examples, choices, reasons)
+                connect_load = build_slice_tab(service, examples, choices, models)
             with gr.Tab("Whole series"):
                 build_series_tab(service, choices)
             with gr.Tab("About"):
-                gr.HTML(render.about_html(cascades, reasons))
-        gr.HTML(origin, visible=bool(origin))
-        gr.HTML(render.html("footer"))
+                gr.HTML(render.about_html(models))
+        gr.HTML(render.html("footer", models=models))
         connect_load(page)
         offer_api(service, choices)
     return page

@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -17,7 +18,7 @@ from lgg.app import render
 from lgg.app.render import script
 from lgg.app.service import Map, Request, Service
 from lgg.types import FLAIR, POST, PRE, Prediction, SeriesResult, Slice, Thresholds
-from lgg.visualize import Display, Layer, Rgb, describe, draw, legend, shrink
+from lgg.visualize import Display, Layer, Rgb, base, describe, draw, legend, shrink
 
 # Gradio queue settings. A series takes up to a minute; visitors of single slices do not wait for it.
 MODEL: dict[str, Any] = {"concurrency_id": "model", "api_visibility": "private"}
@@ -45,8 +46,10 @@ LAYER_CHOICES: list[tuple[str, Layer]] = [
 ERRORS: tuple[str, Layer] = ("Errors", "errors")
 SEQUENCE_CHOICES = [("T1 pre", PRE), ("FLAIR", FLAIR), ("T1 post", POST)]
 #: Names of the controls of how a result is shown, and of all that decides what is drawn.
-LOOK = ("layer", "channel", "threshold", "gate", "opacity")
+SHOWN_BY = ("layer", "channel", "threshold", "gate", "opacity")
 
+#: Of an event that brings none.
+NO_DATA = gr.EventData(None, {})
 #: Component's name → its value, or its new value.
 Values = Mapping[str, Any]
 Updates = dict[str, Any]
@@ -57,14 +60,13 @@ def refusal(title: str, message: str) -> gr.Error:
     return gr.Error(escape(message, quote=False), title=title, duration=5, print_exception=False)
 
 
-def scroll_to(elem_id: str) -> str:
-    """Show the element of this id, which on a phone may lie outside the screen; hands its arguments on."""
-    return script("scroll_to").replace("NAME", elem_id)
-
-
-def save_file(elem_id: str) -> str:
-    """Once a file is there: save it, as if its own button were pressed."""
-    return script("save").replace("NAME", elem_id)
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Whatever goes wrong inside is refused in words."""
+    try:
+        yield
+    except Exception as error:
+        raise refusal(*render.explain(error)) from None
 
 
 class Tab(dict[str, Any]):
@@ -98,33 +100,26 @@ class Tab(dict[str, Any]):
         """
         names = {self[name]: name for name in inputs}
 
-        def read(values: dict[Any, Any], visitor: gr.Request, **more: Any) -> Values:
-            return {names[component]: value for component, value in values.items()} | {
-                "visitor": visitor,
-                **more,
-            }
+        def read(values: dict[Any, Any], visitor: gr.Request, data: gr.EventData | None) -> Values:
+            chosen = getattr(data, picked) if picked else None
+            by_name = {names[component]: value for component, value in values.items()}
+            return {**by_name, "visitor": visitor, "picked": chosen}
 
-        def answer(values: dict[Any, Any], visitor: gr.Request) -> dict[Any, Any]:
-            return self._answer(handler, read(values, visitor))
-
-        def answer_pick(values: dict[Any, Any], visitor: gr.Request, data: gr.EventData) -> dict[Any, Any]:
-            return self._answer(handler, read(values, visitor, picked=getattr(data, str(picked))))
-
-        def answers(values: dict[Any, Any], visitor: gr.Request) -> Iterator[dict[Any, Any]]:
+        def answer(values: dict, visitor: gr.Request, data: gr.EventData = NO_DATA) -> dict[Any, Any]:
             try:
-                yield from map(self._by_component, handler(read(values, visitor)))
+                return self._by_component(handler(read(values, visitor, data)))
+            except Exception as error:
+                return self._failure(error)
+
+        def answers(values: dict, visitor: gr.Request) -> Iterator[dict[Any, Any]]:
+            try:
+                yield from map(self._by_component, handler(read(values, visitor, None)))
             except Exception as error:
                 yield self._failure(error)
 
-        function = answers if inspect.isgeneratorfunction(handler) else answer_pick if picked else answer
+        function = answers if inspect.isgeneratorfunction(handler) else answer
         bind = partial(gr.on, event) if isinstance(event, list) else event
         return bind(function, set(names), list(self.values()), **settings)
-
-    def _answer(self, handler: Callable[[Values], Updates], values: Values) -> dict[Any, Any]:
-        try:
-            return self._by_component(handler(values))
-        except Exception as error:
-            return self._failure(error)
 
     def _failure(self, error: Exception) -> dict[Any, Any]:
         if isinstance(error, gr.Error):
@@ -136,8 +131,8 @@ class Tab(dict[str, Any]):
         return {self[name]: value for name, value in updates.items()} or {self["said"]: gr.skip()}
 
 
-def look_controls(tab: Tab, thresholds: Thresholds, prefix: str = "") -> None:
-    """Lay the controls of `LOOK` out in the surrounding column.
+def display_controls(tab: Tab, thresholds: Thresholds, prefix: str = "") -> None:
+    """Lay the controls of `SHOWN_BY` out in the surrounding column.
 
     Args:
         thresholds: to begin with.
@@ -173,11 +168,11 @@ def layers(truth: bool, layer: Layer, choose: bool = False) -> gr.Radio:
     return gr.Radio(offered, value=layer) if choose else gr.Radio(offered)
 
 
-def truth_box(prefix: str, hint: str, **several: Any) -> gr.File:
-    """Where a ground truth is uploaded, folded away at first; `several`: what else `gr.File` takes."""
+def truth_box(prefix: str, hint: str, **settings: Any) -> gr.File:
+    """Where a ground truth is uploaded, folded away at first; `settings`: more that `gr.File` takes."""
     with gr.Accordion("Compare with a ground truth", open=False, elem_id=f"{prefix}truth-box"):
-        gr.HTML(f'<p class="hint">{hint}</p>')
-        return gr.File(show_label=False, height=88, elem_id=f"{prefix}truth", **several)
+        gr.HTML(render.html("hint", text=hint))
+        return gr.File(show_label=False, height=88, elem_id=f"{prefix}truth", **settings)
 
 
 @dataclass(frozen=True)
@@ -189,10 +184,10 @@ class View:
 
     request: Request
     result: SeriesResult
-    number: int
-    display: Display
-    truth: NDArray[np.bool_] | None
-    extra: Map | None
+    number: int = 1
+    display: Display = field(default_factory=Display)
+    truth: NDArray[np.bool_] | None = None
+    extra: Map | None = None
 
     @property
     def slice_(self) -> Slice:
@@ -209,22 +204,34 @@ class View:
         truth = None if self.truth is None else self.truth[self.number - 1]
         return shrink(draw(self.slice_, self.prediction, self.display, self.extra, truth))
 
+    def plain(self) -> Rgb:
+        """The sequence alone, small enough to send."""
+        return shrink(base(self.slice_, self.prediction, self.display))
+
     def describe(self) -> str:
         """The picture in words, for those who cannot see it."""
         return describe(self.display, self.prediction)
 
     def legend_html(self) -> str:
         """What the colours mean, and which side is which."""
-        words = legend(self.display, self.truth is not None, self.result.series.oriented)
-        return f'<p class="hint">{words}</p>'
+        text = legend(self.display, self.truth is not None, self.result.series.oriented)
+        return render.html("hint", text=text)
+
+    def scores_html(self) -> str:
+        """How the result compares with the ground truth; "" without one."""
+        if self.truth is None:
+            return ""
+        masks = self.result.masks
+        if self.request.lone:
+            return render.truth_html(masks[0], self.truth[0])
+        return render.truth_html(masks, self.truth)
 
 
 class Handlers:
     """What the controls of either tab do; `current` holds the request that is shown, or None.
 
     They keep nothing of any visitor. A failure clears the last result and says why where it would stand; it
-    is returned, not raised, so that its words can stay on the page. What a tab shows is its own: `picture`,
-    `words` and `scores`.
+    is returned, not raised, so that its words can stay on the page. Each tab draws its own `picture`.
     """
 
     #: What the tab looks like without a result, and the archive's name, never that of the upload.
@@ -241,16 +248,14 @@ class Handlers:
         raise NotImplementedError
 
     def words(self, view: View) -> Updates:
-        """All that is said about the result."""
-        raise NotImplementedError
-
-    def scores(self, view: View) -> str:
-        """How the result compares with the ground truth, as HTML; "" without one."""
-        raise NotImplementedError
-
-    def request(self, values: Values) -> Request | None:
-        """What is looked at."""
-        return values["current"]
+        """All that is said about the result: verdict with warnings, what was measured, scores."""
+        request, result = view.request, view.result
+        cascade, warnings = self.service.cascade(request.architecture), self.service.warnings(request)
+        return {
+            "said": render.verdict_html(result, cascade, request.lone, warnings),
+            "facts": render.facts_html(result, cascade, request.lone),
+            "scores": view.scores_html(),
+        }
 
     def view(self, request: Request, values: Values) -> View:
         """The result as the controls decide and show it; no network runs but for `EXTRA` layers.
@@ -269,21 +274,20 @@ class Handlers:
 
     def redraw(self, values: Values) -> Updates:
         """Another slice, or the same one shown in another way."""
-        request = self.request(values)
+        request = values["current"]
         return {} if request is None else self.picture(self.view(request, values), values)
 
     def decide(self, values: Values) -> Updates:
         """What is said of the result by other thresholds."""
-        request = self.request(values)
+        request = values["current"]
         return {} if request is None else self.words(self.view(request, values))
 
     def truth(self, values: Values) -> Updates:
         """A ground truth for what is shown, or none any more; one that cannot be used is left."""
-        request = self.request(values)
-        if request is None:
+        if values["current"] is None:
             return {"truth": None}
         files = values["truth"] or ()
-        request = replace(request, truth=(files,) if isinstance(files, str) else tuple(files))
+        request = replace(values["current"], truth=(files,) if isinstance(files, str) else tuple(files))
         try:
             self.service.truth(request)
         except Exception as error:  # the result stays; only the mask is refused
@@ -294,22 +298,19 @@ class Handlers:
             **self.picture(view, values),
             "current": request,
             "layer": layers(bool(request.truth), values["layer"]),
-            "scores": self.scores(view),
+            "scores": view.scores_html(),
             "trouble": None,
         }
 
     def archive(self, values: Values) -> Iterator[Updates]:
         """Everything that was found, in one archive that Gradio hands out and deletes within the hour."""
-        request = self.request(values)
+        request = values["current"]
         if request is None:
             raise refusal("Nothing to download", "Pick an example or upload a slice first.")
-        with TemporaryDirectory() as folder:
+        with refusing(), TemporaryDirectory() as folder:
             path = Path(folder) / self.archive_name
-            try:
-                result = self.service.decided(request, values["threshold"], values["gate"])
-                self.service.write_archive(path, request, result)
-            except Exception as error:
-                raise refusal(*render.explain(error)) from None
+            result = self.service.decided(request, values["threshold"], values["gate"])
+            self.service.write_archive(path, request, result)
             label = f"Save the archive ({path.stat().st_size / 1e6:.1f}\u00a0MB)"
             # Gradio copies the file before it asks for the next value.
             yield {"save": gr.DownloadButton(label, value=str(path), visible=self.save_visible)}
@@ -324,3 +325,12 @@ def tell(trouble: tuple[str, str] | None) -> None:
     """Announce an error, in a step without outputs: Gradio would mark them as failed."""
     if trouble is not None:
         raise refusal(*trouble)
+
+
+def connect_extras(tab: Tab, handlers: Handlers, inputs: Iterable[str], queue: dict[str, Any]) -> None:
+    """Tie what both tabs have beside the picture: a ground truth, and the archive, saved once it is there."""
+    given = [tab["truth"].upload, tab["truth"].clear]
+    compared = tab.on(given, handlers.truth, ("truth", *inputs), **DRAW)
+    compared.then(tell, tab["trouble"], api_visibility="private")
+    packed = tab.on(tab["pack"].click, handlers.archive, inputs, show_progress_on=[tab["pack"]], **queue)
+    packed.success(None, js=script("save", tab["save"].elem_id))

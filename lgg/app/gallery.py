@@ -20,7 +20,7 @@ OWN = Path(os.environ.get("LGG_EXAMPLES") or Path(__file__).parents[2] / "exampl
 
 @dataclass(frozen=True)
 class Example:
-    """One example slice.
+    """An example slice.
 
     Attributes:
         name: a slug, unique in its folder; fit for a link.
@@ -73,8 +73,8 @@ def all_examples() -> list[Example]:
         if folder is OWN and not (folder / INDEX).is_file():
             continue
         try:
-            names = {one.name for one in found}
-            found += [one for one in load_examples(folder) if one.name not in names]
+            names = {example.name for example in found}
+            found += [example for example in load_examples(folder) if example.name not in names]
         except DataError as error:
             log.error("Examples are left out: %s", error)
     return found

@@ -1,7 +1,6 @@
-"""The weights that the page runs: every cascade that they hold, and others in their place when they fail."""
+"""The models that the page runs: every cascade that has weights, and others in their place when they fail."""
 
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade, best_device
@@ -13,7 +12,7 @@ from lgg.weights.hub import Address, Source, find_address, load_pin, obtain
 
 
 @dataclass(frozen=True)
-class Shelf:
+class LoadedModels:
     """What can be run.
 
     cascades: architecture → cascade. reasons: architecture → why there is none.
@@ -27,36 +26,35 @@ class Shelf:
     warning: str = ""
 
 
-def open_shelf(weights: Path | str | None = None) -> Shelf:
+def load_models(weights: Path | str | None = None) -> LoadedModels:
     """Load the weights that are meant, or else those in the repository; never fails.
 
     Args:
         weights: as `lgg.weights.hub.find_address` takes them.
     """
     try:
-        shelf = _load(find_address(weights))
+        models = _load(find_address(weights))
     except WeightsError as error:
         return replace(_load(Address(REPOSITORY_WEIGHTS)), warning=str(error))
-    if shelf.cascades or shelf.source.folder.resolve() == REPOSITORY_WEIGHTS:
-        return shelf
-    warning = shelf.warning or next(iter(shelf.reasons.values()))
+    if models.cascades or models.source.folder.resolve() == REPOSITORY_WEIGHTS:
+        return models
+    warning = models.warning or next(iter(models.reasons.values()))
     return replace(_load(Address(REPOSITORY_WEIGHTS)), warning=warning[:1].upper() + warning[1:])
 
 
-def _load(address: Address) -> Shelf:
+def _load(address: Address) -> LoadedModels:
     """Everything at one address.
 
     Raises:
         WeightsError: the Hub does not hand over the gate.
     """
     source = obtain(address, (GATE,))
-    missing: dict[str, str] = {}
     pin = load_pin() if address.folder is None else None
     pinned = pin.models if pin and pin.revision == source.revision else ()
+    missing: dict[str, str] = {}
     if address.folder is None:
-        for name in SEGMENTERS:
-            if pinned and name not in pinned:
-                continue  # not asked for: without a network each question takes its time
+        # What is not pinned is not asked for: without a network each question takes its time.
+        for name in [name for name in SEGMENTERS if name in pinned or not pinned]:
             try:
                 obtain(replace(address, revision=source.revision), (name,))
             except WeightsError as error:
@@ -65,7 +63,7 @@ def _load(address: Address) -> Shelf:
     reasons = {name: missing.get(name, reason) for name, reason in reasons.items()}
     # Of what is pinned it is known that it was there: the page says so where it lacks some of it.
     lost = [f"{TITLES[name]}: {reason}" for name, reason in reasons.items() if name in pinned]
-    return Shelf(cascades, reasons, source, " ".join(lost))
+    return LoadedModels(cascades, reasons, source, " ".join(lost))
 
 
 def load_cascades(folder: Path, source: Source | None = None) -> tuple[dict[str, Cascade], dict[str, str]]:
@@ -98,32 +96,3 @@ def load_cascades(folder: Path, source: Source | None = None) -> tuple[dict[str,
         except WeightsError as error:
             reasons[name] = str(error)
     return cascades, reasons
-
-
-#: Digits of a commit that people compare.
-SHORT = 7
-
-
-def name(source: Source) -> str:
-    """Name and commit: `user/lgg at revision 0123abc`."""
-    return f"{source.name} at revision {source.revision[:SHORT]}" if source.revision else source.name
-
-
-def origin_html(shelf: Shelf) -> str:
-    """Name, revision and the day on which each training ended, for the page's foot."""
-    if not shelf.cascades:
-        return ""
-    configs = [cascade.config for cascade in shelf.cascades.values()]
-    dates = sorted({config.date for config in configs if config.date})
-    trained = f", trained until {dates[-1]}" if dates else ""
-    return f'<p class="hint" id="origin">Weights: {escape(name(shelf.source))}{trained}.</p>'
-
-
-def banner_html(shelf: Shelf) -> str:
-    """Why the page does not run what it was told to, or not all of it; "" where it does."""
-    if not shelf.warning:
-        return ""
-    return (
-        '<section class="verdict error" role="alert"><h2>Other weights than intended</h2>'
-        f"<p>{escape(shelf.warning)} Until then the page runs {escape(name(shelf.source))}.</p></section>"
-    )

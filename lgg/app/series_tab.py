@@ -8,22 +8,8 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from lgg.app import render
-from lgg.app.controls import (
-    DRAW,
-    LOOK,
-    SERIES,
-    Handlers,
-    Tab,
-    Updates,
-    Values,
-    View,
-    layers,
-    look_controls,
-    save_file,
-    scroll_to,
-    truth_box,
-)
+from lgg.app import controls, render
+from lgg.app.controls import DRAW, SERIES, SHOWN_BY, Handlers, Tab, Updates, Values, View
 from lgg.app.render import message_html, script
 from lgg.app.service import ROLES, Cancellations, Request, Service, assigned
 from lgg.export.mesh import surface_glb
@@ -43,7 +29,7 @@ SURFACE = "tumour.glb"
 PAUSE = 0.5
 
 #: The names of all that decides which slice is shown and how.
-INPUTS = ("current", "slice", *LOOK)
+INPUTS = ("current", "slice", *SHOWN_BY)
 #: What was made of another outline, put away.
 AWAY: Updates = {
     "surface": gr.Model3D(None, visible=False),
@@ -85,7 +71,7 @@ class SeriesHandlers(Handlers):
                         last = {**self.cleared, "said": CANCELLED}
                         break
                     if progress.result is None:
-                        now = render.progress_html(progress.done, progress.slices, progress.seconds)
+                        now = render.html("progress", progress=progress)
                         yield {**self.cleared, **RUNNING, "said": now}
                     else:
                         last = self._opened(request, progress.result, values)
@@ -116,26 +102,14 @@ class SeriesHandlers(Handlers):
         }
 
     def words(self, view: View) -> Updates:
-        """Verdict with warnings, plot, what was measured; what was made of another outline is put away."""
-        result = view.result
-        cascade = self.service.cascade(view.request.architecture)
-        warning = render.warning_html(self.service.warnings(view.request))
-        return {
-            "said": render.series_verdict_html(result) + warning,
-            "chart": render.chart_html(result, view.number),
-            "facts": render.series_facts_html(result, cascade),
-            "scores": self.scores(view),
-            "turn": gr.Button(visible=result.voxels > 0),
-            **AWAY,
-        }
-
-    def scores(self, view: View) -> str:
-        """Dice and IoU of the volume against the ground truth, if there is one."""
-        return "" if view.truth is None else render.truth_html(view.result.masks, view.truth)
+        """With the plot along the slices; what was made of another outline is put away."""
+        chart = render.chart_html(view.result, view.number)
+        turn = gr.Button(visible=view.result.voxels > 0)
+        return {**super().words(view), "chart": chart, "turn": turn, **AWAY}
 
     def surface(self, values: Values) -> Iterator[Updates]:
         """The tumour in 3D."""
-        request = self.request(values)
+        request = values["current"]
         if request is None:
             return
         result = self.service.decided(request, values["threshold"], values["gate"])
@@ -166,7 +140,7 @@ class SeriesHandlers(Handlers):
             **(_asking(series.candidates, series.chosen) if len(series.candidates) > 1 else {}),
             **self.picture(view, values),
             "current": request,
-            "layer": layers(False, values["layer"]),
+            "layer": controls.layers(False, values["layer"]),
             "truth": None,
             "slice": gr.Slider(maximum=max(len(result), 2), value=number, visible=len(result) > 1),
             "channel": gr.Radio(value=values["channel"], visible=not series.flair_only),
@@ -219,7 +193,7 @@ def _lay_out_choice(tab: Tab, choices: Sequence[tuple[str, str]], preferred: str
     tab["architecture"] = gr.Radio(
         list(choices), value=preferred, label="Architecture", visible=bool(choices)
     )
-    tab["truth"] = truth_box("series-", TRUTH_HINT, file_count="multiple")
+    tab["truth"] = controls.truth_box("series-", TRUTH_HINT, file_count="multiple")
     with gr.Row(elem_id="series-buttons"):
         tab["start"] = gr.Button("Examine", variant="primary", elem_id="series-start")
         tab["stop"] = gr.Button("Cancel", variant="stop", visible=False, elem_id="series-stop")
@@ -235,13 +209,13 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
     )
     tab["slice"] = gr.Slider(1, 2, value=1, step=1, label="Slice", buttons=[], elem_id="series-slice")
     tab["legend"] = gr.HTML(elem_id="series-legend")
-    look_controls(tab, service.thresholds(service.preferred, "volume"), "series-")
+    controls.display_controls(tab, service.thresholds(service.preferred, "volume"), "series-")
     tab["chart"] = gr.HTML(js_on_load=script("chart"), elem_id="series-chart")
     tab["scores"] = gr.HTML(elem_id="series-scores")
     tab["facts"] = gr.HTML(elem_id="series-facts")
     with gr.Row(elem_id="series-more"):
         tab["turn"] = gr.Button("Show the tumour in 3D", elem_id="series-turn")
-        tab["prepare"] = gr.Button("Download everything", elem_id="series-prepare")
+        tab["pack"] = gr.Button("Download everything", elem_id="series-pack")
         tab["save"] = gr.DownloadButton("Save the archive", visible=False, elem_id="series-save")
     tab["surface"] = gr.Model3D(
         interactive=False,
@@ -259,7 +233,7 @@ def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
         tab["start"].click,
         handlers.start,
         ("files", "architecture", "asked", *ROLES, *INPUTS),
-        js=scroll_to("series-result"),
+        js=script("scroll_to", "series-result"),
         show_progress_on=[tab["said"]],
         **SERIES,
     )
@@ -273,14 +247,9 @@ def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
     deciding = [tab[name].input for name in ("threshold", "gate")]
     decided = tab.on(deciding, handlers.decide, INPUTS, **DRAW)
     tab.on(decided.then, handlers.redraw, INPUTS, **DRAW)
-    judged = [tab["truth"].upload, tab["truth"].clear]
-    tab.on(judged, handlers.truth, ("truth", *INPUTS), **DRAW)
     # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
     opened = tab.on(
         tab["turn"].click, lambda values: {"surface": gr.Model3D(visible=True)}, queue=False, **quiet
     )
     tab.on(opened.then, handlers.surface, INPUTS, show_progress_on=[tab["surface"]], **SERIES)
-    packed = tab.on(
-        tab["prepare"].click, handlers.archive, INPUTS, show_progress_on=[tab["prepare"]], **SERIES
-    )
-    packed.success(None, js=save_file("series-save"))
+    controls.connect_extras(tab, handlers, INPUTS, SERIES)

@@ -22,7 +22,7 @@ from lgg.input_check import input_warnings, series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
 from lgg.postprocess import confirmed, redecide
 from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
-from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
+from lgg.types import Prediction, RawOutput, Series, SeriesResult, Thresholds
 from lgg.visualize import Layer
 
 try:  # On Spaces only, and before anything touches CUDA.
@@ -64,6 +64,11 @@ class Request:
     truth: tuple[str, ...] = field(default=(), compare=False)
 
     @property
+    def lone(self) -> bool:
+        """Whether it is a slice by itself, not a series of one."""
+        return self.statistics == "slice"
+
+    @property
     def upload(self) -> tuple[Any, ...]:
         """What the upload is known by, whatever examines it."""
         return self.paths, self.assignment, self.statistics
@@ -99,8 +104,7 @@ class Service:
         self.cascades = cascades
         # Apart, because a series takes ten times the room and can be read again within a second or two.
         self.uploads, self.results = Cache(UPLOADS_BUDGET), Cache()
-        self._predict, self._raw = on_gpu(self._run_slice), on_gpu(self._run_batch)
-        self._explain = on_gpu(self._look_inside)
+        self._raw, self._explain = on_gpu(self._run_batch), on_gpu(self._look_inside)
 
     @property
     def preferred(self) -> str | None:
@@ -138,7 +142,7 @@ class Service:
             if not request.paths:
                 raise SeriesError("There is nothing to examine yet. Upload a series.")
             check_still_there(request.paths)
-            if request.statistics == "slice":
+            if request.lone:
                 return read_lone_slice(request.paths)
             return read_series(request.paths, assignment=dict(request.assignment) or None)
 
@@ -159,7 +163,14 @@ class Service:
             done: list[Prediction] = []
             yield Progress(0, len(series))
             began = 0.0
-            for batch in self._batches(cascade, series, request):
+            # The segmenter always runs: then the gate's threshold can move without running a network again.
+            for batch in cascade.predict_batches(
+                series,
+                always_segment=True,
+                statistics=request.statistics,
+                size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
+                run=partial(self._raw, request.architecture),
+            ):
                 # Measuring the volume comes before the first batch and is not a slice's share of time.
                 began = began or time.monotonic() - sum(map(_seconds, batch))
                 done += batch
@@ -209,7 +220,7 @@ class Service:
         def check() -> tuple[str, ...]:
             result = self.result(request)
             slices, heads = result.series.slices(), [prediction.head for prediction in result.predictions]
-            if request.statistics == "slice":
+            if request.lone:
                 return input_warnings(slices[0], heads[0])
             return series_warnings(slices, heads)
 
@@ -245,7 +256,7 @@ class Service:
         def read() -> NDArray[np.bool_]:
             check_still_there(request.truth)
             series = self.series(request)
-            if request.statistics == "slice":
+            if request.lone:
                 return read_lone_mask(request.truth[0], series)
             return read_series_mask(request.truth, series)
 
@@ -266,22 +277,7 @@ class Service:
         )
         return Prepared(pixels, heads, stats)
 
-    def _batches(self, cascade: Cascade, series: Series, request: Request) -> Iterator[list[Prediction]]:
-        if request.statistics == "slice":
-            yield [self._predict(request.architecture, series.slices()[0])]
-            return
-        yield from cascade.predict_batches(
-            series,
-            always_segment=True,
-            size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
-            run=partial(self._raw, request.architecture),
-        )
-
-    # By name: ZeroGPU sends arguments to another process, and the cascades are there already. The segmenter
-    # always runs: then the gate's threshold can move without running a network again.
-    def _run_slice(self, architecture: str, slice_: Slice) -> Prediction:
-        return self.cascades[architecture].predict(slice_, always_segment=True)
-
+    # By name: ZeroGPU sends arguments to another process, and the cascades are there already.
     def _run_batch(self, architecture: str, prepared: Prepared, floor: float) -> RawOutput:
         return self.cascades[architecture].raw(prepared, floor)
 

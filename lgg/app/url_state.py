@@ -1,41 +1,49 @@
 """A link that restores the page: `?example=two-lesions&arch=unet-mini&threshold=0.4`. Never an upload."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 from lgg.models import SEGMENTERS
-from lgg.visualize import LAYERS, Layer
+from lgg.visualize import LAYERS
 
 #: The sequences' names in a link, in the order of the channels.
 SEQUENCE_NAMES = ("pre", "flair", "post")
+#: What a link states, as far as it can be understood: name of a control → its value.
+UrlState = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class UrlState:
-    """What a link asks for; None or a default where it says nothing, or nothing that can be understood.
+def _one_of(names: Sequence[str]) -> Callable[[str], str | None]:
+    return lambda text: text if text in names else None
 
-    Attributes:
-        example: name of an example.
-        architecture: of the segmenter.
-        threshold, gate: of the mask and of the gate, 0 to 1; None: the model's own.
-        opacity: of the layer, 0 to 1.
-        layer, channel: what is shown, see `lgg.visualize.Display`.
-        slider: whether before and after lie under one slider.
-    """
 
-    example: str | None = None
-    architecture: str | None = None
-    threshold: float | None = None
-    gate: float | None = None
-    opacity: float | None = None
-    layer: Layer | None = None
-    channel: int | None = None
-    slider: bool = False
+def _share(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None  # NaN is neither
+
+
+def _channel(text: str) -> int | None:
+    return SEQUENCE_NAMES.index(text) if text in SEQUENCE_NAMES else None
+
+
+#: Control → its name in a link, and from the link's text to its value, None for what is strange, and back.
+PARAMETERS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
+    "example": ("example", lambda text: text or None, str),
+    "architecture": ("arch", _one_of(SEGMENTERS), str),
+    "threshold": ("threshold", _share, "{:.3g}".format),
+    "gate": ("gate", _share, "{:.3g}".format),
+    "opacity": ("opacity", _share, "{:.3g}".format),
+    "layer": ("show", _one_of(LAYERS), str),
+    "channel": ("sequence", _channel, SEQUENCE_NAMES.__getitem__),
+    "before_after": ("slider", {"0": False, "1": True}.get, lambda value: str(int(value))),
+}
 
 
 def read_link(query: Mapping[str, str], examples: Sequence[str]) -> UrlState:
-    """What a link's query says; anything strange in it is left out, as links get cut and mistyped.
+    """What a link's query states; anything strange in it is left out, as links get cut and mistyped.
 
     Args:
         query: parameter → value.
@@ -44,42 +52,14 @@ def read_link(query: Mapping[str, str], examples: Sequence[str]) -> UrlState:
     example = query.get("example", "")
     if example.isascii() and example.isdigit() and 1 <= int(example[:6]) <= len(examples):
         example = examples[int(example) - 1]
-    sequence = query.get("sequence", "")
-    return UrlState(
-        example=example if example in examples else None,
-        architecture=next((one for one in SEGMENTERS if one == query.get("arch")), None),
-        threshold=_share(query.get("threshold")),
-        gate=_share(query.get("gate")),
-        opacity=_share(query.get("opacity")),
-        layer=next((one for one in LAYERS if one == query.get("show")), None),
-        channel=SEQUENCE_NAMES.index(sequence) if sequence in SEQUENCE_NAMES else None,
-        slider=query.get("slider") == "1",
-    )
+    query = {**query, "example": example if example in examples else ""}
+    state = {control: read(query.get(name, "")) for control, (name, read, _) in PARAMETERS.items()}
+    return {control: value for control, value in state.items() if value is not None}
 
 
-def write_link(wish: UrlState) -> str:
-    """The query that `read_link` reads back, `?` and all; "" where nothing is wished."""
-    parts = {
-        "example": wish.example,
-        "arch": wish.architecture,
-        "threshold": _short(wish.threshold),
-        "gate": _short(wish.gate),
-        "opacity": _short(wish.opacity),
-        "show": wish.layer,
-        "sequence": None if wish.channel is None else SEQUENCE_NAMES[wish.channel],
-        "slider": "1" if wish.slider else None,
+def write_link(state: UrlState) -> str:
+    """The query that `read_link` reads back, `?` and all; "" where nothing is stated."""
+    stated = {
+        name: write(state[control]) for control, (name, _, write) in PARAMETERS.items() if control in state
     }
-    given = {name: value for name, value in parts.items() if value is not None}
-    return f"?{urlencode(given)}" if given else ""
-
-
-def _share(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value <= 1 else None  # NaN is neither
-
-
-def _short(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3g}"
+    return f"?{urlencode(stated)}" if stated else ""

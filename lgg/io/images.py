@@ -40,8 +40,8 @@ from lgg.io.limits import (
     MAX_SIDE,
     MAX_SLICES,
     MM_PER_INCH,
+    MM_PER_METRE,
     STACK,
-    believable_spacing,
     check_size,
     check_volume,
     spacing_from_densities,
@@ -356,10 +356,10 @@ def _tiff_spacing(page: TiffPage, imagej: dict[str, object]) -> tuple[float, flo
     row, column = _density(page, "YResolution"), _density(page, "XResolution")
     if imagej:
         unit = IMAGEJ_UNITS.get(str(imagej.get("unit")))
-        return spacing_from_densities(row, column, unit) if unit else None
+        return spacing_from_densities(row, column, unit, certain=True) if unit else None
     # Without the tag the unit would be the inch by default, but then nobody has stated it.
     unit = {2: MM_PER_INCH, 3: 10.0}.get(page.tags.valueof("ResolutionUnit", 1))
-    return believable_spacing(row, column, unit) if unit else None
+    return spacing_from_densities(row, column, unit) if unit else None
 
 
 def _density(page: TiffPage, tag: str) -> float:
@@ -412,7 +412,7 @@ def _png_spacing(content: bytes) -> tuple[float, float] | None:
     if len(content) != 9 or content[8] != 1:  # 1: the unit is the metre, else there is none
         return None
     column, row = struct.unpack(">II", content[:8])
-    return believable_spacing(row, column, 1000.0)  # millimetres in a metre
+    return spacing_from_densities(row, column, MM_PER_METRE)
 
 
 def _without_metadata(data: bytes) -> tuple[bytes, bytes]:

@@ -187,22 +187,25 @@ def plausible_spacing(spacing: tuple[float, float] | None) -> tuple[float, float
     return spacing if spacing and all(SMALLEST <= distance <= LARGEST for distance in spacing) else None
 
 
-def believable_spacing(row: float, column: float, unit_mm: float) -> tuple[float, float] | None:
-    """Spacing by all three rules from pixels a unit, row to row and column to column."""
-    if any(_is_default(density, unit_mm) for density in (row, column)):
+def spacing_from_densities(
+    row: float, column: float, unit_mm: float, certain: bool = False
+) -> tuple[float, float] | None:
+    """(row, column) spacing in millimetres by all three rules.
+
+    Args:
+        row, column: pixels a unit, from row to row and from column to column; NaN where they are missing.
+        unit_mm: the unit in millimetres.
+        certain: the unit is no default (ImageJ stated it), so rule 3 does not count.
+    """
+    densities = (row, column)
+    if not all(math.isfinite(density) and density > 0 for density in densities):
         return None
-    return spacing_from_densities(row, column, unit_mm)
-
-
-def spacing_from_densities(row: float, column: float, unit_mm: float) -> tuple[float, float] | None:
-    if not all(math.isfinite(density) and density > 0 for density in (row, column)):
+    if not certain and any(_is_default(density, unit_mm) for density in densities):
         return None
     return plausible_spacing((unit_mm / row, unit_mm / column))
 
 
 def _is_default(density: float, unit_mm: float) -> bool:
-    if not math.isfinite(density) or density == 1:
-        return True
     dpi = density * MM_PER_INCH / unit_mm
     whole = abs(dpi - round(dpi)) <= WHOLE_DPI_SLACK
-    return whole or any(abs(dpi - screen) <= SCREEN_SLACK for screen in SCREEN_DPI)
+    return density == 1 or whole or any(abs(dpi - screen) <= SCREEN_SLACK for screen in SCREEN_DPI)

@@ -143,12 +143,15 @@ def load_config(folder: Path) -> ModelConfig:
             f"The weights '{folder.name}' are for another network; known are {', '.join(BUILDERS)}."
         )
     both = [config.thresholds, config.series_thresholds or config.thresholds]
-    if not all(0 <= value <= 1 for thresholds in both for value in asdict(thresholds).values()):
-        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' has a threshold that is no probability.")
-    if not isinstance(config.temperature, (int, float)) or not 0 < config.temperature < float("inf"):
-        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible temperature.")
-    if not isinstance(config.input_size, int) or not 32 <= config.input_size <= 1024:
-        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible input size.")
+    probabilities = [value for thresholds in both for value in asdict(thresholds).values()]
+    temperature, size = config.temperature, config.input_size
+    sensible = {
+        "thresholds": all(0 <= value <= 1 for value in probabilities),
+        "temperature": isinstance(temperature, int | float) and 0 < temperature < float("inf"),
+        "input size": isinstance(size, int) and 32 <= size <= 1024,
+    }
+    if wrong := [what for what, holds in sensible.items() if not holds]:
+        raise WeightsError(f"{CONFIG_FILE} of '{folder.name}' states no sensible {', '.join(wrong)}.")
     return config
 
 

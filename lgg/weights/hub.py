@@ -43,6 +43,8 @@ def download(repo: str, models: Sequence[str], revision: str) -> tuple[Path, str
     """
     from huggingface_hub import hf_hub_download  # imported here: most callers have their weights in a folder
 
+    # Not `snapshot_download` (2.4): it waits for a silent Hub without limit, asks a failing one for its list
+    # of files for 23 seconds, and answers a refusal (403) from the cache.
     files = [f"{model}/{file}" for model in models for file in (CONFIG_FILE, WEIGHTS_FILE)]
     try:
         commit = _commit(repo, files, revision)

@@ -1,5 +1,6 @@
-"""The page's API, called as a program would."""
+"""The page's API: called as a program would, and the plain values of its answers."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
@@ -9,16 +10,23 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from skimage.data import astronaut
+from torch import nn
 
 from lgg.app import build_page
+from lgg.app.api import report
 from lgg.app.controls import refusal, tell
 from lgg.app.gallery import SHIPPED
-from lgg.app.models import load_cascades
+from lgg.app.models import LoadedModels, load_cascades
 from lgg.app.service import Service, slice_request
 from lgg.app.slice_tab import SliceHandlers
+from lgg.cascade import Cascade
 from lgg.errors import SliceError, WeightsError
 from lgg.models import SEGMENTERS
+from lgg.types import Series, SeriesResult
 from lgg.visualize import SENT_SIDE, shrink
+from lgg.weights import ModelConfig
+from lgg.weights.hub import Source
+from tests.series_results import result
 
 PHANTOM = SHIPPED / "large-lesion.tif"
 
@@ -42,39 +50,40 @@ def test_only_what_is_meant_for_programs_has_a_name(client):
 
 def test_compare_asks_every_architecture(client):
     answer = client.predict(handle_file(PHANTOM), api_name="/compare")
-    assert list(answer["architectures"]) == architectures(client)
-    for name, report in answer["architectures"].items():
-        assert report["architecture"] == name
-        assert report["source"] == PHANTOM.name
-        assert report["parameters"] > 1e6
-    if len(architectures(client)) > 1:
-        assert 0 <= answer["agreement"] <= 1
+    names = architectures(client)
+    assert len(names) > 1
+    assert {name: row["architecture"] for name, row in answer["architectures"].items()} == dict(
+        zip(names, names, strict=True)
+    )
+    assert {row["source"] for row in answer["architectures"].values()} == {PHANTOM.name}
+    assert all(row["parameters"] > 1e6 for row in answer["architectures"].values())
+    assert 0 <= answer["agreement"] <= 1
 
 
 def test_a_slice_yields_a_report_and_an_overlay(client):
-    report, overlay = client.predict(handle_file(PHANTOM), architectures(client)[0], api_name="/segment")
-    assert 0 <= report["gate_probability"] <= 1
-    assert report["gate_passed"] == (report["gate_probability"] >= report["gate_threshold"])
-    assert (report["source"], report["height"], report["width"]) == (PHANTOM.name, 256, 256)
-    assert report["area_mm2"] is None, "the file states no spacing"
+    said, overlay = client.predict(handle_file(PHANTOM), architectures(client)[0], api_name="/segment")
+    assert 0 <= said["gate_probability"] <= 1
+    assert said["gate_passed"] == (said["gate_probability"] >= said["gate_threshold"])
+    assert (said["source"], said["height"], said["width"]) == (PHANTOM.name, 256, 256)
+    assert said["area_mm2"] is None, "the file states no spacing"
+    assert (said["engine"], said["precision"]) == ("torch", "fp32")
     with Image.open(overlay) as picture:
         assert (picture.format, picture.size) == ("PNG", (512, 512))
         coloured = np.ptp(np.asarray(picture.convert("RGB")).astype(int), axis=2).any()
-    assert coloured == (report["area_pixels"] > 0)
+    assert coloured == (said["area_pixels"] > 0)
 
 
 def test_a_picture_that_the_networks_were_not_made_for_comes_with_warnings(client, tmp_path):
     Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
     name = architectures(client)[0]
-    report, _ = client.predict(handle_file(tmp_path / "portrait.png"), name, api_name="/segment")
-    assert report["warnings"]
-    report, _ = client.predict(handle_file(PHANTOM), name, api_name="/segment")
-    assert report["warnings"] == []
+    said, _ = client.predict(handle_file(tmp_path / "portrait.png"), name, api_name="/segment")
+    assert said["warnings"]
+    said, _ = client.predict(handle_file(PHANTOM), name, api_name="/segment")
+    assert said["warnings"] == []
 
 
-def test_an_architecture_without_weights_is_refused(client):
-    missing = set(SEGMENTERS) - set(architectures(client))
-    for name in missing | {"../gate"}:
+def test_an_architecture_that_is_not_offered_is_refused(client):
+    for name in ("../gate", *(set(SEGMENTERS) - set(architectures(client)))):
         with pytest.raises(AppError):
             client.predict(handle_file(PHANTOM), name, api_name="/segment")
 
@@ -95,10 +104,10 @@ def test_twenty_visitors_at_once_get_their_own_answers(page_url, tmp_path):
         noise = np.random.default_rng(number).integers(0, 255, (96, width), np.uint8)
         Image.fromarray(noise).save(path)
         client = Client(page_url, verbose=False, download_files=str(tmp_path / str(number)))
-        report, overlay = client.predict(handle_file(path), architectures(client)[0], api_name="/segment")
+        said, overlay = client.predict(handle_file(path), architectures(client)[0], api_name="/segment")
         with Image.open(overlay) as picture:
             assert picture.size[0] % width == 0
-        return report["source"], report["width"]
+        return said["source"], said["width"]
 
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(visit, range(20)))
@@ -125,7 +134,7 @@ def test_without_weights_the_page_comes_up_and_says_so(tmp_path):
     cascades, reasons = load_cascades(tmp_path)
     assert not cascades
     assert set(reasons) == set(SEGMENTERS)
-    texts = str(build_page(cascades, reasons).config["components"])
+    texts = str(build_page(LoadedModels(cascades, reasons, Source(tmp_path, "here"))).config["components"])
     assert "No model to run" in texts
     assert "gate is missing" in texts
     assert str(tmp_path) not in texts
@@ -136,3 +145,43 @@ def test_without_weights_the_page_comes_up_and_says_so(tmp_path):
 def test_a_large_picture_is_sent_small():
     picture = np.zeros((1024, 4096, 3), np.uint8)
     assert shrink(picture).shape == (SENT_SIDE // 4, SENT_SIDE, 3)
+
+
+@pytest.fixture(scope="module")
+def cascade() -> Cascade:
+    networks = [(nn.Identity(), ModelConfig(name, 64)) for name in ("gate", "unet-mini")]
+    return Cascade(*networks, "cpu")
+
+
+def values_of(*arguments, **options):
+    """The report as it arrives."""
+    return json.loads(json.dumps(report(*arguments, **options)))
+
+
+def test_a_slices_plain_values(cascade):
+    found = result([0.9], [4])
+    (slice_,) = found.series.slices()
+    lone = SeriesResult(Series.from_slice(slice_), found.predictions)
+    values = values_of(lone, cascade, lone=True, warnings=("too dark",))
+    assert (values["gate_probability"], values["area_pixels"], values["head_percent"]) == (0.9, 16, 100 / 48)
+    assert (values["height"], values["width"], values["area_mm2"]) == (40, 32, None)
+    assert (values["architecture"], values["warnings"]) == ("unet-mini", ["too dark"])
+    assert "not a medical device" in values["notice"]
+
+
+def test_a_series_plain_values_agree_with_the_result(cascade):
+    found = result([0.1, 0.9, 0.95, 0.2], [0, 4, 8, 0], (0.5, 0.75), 5.0)
+    values = values_of(found, cascade, lone=False)
+    assert (values["slices"], values["slices_with_tumour"], values["largest_slice"]) == (4, [2, 3], 3)
+    assert values["volume_ml"] == pytest.approx(found.volume_ml)
+    assert [row["area_pixels"] for row in values["per_slice"]] == list(found.areas)
+    assert [row["gate_passed"] for row in values["per_slice"]] == [False, True, True, False]
+    assert values["spacing_mm"] == [0.5, 0.75]
+    assert "not a medical device" in values["notice"]
+
+
+def test_what_is_unknown_of_a_series_is_none(cascade):
+    values = values_of(result([0.1, 0.3, 0.2], [0, 0, 0]), cascade, lone=False)
+    unknown = ("volume_ml", "largest_slice", "spacing_mm", "slice_distance_mm")
+    assert {values[name] for name in unknown} == {None}
+    assert values["milliseconds"] == pytest.approx(18)

@@ -25,12 +25,12 @@ def test_exported_slices_are_the_data_sets_own(data, tmp_path):
     picks = choose(patients, 4)
     write_examples(picks, tmp_path)
     found = load_examples(tmp_path)
-    assert [one.name for one in found] == ["held-out-1", "held-out-2", "held-out-3", "held-out-4"]
-    for pick, one in zip(picks, found, strict=True):
-        assert pick.files.patient in one.caption
-        assert np.array_equal(read_slice(one.image).pixels, read_slice(pick.files.image).pixels)
-        assert np.array_equal(read_mask(one.mask), read_mask(pick.files.mask))
-        assert read_mask(one.mask).sum() == pick.pixels
+    assert [example.name for example in found] == ["held-out-1", "held-out-2", "held-out-3", "held-out-4"]
+    for pick, example in zip(picks, found, strict=True):
+        assert pick.files.patient in example.caption
+        assert np.array_equal(read_slice(example.image).pixels, read_slice(pick.files.image).pixels)
+        assert np.array_equal(read_mask(example.mask), read_mask(pick.files.mask))
+        assert read_mask(example.mask).sum() == pick.pixels
 
 
 def test_they_differ_large_small_and_none(data):
@@ -46,19 +46,19 @@ def test_only_held_out_patients_are_exported(data, tmp_path):
     patients = index_folder(data)
     held_out = splits_of(patients, "patient")["test"]
     assert held_out
-    for one in load_examples(tmp_path):
-        assert any(name in one.caption for name in held_out)
+    for example in load_examples(tmp_path):
+        assert any(name in example.caption for name in held_out)
 
 
 def test_ones_own_come_after_the_shipped_and_take_no_name_of_theirs(data, tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "OWN", tmp_path)
-    assert [one.name for one in all_examples()] == [one.name for one in load_examples()]
+    assert [example.name for example in all_examples()] == [example.name for example in load_examples()]
     write_examples(choose(index_folder(data), 2), tmp_path)
     entries = json.loads((tmp_path / INDEX).read_text())
     entries[1]["name"] = load_examples()[0].name
     (tmp_path / INDEX).write_text(json.dumps(entries))
     found = all_examples()
-    assert [one.name for one in found[-1:]] == ["held-out-1"]
+    assert [example.name for example in found[-1:]] == ["held-out-1"]
     assert len(found) == len(load_examples()) + 1
 
 
@@ -73,4 +73,4 @@ def test_a_damaged_folder_costs_only_its_own(broken, data, tmp_path, monkeypatch
         load_examples(tmp_path / "damaged")
     found = all_examples()
     expected = [SHIPPED] * 6 if broken == "OWN" else [tmp_path / "own"] * 2
-    assert [one.image.parent for one in found] == expected
+    assert [example.image.parent for example in found] == expected

@@ -1,8 +1,8 @@
-"""What the page says about results, and the plain values that the API gives of them."""
+"""What the page says about results: verdicts, facts, plots, scores."""
 
-import json
 import logging
 import re
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html import unescape
 
@@ -11,15 +11,17 @@ import pytest
 from torch import nn
 
 from lgg.app import render
+from lgg.app.models import LoadedModels
+from lgg.app.service import Progress
 from lgg.cascade import Cascade
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS, TITLES
-from lgg.types import Prediction, Series, SeriesResult, Slice, Thresholds
+from lgg.types import Series, SeriesResult, Slice, Thresholds
 from lgg.weights import ModelConfig
+from lgg.weights.hub import Source
 from tests.series_results import result
 
 EVIL = "<img src=x onerror=alert(1)>.tif"
-SLICE = Slice(np.ones((40, 50, 3), np.float32), "scan.tif")
 MEASURED = {
     "volume_mean": {"value": 0.8123, "low": 0.7, "high": 0.9, "n": 2},
     "slice_tumour": {"value": 0.7654, "low": 0.6, "high": 0.8, "n": 2},
@@ -37,20 +39,14 @@ def texts(html: str) -> str:
     return " ".join(unescape(re.sub("<[^>]+>", " ", html)).split())
 
 
-def prediction(gate: float, area: int = 0, spacing: tuple[float, float] | None = None) -> Prediction:
-    """A prediction about a 40 × 50 slice whose head covers 1000 pixels; the gate's threshold is 0.5."""
-    mask = np.arange(2000).reshape(40, 50) < area
-    head = np.arange(2000).reshape(40, 50) < 1000
-    return Prediction(
-        gate_probability=gate,
-        passed=gate >= 0.5,
-        probability=mask.astype(np.float32),
-        mask=mask,
-        head=head,
-        thresholds=Thresholds(),
-        milliseconds={"preprocess": 1.4, "gate": 20, "segment": 1000 if gate >= 0.5 else 0},
-        spacing=spacing,
-    )
+def lone(gate: float, area: int = 0, spacing: tuple[float, float] | None = None, **changes) -> SeriesResult:
+    """The result for a 40 × 50 slice whose head covers 1000 pixels; the gate's threshold is 0.5."""
+    pixels = np.arange(2000).reshape(40, 50)
+    slice_ = Slice(np.ones((40, 50, 3), np.float32), "scan.tif", spacing=spacing)
+    made = result([gate], [0], spacing).predictions[0]
+    milliseconds = {"preprocess": 1.4, "gate": 20, "segment": 1000 if gate >= 0.5 else 0}
+    changes = {"mask": pixels < area, "head": pixels < 1000, "milliseconds": milliseconds, **changes}
+    return SeriesResult(Series.from_slice(slice_), (replace(made, **changes),))
 
 
 def columns(*numbers: int) -> np.ndarray:
@@ -78,26 +74,30 @@ def cascade(cascades) -> Cascade:
     return cascades["unet-mini"]
 
 
+def models(cascades, tmp_path, **reasons) -> LoadedModels:
+    return LoadedModels(cascades, reasons, Source(tmp_path, "user/lgg", "a" * 40))
+
+
 @pytest.mark.parametrize(
     ("outcome", "tone"),
     [
-        (prediction(0.97, 100), "likely"),
-        (prediction(0.97, 0), "unclear"),
-        (prediction(0.03, 0), "none"),
+        (lone(0.97, 100), "likely"),
+        (lone(0.97, 0), "unclear"),
+        (lone(0.03, 0), "none"),
         (SERIES, "likely"),
         (VAIN, "unclear"),
         (EMPTY, "none"),
     ],
 )
 def test_the_verdict_is_the_decision(outcome, tone):
-    assert render.verdict(outcome).tone == tone
+    assert render.tone(outcome) == tone
 
 
 @pytest.mark.parametrize(
     ("gate", "unsure"), [(0.05, False), (0.1, True), (0.49, True), (0.6, True), (0.9, False)]
 )
 def test_it_says_when_the_gate_is_unsure(gate, unsure):
-    assert ("unsure" in render.verdict(prediction(gate, 10)).detail) == unsure
+    assert ("unsure" in render.detail(lone(gate, 10), lone=True)) == unsure
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,15 @@ def test_it_says_when_the_gate_is_unsure(gate, unsure):
     ],
 )
 def test_a_series_verdict_says_where_and_how_much(outcome, words):
-    assert all(part in render.verdict(outcome).detail for part in words)
+    assert all(part in render.detail(outcome, lone=False) for part in words)
 
 
-def test_without_distances_no_volume_is_invented(cascade):
-    assert "ml" not in render.verdict(UNSPACED).detail
-    assert "no ml" in render.series_facts_html(UNSPACED, cascade)
-    assert "0.75 × 0.5 mm, slices 5 mm apart" in texts(render.series_facts_html(SERIES, cascade))
+def test_without_distances_no_volume_or_area_is_invented(cascade):
+    assert "ml" not in render.detail(UNSPACED, lone=False)
+    assert "no ml" in render.facts_html(UNSPACED, cascade, lone=False)
+    assert "0.75 × 0.5 mm, slices 5 mm apart" in texts(render.facts_html(SERIES, cascade, lone=False))
+    assert "no pixel spacing" in render.facts_html(lone(0.9, 100), cascade, lone=True)
+    assert "200 mm²" in texts(render.facts_html(lone(0.9, 100, (1.0, 2.0)), cascade, lone=True))
 
 
 @pytest.mark.parametrize(
@@ -130,8 +132,8 @@ def test_percentages_never_round_to_a_certainty(share, text):
     assert render.percent(share) == f"{text}\u00a0%"
 
 
-def test_the_gates_bar_is_a_meter_with_its_threshold():
-    html = render.verdict_html(SLICE, replace(prediction(0.25), thresholds=Thresholds(gate=0.6)))
+def test_the_gates_bar_is_a_meter_with_its_threshold(cascade):
+    html = render.verdict_html(lone(0.25, thresholds=Thresholds(gate=0.6)), cascade, lone=True)
     assert 'role="meter"' in html
     assert 'aria-valuenow="25.0"' in html
     assert 'class="fill" style="width:25.00%"' in html
@@ -139,66 +141,37 @@ def test_the_gates_bar_is_a_meter_with_its_threshold():
     assert "threshold 60\u00a0%" in html
 
 
-def test_square_millimetres_only_where_the_file_states_its_spacing(cascade):
-    assert "no pixel spacing" in render.facts_html(SLICE, prediction(0.9, 100), cascade)
-    assert "200 mm²" in texts(render.facts_html(SLICE, prediction(0.9, 100, (1.0, 2.0)), cascade))
-
-
 def test_the_facts_name_model_device_and_time(cascade):
-    facts = texts(render.facts_html(SLICE, prediction(0.9, 100), cascade))
+    facts = texts(render.facts_html(lone(0.9, 100), cascade, lone=True))
     for part in ("U-Net mini", "1.80 M", "11.18 M", "1,021 ms on CPU", "50 × 40", "10 % of the head"):
         assert part in facts
-    assert "segment" not in render.facts_html(SLICE, prediction(0.1), cascade), "it did not run"
+    assert "preprocess 1, gate 20, segment 1,000" in facts
+    assert "segment " not in texts(render.facts_html(lone(0.1), cascade, lone=True)), "it did not run"
 
 
 @pytest.mark.parametrize(
-    ("done", "slices", "seconds", "words"),
+    ("progress", "words"),
     [
-        (0, 0, 0.0, "Reading"),
-        (0, 100, 0.0, "0 of 100 slices"),
-        (24, 100, 3.8, "24 of 100 slices, about 13\u00a0s"),
-        (10, 400, 10.0, "about 7\u00a0min"),
+        (Progress(), "Reading"),
+        (Progress(0, 100), "0 of 100 slices"),
+        (Progress(24, 100, 3.8), "24 of 100 slices, about 13\u00a0s"),
+        (Progress(10, 400, 10.0), "about 7\u00a0min"),
     ],
 )
-def test_progress_tells_what_is_left(done, slices, seconds, words):
-    assert words in render.progress_html(done, slices, seconds)
+def test_progress_tells_what_is_left(progress, words):
+    assert words in render.html("progress", progress=progress)
 
 
-def test_a_slices_plain_values(cascade):
-    lone = SeriesResult(Series.from_slice(SLICE), (prediction(0.9, 100),))
-    values = json.loads(json.dumps(render.as_json(lone, cascade)))
-    assert (values["gate_probability"], values["area_pixels"], values["head_percent"]) == (0.9, 100, 10.0)
-    assert (values["height"], values["width"], values["area_mm2"]) == (40, 50, None)
-    assert values["architecture"] == "unet-mini"
-    assert "not a medical device" in values["notice"]
-
-
-def test_a_series_plain_values_agree_with_the_result(cascade):
-    values = json.loads(json.dumps(render.series_as_json(SERIES, cascade)))
-    assert (values["slices"], values["slices_with_tumour"], values["largest_slice"]) == (4, [2, 3], 3)
-    assert values["volume_ml"] == pytest.approx(SERIES.volume_ml)
-    assert [row["area_pixels"] for row in values["per_slice"]] == list(SERIES.areas)
-    assert [row["gate_passed"] for row in values["per_slice"]] == [False, True, True, False]
-    assert values["spacing_mm"] == [0.5, 0.75]
-    assert "not a medical device" in values["notice"]
-
-
-def test_what_is_unknown_of_a_series_is_none(cascade):
-    values = render.series_as_json(EMPTY, cascade)
-    unknown = ("volume_ml", "largest_slice", "spacing_mm", "slice_distance_mm")
-    assert {values[name] for name in unknown} == {None}
-    assert values["milliseconds"] == pytest.approx(18)
-
-
-def test_what_an_upload_brings_cannot_smuggle_markup():
-    evil = replace(SERIES.series, source=EVIL, notes=(EVIL,))
+def test_what_an_upload_brings_cannot_smuggle_markup(cascade, tmp_path):
+    evil = SeriesResult(replace(SERIES.series, source=EVIL, notes=(EVIL,)), SERIES.predictions)
     pages = (
-        render.verdict_html(replace(SLICE, source=EVIL), prediction(0.9, 100), EVIL),
-        render.series_verdict_html(replace(SERIES, series=evil)),
+        render.verdict_html(replace(lone(0.9), series=replace(lone(0.9).series, source=EVIL)), cascade, True),
+        render.verdict_html(evil, cascade, False),
+        render.verdict_html(SERIES, cascade, False, [EVIL]),
         render.error_html(EVIL, f"{EVIL}: no"),
-        render.warning_html([EVIL]),
-        render.unavailable({"unet": EVIL}),
-        render.architectures_html({}, {"unet": EVIL}),
+        render.html("unavailable", reasons={"unet": EVIL}),
+        render.about_html(models({}, tmp_path, unet=EVIL), "architectures"),
+        render.html("banner", models=replace(models({}, tmp_path), warning=EVIL)),
     )
     for html in pages:
         assert "&lt;img" in html
@@ -212,11 +185,6 @@ def test_only_errors_meant_for_visitors_reach_them(caplog):
         title, message = render.explain(RuntimeError("CUDA failed in /home/someone"))
     assert "CUDA" not in title + message
     assert "CUDA failed" in caplog.text, "but the server's log has it"
-
-
-def test_architectures_without_weights_are_named_with_the_reason():
-    said = render.unavailable({"unet": "no weights yet", "unet-resnext50": "no weights yet"})
-    assert "U-Net, U-Net ResNeXt50: no weights yet" in said
 
 
 def test_a_slice_against_a_ground_truth_by_hand():
@@ -242,20 +210,24 @@ def test_a_distance_to_nothing_is_not_invented(outline, truth, words):
 
 
 def test_architectures_side_by_side(cascades):
-    first, second = (replace(prediction(0.9), mask=columns(*numbers)) for numbers in ((0, 1), (1, 2)))
-    first, second = (replace(made, head=np.ones_like(made.mask)) for made in (first, second))
-    said = texts(render.comparison_html(list(zip(cascades.values(), (first, second), strict=True))))
+    head = np.ones((8, 8), bool)
+    masks = [columns(0, 1), columns(1, 2)]
+    results = {name: lone(0.9, mask=mask, head=head) for name, mask in zip(cascades, masks, strict=True)}
+    said = texts(render.comparison_html(results))
     assert "0.500 . They disagree" in said
-    assert all(TITLES[name] in said for name in cascades)
-    assert "Mean Dice" not in render.comparison_html([(cascades["unet-mini"], first)])
+    assert all(f"{TITLES[name]} Glioma likely 16 px 25 %" in said for name in cascades)
+    assert "Mean Dice" not in render.comparison_html({"unet": results["unet-mini"]})
 
 
-def test_all_architectures_are_listed_with_what_is_known(cascades, monkeypatch):
+def test_all_architectures_are_listed_with_what_is_known(cascades, monkeypatch, tmp_path):
     monkeypatch.setattr(render, "benchmark_milliseconds", lambda: {"unet-mini": 84.7})
-    said = texts(render.architectures_html(cascades, {"unet": "no weights yet"}))
+    said = texts(render.about_html(models(cascades, tmp_path, unet="no weights yet"), "architectures"))
     assert all(TITLES[name] in said for name in SEGMENTERS)
     assert "85 ms 0.81 0.77" in said
     assert "unavailable: no weights yet" in said
+    reasons = {"unet": "no weights yet", "unet-resnext50": "no weights yet", "unet-mini": "damaged"}
+    said = texts(render.html("unavailable", reasons=reasons))
+    assert "U-Net, U-Net ResNeXt50: no weights yet" in said
 
 
 def test_a_missing_or_damaged_benchmark_costs_the_speeds_alone(tmp_path):
@@ -267,10 +239,70 @@ def test_a_missing_or_damaged_benchmark_costs_the_speeds_alone(tmp_path):
     assert render.benchmark_milliseconds(tmp_path / "good.json") == {"unet": 12.5}
 
 
-def test_about_shows_the_figures_of_the_weights_that_run(cascades):
-    said = texts(render.about_html(cascades, {}))
+def test_about_shows_the_figures_of_the_weights_that_run(cascades, tmp_path):
+    said = texts(render.about_html(models(cascades, tmp_path)))
     assert "0.812 (0.700 to 0.900)" in said
     assert "2 test patients" in said
     assert "not a medical device" in said
     for bare in ({"unet-mini": cascade_of("unet-mini", {})}, {}):
-        assert "not measured" in render.about_html(bare, {})
+        assert "not measured" in render.about_html(models(bare, tmp_path))
+
+
+def test_the_foot_says_which_weights_run_and_what_runs_them(cascades, tmp_path):
+    said = texts(render.html("footer", models=models(cascades, tmp_path)))
+    assert "Weights: user/lgg at revision aaaaaaa" in said
+    assert "PyTorch fp32 on CPU" in said
+    assert "revision" not in render.html("footer", models=models({}, tmp_path))
+
+
+@pytest.fixture(scope="module")
+def chart():
+    """The plot along four slices, of which the third is shown."""
+    found = result([0.1, 0.6, 0.9, 0.499], [0, 4, 8, 0], (0.5, 0.5), 5.0)
+    return ElementTree.fromstring(render.chart_html(found, 3).replace("\u00a0", " "))
+
+
+@pytest.mark.parametrize(("panel", "heights"), [(0, [10, 60, 90, 49.9]), (1, [0, 25, 100, 0])])
+def test_bars_are_as_high_as_probabilities_and_shares_of_the_largest_area(chart, panel, heights):
+    bars = chart.findall(".//svg")[panel].findall("rect")
+    assert [float(bar.get("height")) for bar in bars] == pytest.approx(heights)
+    assert [float(bar.get("y")) for bar in bars] == pytest.approx([100 - height for height in heights])
+
+
+def test_the_threshold_is_a_line_with_words_and_slices_below_it_are_marked(chart):
+    line = chart.find(".//line")
+    assert float(line.get("y1")) == float(line.get("y2")) == 50
+    assert "threshold 50 %" in "".join(chart.itertext())
+    bars = chart.find(".//svg").findall("rect")
+    assert [bar.get("class") for bar in bars] == ["below", None, None, "below"]
+
+
+def test_both_panels_are_described(chart):
+    panels = chart.findall(".//svg[@role='img']")
+    assert [panel.find("title").text.split(":")[0] for panel in panels] == ["Gate", "Outlined area"]
+    for panel, words in zip(panels, ("2 of 4 slices", "2 of 4 slices"), strict=True):
+        assert words in panel.find("desc").text
+        assert panel.find("desc").text in panel.get("aria-label")
+
+
+def test_each_slice_is_a_button_and_the_tab_key_stops_at_the_current_alone(chart):
+    buttons = chart.findall(".//button")
+    assert [button.get("data-slice") for button in buttons] == ["1", "2", "3", "4"]
+    assert buttons[1].get("aria-label") == "Slice 2: gate 60 %, outlined 4 mm²"
+    assert [button.get("tabindex") for button in buttons] == ["-1", "-1", "0", "-1"]
+    assert [button.get("aria-current") for button in buttons] == [None, None, "true", None]
+
+
+def test_a_table_holds_the_same_values(chart):
+    rows = [["".join(cell.itertext()) for cell in row] for row in chart.findall(".//tbody/tr")]
+    assert rows[2] == ["3", "90 %", "yes", "16"]
+    assert len(rows) == 4
+
+
+def test_a_plot_without_spacing_or_outline():
+    html = render.chart_html(result([0.9], [4]), 1)
+    assert "16\u00a0px" in html
+    assert "mm²" not in html
+    html = render.chart_html(result([0.1, 0.0], [0, 0]), 1)
+    assert "0\u00a0px" in html
+    assert not re.search("nan|inf", html)

@@ -1,4 +1,4 @@
-"""A whole series on the page, in a real browser, on a desktop and on a phone."""
+"""A whole series on the page, in a real browser, on a desktop and where it matters on a phone."""
 
 import io
 import re
@@ -16,14 +16,14 @@ from skimage.segmentation import find_boundaries
 from lgg import metrics
 from lgg.app.gallery import SHIPPED
 from lgg.visualize import PREDICTED
-from tests.browsing import DESKTOP, PATIENCE_MS, PHONE, examine, open_truth, slide, visit
+from tests.browsing import DESKTOP, PATIENCE_MS, both_widths, examine, open_truth, slide, visit
 from tests.series_files import affine, archive, dicom_stack, nifti, slice_files
 
 
-@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.fixture
 def page(request, browser, page_url):
     """The series' tab, see `visit`."""
-    with visit(browser, page_url, request.param) as page:
+    with visit(browser, page_url, getattr(request, "param", DESKTOP)) as page:
         page.get_by_role("tab", name="Whole series").click()
         expect(page.locator("#series-said")).to_contain_text("No series yet")
         yield page
@@ -70,11 +70,12 @@ def expect_slice(page, number):
 
 def download(page):
     with page.expect_download() as waiting:
-        page.locator("#series-prepare").click()
+        page.locator("#series-pack").click()
     assert waiting.value.suggested_filename == "segmentation.zip"
     return zipfile.ZipFile(io.BytesIO(waiting.value.path().read_bytes()))
 
 
+@both_widths
 def test_a_zip_of_slices_is_examined_and_taken_away(page, zipped, volume):
     examine(page, zipped)
     expect_result(page, 9, "slices.zip")
@@ -86,6 +87,7 @@ def test_a_zip_of_slices_is_examined_and_taken_away(page, zipped, volume):
     assert f"Outlined in {sum(mask.any() for mask in masks)} of 9" in words
 
 
+@both_widths
 def test_the_slider_the_plot_and_the_keyboard_lead_to_slices(page, zipped):
     examine(page, zipped)
     expect_result(page, 9)
@@ -161,6 +163,7 @@ def test_a_ground_truth_is_compared_slice_by_slice(page, zipped, lesion, tmp_pat
     expect(page.locator("#series-legend")).to_contain_text("Green: agreed")
 
 
+@both_widths
 def test_volumes_that_nobody_knows_are_asked_for(page, volume, tmp_path):
     place = affine(np.diag([-1.0, -1.0, 1.0]), (0.9, 0.9, 5.0))
     for name, channel in zip("abc", range(3), strict=True):
@@ -232,6 +235,7 @@ def test_a_rotated_dicom_series_is_outlined_upright_and_its_segmentation_lies_on
     assert metrics.dice(mask, stored(lesion)) > 0.6
 
 
+@both_widths
 def test_the_tumour_can_be_turned(page, zipped):
     examine(page, zipped)
     expect_result(page, 9)

@@ -1,20 +1,22 @@
-"""The page as a visitor uses it, in a real browser, on a desktop and on a phone."""
+"""One slice on the page, in a real browser, on a desktop and where it matters on a phone."""
 
 import re
+import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 from skimage.data import astronaut
 
 from lgg.app.gallery import SHIPPED
-from tests.browsing import DESKTOP, PHONE, pick, upload, visit
+from tests.browsing import DESKTOP, PHONE, both_widths, open_truth, pick, slide, upload, visit
 
 
-@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.fixture
 def page(request, browser, page_url):
     """An open page, see `visit`."""
-    with visit(browser, page_url, request.param) as page:
+    with visit(browser, page_url, getattr(request, "param", DESKTOP)) as page:
         yield page
 
 
@@ -38,13 +40,29 @@ def expect_result(page: Page, source: str) -> None:
     expect(page.locator("#facts")).to_contain_text("ms on")
 
 
-def test_it_begins_with_an_invitation_and_a_warning(page):
+def choose(page, group, label):
+    page.locator(f"#{group} label", has_text=re.compile(rf"^\s*{re.escape(label)}$")).click()
+
+
+def address(page):
+    return page.locator("#outlined img").get_attribute("src")
+
+
+def expect_redrawn(page, before):
+    """The picture is another one than before."""
+    expect(page.locator("#outlined img")).not_to_have_attribute("src", before)
+
+
+def area(page):
+    words = page.locator("#facts dd").first.inner_text()
+    return int(re.match(r"[\d,]+", words)[0].replace(",", ""))
+
+
+@both_widths
+def test_an_example_is_examined_at_once_and_explained(page):
     expect(page.locator("#result")).to_contain_text("No slice yet")
     expect(page.locator("header")).to_contain_text("not a medical device")
-    expect(page.locator("footer")).to_contain_text("CC BY-NC-SA 4.0")
-
-
-def test_an_example_is_examined_at_once_and_explained(page):
+    expect(page.locator("footer")).to_contain_text("PyTorch fp32 on CPU")
     pick(page, "Two lesions")
     expect_result(page, "two-lesions.tif")
     expect(page.locator("#caption")).to_contain_text("two separate lesions")
@@ -65,6 +83,7 @@ def test_uploads_follow_each_other_and_an_example_can_be_picked_again(page):
     expect_result(page, "healthy.tif")
 
 
+@both_widths
 def test_junk_is_refused_and_the_next_file_works(page, tmp_path):
     junk = tmp_path / "holiday.tif"
     junk.write_bytes(b"not a picture at all " * 20)
@@ -75,14 +94,14 @@ def test_junk_is_refused_and_the_next_file_works(page, tmp_path):
     expect(page.locator("#result .verdict.error")).to_contain_text("not an image that can be read")
     expect(page.locator("#outlined img")).to_have_count(0)
     expect(page.locator("#result .facts")).to_have_count(0)
-    others = page.locator("#architecture label:not(.selected)")
-    if others.count():
-        others.first.click()  # there is nothing to examine: the message stays, and is not told twice
-        expect(page.locator("#result .verdict.error")).to_be_visible()
+    # There is nothing to examine then: the message stays.
+    page.locator("#architecture label:not(.selected)").first.click()
+    expect(page.locator("#result .verdict.error")).to_be_visible()
     upload(page, SHIPPED / "small-lesion.tif")
     expect_result(page, "small-lesion.tif")
 
 
+@both_widths
 def test_a_photo_is_examined_with_a_warning_that_says_why(page, tmp_path):
     photo = tmp_path / "portrait.png"
     Image.fromarray(astronaut()).save(photo)
@@ -99,10 +118,165 @@ def test_a_photo_is_examined_with_a_warning_that_says_why(page, tmp_path):
 def test_another_architecture_examines_the_same_slice(page):
     upload(page, SHIPPED / "small-lesion.tif")
     expect_result(page, "small-lesion.tif")
-    others = page.locator("#architecture label:not(.selected)")
-    if others.count() == 0:
-        pytest.skip("one architecture has weights")
-    name = others.first.inner_text().strip()
-    others.first.click()
+    other = page.locator("#architecture label:not(.selected)").first
+    name = other.inner_text().strip()
+    other.click()
     expect(page.locator("#facts")).to_contain_text(name)
     expect_result(page, "small-lesion.tif")
+    expect(page.locator("#outlined")).to_contain_text(name)
+
+
+@both_widths
+def test_thresholds_act_at_once_on_mask_verdict_and_numbers(page):
+    pick(page, "Large lesion")
+    expect(page.locator("#facts dl")).to_be_visible()
+    usual = area(page)
+    assert usual > 1000
+    before = address(page)
+    slide(page, "threshold", 0.99)
+    expect_redrawn(page, before)
+    expect(page.locator("#facts dd").first).not_to_contain_text(f"{usual:,}")
+    assert area(page) < usual
+    slide(page, "gate", 1)
+    expect(page.locator("#result h2").first).to_have_text("No glioma found")
+    expect(page.locator("#result")).to_contain_text("threshold of 100")
+    slide(page, "gate", 0)
+    expect(page.locator("#result h2").first).to_have_text("Glioma likely")
+
+
+def test_layers_sequences_and_opacity_change_the_picture(page):
+    pick(page, "Large lesion")
+    expect(page.locator("#facts dl")).to_be_visible()
+    for layer, words in (
+        ("Outline", "outlined"),
+        ("Heat map", "heat map"),
+        ("Why (gate)", "where the gate saw"),
+        ("How unsure", "how unsure"),
+        ("Errors", "ground truth"),
+    ):
+        before = address(page)
+        choose(page, "layer", layer)
+        expect_redrawn(page, before)
+        expect(page.locator("#outlined img")).to_have_attribute("alt", re.compile(words))
+    before = address(page)
+    choose(page, "sequence", "T1 post")
+    expect_redrawn(page, before)
+    expect(page.locator("#outlined img")).to_have_attribute("alt", re.compile("^post-contrast T1"))
+    before = address(page)
+    slide(page, "opacity", 0.9)
+    expect_redrawn(page, before)
+    expect(page.get_by_text("Ready", exact=True)).to_be_hidden()
+
+
+def test_a_layer_chosen_while_another_example_is_examined_counts(page):
+    pick(page, "Large lesion")
+    expect(page.locator("#facts dl")).to_be_visible()
+    pick(page, "Small lesion")
+    choose(page, "layer", "Outline")
+    expect(page.locator("#caption")).to_contain_text("small", ignore_case=True)
+    expect(page.locator("#outlined img")).to_have_attribute("alt", re.compile("outlined"))
+    expect(page.get_by_label("Outline", exact=True)).to_be_checked()
+
+
+@both_widths
+def test_before_and_after_lie_under_one_slider(page):
+    pick(page, "Two lesions")
+    expect(page.locator("#plain img")).to_be_visible()
+    page.locator("#before-after input").check()
+    expect(page.locator("#both img")).to_have_count(2)
+    expect(page.locator("#outlined")).to_be_hidden()
+    boxes = [page.locator("#both img").nth(n).bounding_box() for n in (0, 1)]
+    assert boxes[0] == pytest.approx(boxes[1], abs=1), "both halves lie in the same place"
+
+
+@both_widths
+def test_an_example_brings_its_ground_truth_and_an_upload_can(page, tmp_path):
+    pick(page, "Two lesions")
+    expect(page.locator("#scores")).to_contain_text("Dice")
+    upload(page, SHIPPED / "small-lesion.tif")
+    expect(page.locator("#result .source")).to_have_text("small-lesion.tif")
+    expect(page.locator("#scores dl")).to_have_count(0)
+    expect(page.locator("#layer label", has_text="Errors")).to_have_count(0)
+    truth = open_truth(page)
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "other.png")
+    truth.set_input_files(tmp_path / "other.png")
+    expect(page.get_by_role("alert").first).to_contain_text(
+        "The mask is 50 × 40 pixels and the slice 256 × 256"
+    )
+    expect(page.locator("#result .source")).to_have_text("small-lesion.tif")
+    truth.set_input_files(SHIPPED / "small-lesion_mask.png")
+    expect(page.locator("#scores")).to_contain_text("agreed")
+    choose(page, "layer", "Errors")
+    expect(page.locator("#legend")).to_contain_text("Green: agreed")
+
+
+@both_widths
+def test_all_architectures_side_by_side(page):
+    pick(page, "Large lesion")
+    expect(page.locator("#facts dl")).to_be_visible()
+    page.get_by_role("button", name="Compare all architectures").click()
+    expect(page.locator("#comparison tbody tr")).to_have_count(page.locator("#architecture label").count())
+    pick(page, "Healthy")
+    expect(page.locator("#comparison table")).to_have_count(0)
+
+
+@both_widths
+def test_everything_can_be_downloaded(page, tmp_path):
+    pick(page, "Large lesion")
+    expect(page.locator("#facts dl")).to_be_visible()
+    slide(page, "threshold", 0.9)
+    expect(page.locator("#legend")).to_be_visible()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download everything").click()
+    waiting.value.save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert {"README.txt", "slices.csv", "probability.tif", "masks/slice_001.png"} <= set(
+            archive.namelist()
+        )
+        assert "0.9" in archive.read("README.txt").decode()
+        with archive.open("masks/slice_001.png") as file:
+            found = np.asarray(Image.open(file)) > 0
+    assert found.sum() == area(page)
+    with Image.open(SHIPPED / "large-lesion_mask.png") as file:
+        truth = np.asarray(file) > 0
+    assert (found & truth).sum() > 0.8 * found.sum()
+
+
+def copied_link(page):
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("#address")).to_be_visible()
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_link_restores_what_it_says_and_never_holds_an_upload(page, browser, page_url):
+    pick(page, "Two lesions")
+    expect(page.locator("#facts dl")).to_be_visible()
+    choose(page, "layer", "Heat map")
+    slide(page, "threshold", 0.4)
+    expect(page.locator("#legend")).to_contain_text("probability")
+    link = copied_link(page)
+    assert "example=two-lesions" in link
+    assert "threshold=0.4" in link
+    with visit(browser, link, PHONE) as restored:
+        expect(restored.locator("#result .source")).to_have_text("two-lesions.tif")
+        expect(restored.locator("#threshold input[type=number]")).to_have_value("0.4")
+        expect(restored.locator("#legend")).to_contain_text("probability")
+        expect(restored.locator("#caption")).to_contain_text("two separate lesions")
+        expect(restored.get_by_label("Heat map", exact=True).first).to_be_checked()
+    upload(page, SHIPPED / "small-lesion.tif")
+    expect(page.locator("#result .source")).to_have_text("small-lesion.tif")
+    link = copied_link(page)
+    assert "example" not in link
+    assert "small" not in link
+
+
+def test_a_pasted_picture_is_examined(page):
+    page.evaluate(
+        """bytes => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "pasted.tif", {type: "image/tiff"}));
+            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+        }""",
+        list((SHIPPED / "large-lesion.tif").read_bytes()),
+    )
+    expect(page.locator("#result .source")).to_have_text("pasted.tif")

@@ -17,10 +17,10 @@ PHANTOM = SHIPPED / "large-lesion.tif"
 SCRIPT = """
 import json, sys
 from lgg.app import service as page  # imports `spaces` before anything touches CUDA
-from lgg.app.models import open_shelf
+from lgg.app.models import load_models
 
 assert page.spaces.__file__.endswith("stand_ins/spaces.py")
-cascade = open_shelf().cascades["unet-mini"]
+cascade = load_models().cascades["unet-mini"]
 service = page.Service({"unet-mini": cascade})
 answers = {}
 for request in page.slice_request(sys.argv[1], "unet-mini"), page.Request((sys.argv[1],), "unet-mini"):

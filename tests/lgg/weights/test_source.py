@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lgg.app import build_page
-from lgg.app import models as provenance
-from lgg.app.models import open_shelf
-from lgg.app.render import as_json
+from lgg.app.api import report
+from lgg.app.models import load_models
+from lgg.app.render import html
 from lgg.cascade import Cascade
 from lgg.errors import WeightsError
 from lgg.models import GATE
@@ -111,13 +111,14 @@ class TestFromPretrained:
         np.testing.assert_array_equal(there.probability, here.probability)
 
     def test_it_remembers_where_the_weights_came_from(self, commit, own_weights):
-        hub, own = (Cascade.from_pretrained(one, "unet-mini", "cpu") for one in (REPO, None))
+        hub, own = (Cascade.from_pretrained(weights, "unet-mini", "cpu") for weights in (REPO, None))
         assert (hub.source.name, hub.source.revision) == (REPO, commit)
         assert (own.source.name, own.source.revision) == ("the weights of this project", "")
 
     def test_the_api_says_which_weights_answered(self, commit):
         cascade = Cascade.from_pretrained(REPO, "unet-mini", "cpu")
-        said = as_json(SeriesResult(Series.from_slice(SLICE), (cascade.predict(SLICE),)), cascade)
+        result = SeriesResult(Series.from_slice(SLICE), (cascade.predict(SLICE),))
+        said = report(result, cascade, lone=True)
         assert (said["weights"], said["weights_revision"], said["weights_date"]) == (
             REPO,
             commit,
@@ -125,88 +126,84 @@ class TestFromPretrained:
         )
 
 
-class TestShelf:
+class TestLoadedModels:
     def test_all_that_is_published_is_offered(self, commit):
-        shelf = open_shelf(REPO)
-        assert list(shelf.cascades) == ["unet", "unet-mini"]
-        assert not shelf.warning
-        assert provenance.banner_html(shelf) == ""
-        said = provenance.origin_html(shelf)
+        models = load_models(REPO)
+        assert list(models.cascades) == ["unet", "unet-mini"]
+        assert not models.warning
+        said = html("footer", models=models)
         assert REPO in said
         assert commit[:7] in said
         assert "2026-11-22" in said
 
-    def test_a_pinned_and_cached_shelf_opens_without_a_request(self, hub, commit):
+    def test_a_pinned_and_cached_repository_opens_without_a_request(self, hub, commit):
         pin(commit)
-        open_shelf(REPO)
+        load_models(REPO)
         hub.seen.clear()
-        assert list(open_shelf(REPO).cascades) == ["unet", "unet-mini"]
+        assert list(load_models(REPO).cascades) == ["unet", "unet-mini"]
         assert hub.seen == []
 
     @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
     def test_an_error_of_the_hub_falls_back_to_the_own_weights(self, hub, commit, status):
         hub.faults.append(Fault(".*", status=status))
-        shelf = open_shelf(REPO)
-        assert list(shelf.cascades) == ["unet-mini"]
-        banner = provenance.banner_html(shelf)
+        models = load_models(REPO)
+        assert list(models.cascades) == ["unet-mini"]
+        banner = html("banner", models=models)
         assert "The Hub" in banner
         assert "the page runs the weights of this project" in banner
-        assert "2026-01-01" in provenance.origin_html(shelf)
+        assert "2026-01-01" in html("footer", models=models)
 
     def test_damaged_weights_fall_back_too(self, hub, tmp_path):
         files = files_of(write_weights(tmp_path / "published"))
         hub.store.publish(REPO, {**files, "gate/model.safetensors": b"junk"})
-        shelf = open_shelf(REPO)
-        assert list(shelf.cascades) == ["unet-mini"]
-        assert "altered" in shelf.warning
+        models = load_models(REPO)
+        assert list(models.cascades) == ["unet-mini"]
+        assert "altered" in models.warning
 
     def test_one_damaged_segmenter_costs_only_itself(self, hub, tmp_path):
         files = files_of(write_weights(tmp_path / "published"))
         hub.store.publish(REPO, {**files, "unet/model.safetensors": b"junk"})
-        shelf = open_shelf(REPO)
-        assert list(shelf.cascades) == ["unet-mini"]
-        assert not shelf.warning
-        assert "altered" in shelf.reasons["unet"]
+        models = load_models(REPO)
+        assert list(models.cascades) == ["unet-mini"]
+        assert not models.warning
+        assert "altered" in models.reasons["unet"]
 
     def test_a_pinned_segmenter_that_does_not_come_is_missed_in_the_banner(self, hub, commit):
         pin(commit)
         hub.faults.append(Fault("/unet/", status=500))
-        shelf = open_shelf(REPO)
-        assert list(shelf.cascades) == ["unet-mini"]
-        banner = provenance.banner_html(shelf)
+        models = load_models(REPO)
+        assert list(models.cascades) == ["unet-mini"]
+        banner = html("banner", models=models)
         assert "U-Net: The Hub answered with error 500" in banner
         assert f"the page runs {REPO} at revision {commit[:7]}" in banner
 
     def test_without_any_of_the_pinned_segmenters_the_own_weights_run(self, hub, commit):
         pin(commit, (GATE, "unet-mini"))
         hub.faults.append(Fault("/unet-mini/", status=500))
-        shelf = open_shelf(REPO)
-        assert shelf.source.name == "the weights of this project"
-        assert "error 500" in shelf.warning
+        models = load_models(REPO)
+        assert models.source.name == "the weights of this project"
+        assert "error 500" in models.warning
 
     def test_a_segmenter_that_was_never_pinned_is_not_missed(self, commit):
         pin(commit, (GATE, "unet-mini"))
-        assert not open_shelf(REPO).warning
+        assert not load_models(REPO).warning
 
     def test_a_folder_without_weights_falls_back(self, tmp_path):
-        shelf = open_shelf(tmp_path / "nowhere")
-        assert list(shelf.cascades) == ["unet-mini"]
-        assert "gate is missing" in shelf.warning
+        models = load_models(tmp_path / "nowhere")
+        assert list(models.cascades) == ["unet-mini"]
+        assert "gate is missing" in models.warning
 
-    def test_without_any_weights_the_shelf_is_empty_and_says_why(self, own_weights):
+    def test_without_any_weights_nothing_is_offered_and_says_why(self, own_weights):
         (own_weights / GATE / "config.json").unlink()
-        shelf = open_shelf()
-        assert not shelf.cascades
-        assert "gate is missing" in shelf.reasons["unet-mini"]
-        assert provenance.origin_html(shelf) == ""
+        models = load_models()
+        assert not models.cascades
+        assert "gate is missing" in models.reasons["unet-mini"]
+        assert "origin" not in html("footer", models=models)
 
 
 def test_the_page_shows_banner_and_origin(commit, hub):
     hub.faults.append(Fault(".*", status=500))
-    shelf = open_shelf(REPO)
-    page = build_page(
-        shelf.cascades, shelf.reasons, provenance.banner_html(shelf), provenance.origin_html(shelf)
-    )
+    page = build_page(load_models(REPO))
     texts = str(page.config["components"])
     assert "Other weights than intended" in texts
     assert "Weights: the weights of this project, trained until 2026-01-01" in texts
