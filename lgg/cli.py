@@ -26,7 +26,7 @@ from lgg.errors import LggError, SeriesError, WeightsError
 
 if TYPE_CHECKING:
     from lgg.cascade import Cascade
-    from lgg.studies import Outcome, Settings
+    from lgg.studies import Outcome
     from lgg.studies.find import Study
 
 log = logging.getLogger(__name__)
@@ -119,12 +119,13 @@ class Download:
 def segment(job: Segment) -> int:
     """Run `lgg segment`; the exit code."""
     from lgg.studies import Examiner, Settings, collect
+    from lgg.studies.bids import describe_dataset
 
     settings = Settings(job.model, job.gate, job.format, job.probability, job.register, job.bids)
     studies = _studies(job)
     cascade = _cascade(job)
     if job.bids:
-        _describe_bids(job.out, settings)
+        describe_dataset(job.out, job.model, _version())
     outcomes = Examiner(cascade, job.out, settings).run(studies, job.overwrite)
     failed = sum(not _told(outcome, job.as_json) for outcome in _with_progress(outcomes, len(studies)))
     finished, _ = collect(job.out)
@@ -196,7 +197,8 @@ COMMANDS: dict[str, tuple[Any, Any, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end with its exit code; our own errors are one line, not a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("lgg").setLevel(logging.INFO)  # the libraries' own chatter is nobody's business
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if words[0] not in COMMANDS:
         _first_page().parse_args(words[:1])
@@ -295,23 +297,6 @@ def _told(outcome: "Outcome", as_json: bool) -> bool:
     for words in (*numbers["warnings"], *numbers["notes"]):
         log.info("%s: %s", outcome.study.name, words)
     return True
-
-
-def _describe_bids(out: Path, settings: "Settings") -> None:
-    """Write what makes a folder a BIDS derivative."""
-    from lgg.files import write_text
-
-    made_by = {"Name": "lgg", "Version": _version(), "Description": f"gate and {settings.model}"}
-    text: dict[str, Any] = {
-        "Name": "Low-grade glioma masks",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [made_by],
-    }
-    write_text(out / "dataset_description.json", json.dumps(text, indent=1) + "\n")
-    # What the standard has no names for.
-    ignored = ("*_preview.png", "*_statistics.json", "*.dcm", "*.glb", "*.csv", "failures/")
-    write_text(out / ".bidsignore", "\n".join(ignored) + "\n")
 
 
 def _facts() -> dict[str, Any]:

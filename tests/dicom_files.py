@@ -6,9 +6,9 @@ import imagecodecs
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.encoders import RLELosslessEncoder
-from pydicom.uid import MRImageStorage
+from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
 #: Stands in every field that could tell who the patient is.
 PATIENT = "Doe^Jane"
@@ -16,6 +16,11 @@ STUDY, SERIES, FRAME = "1.2.826.0.1.1", "1.2.826.0.1.2", "1.2.826.0.1.3"
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 RLE, DEFLATED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.99"
 JPEG = "1.2.840.10008.1.2.4."
+#: What an enhanced file tells in its frames' groups.
+ENHANCED = {
+    "SOPClassUID": EnhancedMRImageStorage,
+    **dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")),
+}
 
 
 def header(rows, columns, *, number=1, series=SERIES, description="FLAIR", **changes):
@@ -98,13 +103,59 @@ def dicom(pixels, syntax=EXPLICIT, *, data=None, **changes):
         if syntax not in (IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED):
             dataset["PixelData"].VR = "OB"
             dataset["PixelData"].is_undefined_length = True
+    return written(dataset, syntax)
+
+
+def written(dataset, syntax):
+    """The bytes of a file."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = MRImageStorage, dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", MRImageStorage)
+    meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = dataset.SOPInstanceUID, syntax
     dataset.file_meta = meta
     stream = io.BytesIO()
     pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
     return stream.getvalue()
+
+
+def enhanced(volume, syntax=EXPLICIT, *, step=5.0, frames=None, shared=None, **changes):
+    """An enhanced MR file of (N, H, W) integers, axial planes from bottom to top.
+
+    Args:
+        frames: for each frame, sequence → fields of its functional group, instead of its place.
+        shared: the same for all frames, beside directions and spacing.
+    """
+    groups = {
+        "PlaneOrientationSequence": {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+        "PixelMeasuresSequence": {"PixelSpacing": [0.75, 0.5], "SliceThickness": 4},
+        **(shared or {}),
+    }
+    places = [
+        {"PlanePositionSequence": {"ImagePositionPatient": [-100, -120, number * step]}}
+        for number in range(len(volume))
+    ]
+    dataset = header(*volume.shape[1:], **ENHANCED, **{"NumberOfFrames": len(volume), **changes})
+    dataset.SharedFunctionalGroupsSequence = [functional_groups(groups)]
+    dataset.PerFrameFunctionalGroupsSequence = [functional_groups(group) for group in frames or places]
+    encapsulated = syntax not in (IMPLICIT, EXPLICIT, BIG_ENDIAN)
+    if encapsulated:
+        dataset.PixelData = encapsulate(
+            [next(generate_frames(packed(plane, syntax), number_of_frames=1)) for plane in volume]
+        )
+        dataset["PixelData"].VR = "OB"
+        dataset["PixelData"].is_undefined_length = True
+    else:
+        dataset.PixelData, dataset["PixelData"].VR = packed(volume, syntax), "OW"
+    return written(dataset, syntax)
+
+
+def functional_groups(groups):
+    dataset = Dataset()
+    for keyword, fields in groups.items():
+        item = Dataset()
+        for name, value in fields.items():
+            setattr(item, name, value)
+        setattr(dataset, keyword, [item])
+    return dataset
 
 
 def scan(height=48, width=40, *, bits=12, seed=0):

@@ -35,3 +35,9 @@ def dicom_study(count=4, **changes):
     planes = np.stack([scan(seed=number) for number in range(count)])
     files, _ = dicom_stack(planes, (1, 0, 0), (0, 1, 0), **changes)
     return files
+
+
+def spoil(folder):
+    """Cut the FLAIR of a study short, as a broken copy leaves it."""
+    path = folder / "FLAIR.nii.gz"
+    path.write_bytes(path.read_bytes()[:-500])

@@ -61,8 +61,8 @@ def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
         files[SEGMENTATION] = segmentation
     for number, (slice_, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
         picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
-        files[f"masks/slice_{number:03}.png"] = png(prediction.mask.astype(np.uint8) * 255)
-        files[f"overlays/slice_{number:03}.png"] = png(picture)
+        files[f"masks/slice_{number:03}.png"] = _png(prediction.mask.astype(np.uint8) * 255)
+        files[f"overlays/slice_{number:03}.png"] = _png(picture)
     files = {README: readme(result, provenance, set(files)).encode(), **files}
     return _zipped(files)
 
@@ -149,7 +149,7 @@ def _probability(predictions: Sequence[Prediction]) -> bytes:
     return stream.getvalue()
 
 
-def png(picture: NDArray[np.uint8]) -> bytes:
+def _png(picture: NDArray[np.uint8]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, format="PNG")
     return stream.getvalue()

@@ -73,9 +73,14 @@ def dicom_segmentation(
         algorithm_identification=algorithm,
         anatomic_regions=[codes.SCT.Brain],
     )
+    # highdicom reads no file without a thickness, and takes it from the images, where not all state one.
+    thickness = first.thickness or series.slice_distance
+    images = [_reference(header, first, patient or {}) for header in series.dicom]
+    for image in images:
+        image.SliceThickness = image.SliceThickness or thickness
     voxels = series.to_source(masks).astype(np.uint8)
     segmentation = highdicom.seg.Segmentation(
-        source_images=[_reference(header, first, patient or {}) for header in series.dicom],
+        source_images=images,
         pixel_array=voxels,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
@@ -91,11 +96,13 @@ def dicom_segmentation(
         content_description=NOTICE,
         series_description=f"Glioma mask. {NOTICE}",
         pixel_measures=highdicom.PixelMeasuresSequence(
-            pixel_spacing=list(first.spacing or ()), slice_thickness=first.thickness or series.slice_distance
+            pixel_spacing=list(first.spacing or ()), slice_thickness=thickness
         ),
         # Empty frames are left out, but a file must hold one.
         omit_empty_frames=bool(voxels.any()),
     )
+    if patient:
+        segmentation.SpecificCharacterSet = "ISO_IR 192"  # UTF-8, for names in any script
     stream = io.BytesIO()
     segmentation.save_as(stream)
     return stream.getvalue()

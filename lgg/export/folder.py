@@ -1,5 +1,6 @@
 """A result as files in a folder: the mask on the FLAIR's own grid, a picture, numbers, more on request."""
 
+import io
 import json
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -7,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
-from lgg.export import png
 from lgg.export.dicom_seg import dicom_segmentation
 from lgg.export.mesh import surface_glb
 from lgg.export.nifti import nifti_mask, nifti_volume
@@ -16,7 +17,7 @@ from lgg.export.provenance import NOTICE, Provenance
 from lgg.export.statistics import statistics
 from lgg.files import write_atomically, write_text
 from lgg.types import SeriesResult
-from lgg.visualize import preview
+from lgg.visualize import PREDICTED, Rgb, preview
 
 Format = Literal["nifti", "png", "dicom-seg", "mesh"]
 #: Of these there is a file of each result, whether it is asked for or not.
@@ -74,7 +75,7 @@ def write_files(
     volume = "" if result.volume_ml is None else f"{result.volume_ml:.1f} ml outlined. "
     files: dict[str, bytes | None] = {
         MASK: nifti_mask(series, masks),
-        PREVIEW: png(preview(result, f"{volume}{NOTICE}.")),
+        PREVIEW: _small_png(preview(result, f"{volume}{NOTICE}.")),
     }
     if probability:
         maps = np.stack([prediction.probability for prediction in result.predictions])
@@ -93,6 +94,17 @@ def write_files(
     }
     missing = [reasons[name] for name, data in files.items() if data is None]
     return [name for name, data in files.items() if data is not None], missing
+
+
+def _small_png(picture: Rgb) -> bytes:
+    """A PNG file of a preview, which has greys and one colour: 64 greys take a third of the room."""
+    grey = picture[..., 0]
+    coloured = (picture != grey[..., None]).any(2)
+    indexed = Image.fromarray(np.where(coloured, 64, grey >> 2).astype(np.uint8), "P")
+    indexed.putpalette([level << 2 for level in range(64) for _ in range(3)] + list(PREDICTED))
+    stream = io.BytesIO()
+    indexed.save(stream, format="PNG")
+    return stream.getvalue()
 
 
 def write_statistics(folder: Path, numbers: Mapping[str, Any], name: str = STATISTICS) -> None:

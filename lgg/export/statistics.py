@@ -39,6 +39,7 @@ def statistics(result: SeriesResult, provenance: Provenance | None = None) -> di
             "passed": len(result.suspected),
         },
         "sequences": _sequences(series),
+        "volumes": [asdict(volume) for volume in series.found],
         "warnings": list(series_warnings(series.slices(), heads)),
         "notes": list(series.notes),
         "made_by": None if provenance is None else asdict(provenance),
@@ -87,14 +88,16 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
 
 
 def _sequences(series: Series) -> dict[str, dict[str, Any]]:
-    """Of each sequence whether it was found, and what it is called; FLAIR stands in for the others."""
-    labels = {candidate.key: candidate.label for candidate in series.candidates}
-    found = {channel: labels.get(key, "") for channel, key in series.chosen.items()}
-    if not series.candidates:  # pictures, whose channels are the sequences
-        found = dict.fromkeys((FLAIR,) if series.flair_only else range(3), "")
+    """Of each sequence: whether it was found, in which volume, and what was done with it or in its place."""
+    if not series.found:  # pictures, whose channels are the sequences
+        found = {SEQUENCES[FLAIR]} if series.flair_only else set(SEQUENCES)
+        rows = dict.fromkeys(found, ("", "read as it is"))
+    else:
+        rows = {volume.sequence: (volume.name, volume.done) for volume in series.found if volume.sequence}
+    missing = ("", "not found: FLAIR stands in")
     return {
-        name: {"found": channel in found, "label": found.get(channel), "replaced": channel not in found}
-        for channel, name in enumerate(SEQUENCES)
+        name: {"found": name in rows, **dict(zip(("volume", "done"), rows.get(name, missing), strict=True))}
+        for name in SEQUENCES
     }
 
 

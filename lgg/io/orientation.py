@@ -280,7 +280,7 @@ def registered(
 ) -> Motion | None:
     """Where a volume lies if the head moved between it and the FLAIR: rigid, by mutual information.
 
-    Begins at the places that the files tell. A fixed number of steps, so the time is bounded: some seconds.
+    Begins at the places that the files tell.
 
     Args:
         volume: in its source's order of axes, on `grid`.
@@ -290,7 +290,40 @@ def registered(
         None where the head moved by less than `STILL`.
 
     Raises:
-        SeriesError: SimpleITK is not installed.
+        SeriesError: SimpleITK is not installed, or the volumes share too little.
+    """
+    distances = np.array(onto.distances)
+    motion = _rigid_motion(flair, *resample(volume, grid, onto), distances)
+    turn = motion[:3, :3]
+    middle = np.array([*(np.array(flair.shape) - 1) / 2 * distances, 1])
+    millimetres = float(np.linalg.norm((motion @ middle - middle)[:3]))
+    degrees = float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+    if max(degrees, millimetres) < STILL:
+        return None
+    to_patient = axial_affine(onto) @ np.diag([*(1 / distances), 1])
+    affine = to_patient @ np.linalg.inv(motion) @ np.linalg.inv(to_patient) @ np.asarray(grid.affine)
+    return Motion(Grid(grid.shape, grid.order, grid.flipped, affine), millimetres, degrees)
+
+
+def _rigid_motion(
+    fixed: NDArray[np.float32],
+    moving: NDArray[np.float32],
+    covered: NDArray[np.bool_],
+    distances: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """From places in one volume to the same tissue's in another, by mutual information.
+
+    A fixed number of steps, so the time is bounded: seconds.
+
+    Args:
+        fixed, moving: (N, H, W) on one grid; `covered` where `moving` is known.
+        distances: from voxel to voxel in mm.
+
+    Returns:
+        (4, 4), of (slice, row, column) in mm from the first voxel.
+
+    Raises:
+        SeriesError: as for `registered`.
     """
     try:
         import SimpleITK as sitk
@@ -298,44 +331,40 @@ def registered(
         raise SeriesError(
             'To register volumes, SimpleITK is needed: pip install "lgg-segmentation[register]".'
         ) from None
-
-    values, covered = resample(volume, grid, onto)
-    distances = np.array(onto.distances)
     # Pixels of about 2 mm tell enough of a head.
     strides = np.maximum(1, (REGISTRATION_PIXEL / distances + 0.1).astype(int))
-    every = tuple(slice(None, None, int(stride)) for stride in strides)
 
     def image(array: NDArray) -> "sitk.Image":
-        picture = sitk.GetImageFromArray(np.ascontiguousarray(array[every]))
+        rows = array[:: strides[0], :: strides[1], :: strides[2]]
+        picture = sitk.GetImageFromArray(np.ascontiguousarray(rows))
         picture.SetSpacing((distances * strides)[::-1].tolist())
         return picture
 
+    levels = (2, 1) if min(fixed.shape) >= 8 else (1,)
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(50)
     method.SetMetricMovingMask(image(covered.astype(np.uint8)))
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, REGISTRATION_STEPS)
     method.SetOptimizerScalesFromPhysicalShift()
-    levels = (2, 1) if min(flair.shape) >= 8 else (1,)
     method.SetShrinkFactorsPerLevel(levels)
     method.SetSmoothingSigmasPerLevel([float(level - 1) for level in levels])
-    method.SetGlobalDefaultNumberOfThreads(2)
-    middle = (np.array(flair.shape) - 1) / 2 * distances
-    start = sitk.Euler3DTransform(middle[::-1].tolist(), 0.0, 0.0, 0.0)
-    method.SetInitialTransform(start, inPlace=True)
-    method.Execute(image(flair), image(values))
-
-    turn = np.array(start.GetMatrix()).reshape(3, 3)[::-1, ::-1]
-    shift = np.array(start.GetTranslation())[::-1]
+    method.SetNumberOfThreads(2)  # the same everywhere, as sums differ by it
+    middle = (np.array(fixed.shape) - 1) / 2 * distances
+    transform = sitk.Euler3DTransform(middle[::-1].tolist(), 0.0, 0.0, 0.0)
+    method.SetInitialTransform(transform, inPlace=True)
+    try:
+        method.Execute(image(fixed), image(moving))
+    except RuntimeError:  # they share too little
+        raise SeriesError(
+            "The volumes share too little to be registered. Choose those of one examination, or read FLAIR "
+            "alone."
+        ) from None
+    # SimpleITK counts columns first.
     motion = np.eye(4)
-    motion[:3, :3], motion[:3, 3] = turn, middle + shift - turn @ middle
-    degrees = float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
-    millimetres = float(np.linalg.norm(shift))
-    if max(degrees, millimetres) < STILL:
-        return None
-    to_patient = axial_affine(onto) @ np.diag([*(1 / distances), 1])
-    affine = to_patient @ np.linalg.inv(motion) @ np.linalg.inv(to_patient) @ np.asarray(grid.affine)
-    return Motion(Grid(grid.shape, grid.order, grid.flipped, affine), millimetres, degrees)
+    motion[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)[::-1, ::-1]
+    motion[:3, 3] = middle + np.array(transform.GetTranslation())[::-1] - motion[:3, :3] @ middle
+    return motion
 
 
 def describe(grid: Grid) -> str:

@@ -374,7 +374,7 @@ def _matched(
 def found(
     candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], done: Mapping[int, str]
 ) -> tuple[Found, ...]:
-    """What became of each candidate.
+    """What became of each candidate; of those between which somebody has to choose, nothing yet.
 
     Args:
         done: channel → what was done with the candidate that was chosen for it.
@@ -387,6 +387,8 @@ def found(
             sequence, what = SEQUENCES[channel], done[channel]
         elif candidate.reason or candidate.guess is None:
             sequence, what = "", f"left out: {candidate.reason or 'not recognised'}"
+        elif candidate.guess not in chosen:
+            sequence, what = SEQUENCES[candidate.guess], "not read until it is chosen"
         else:
             sequence, what = "", f"left out: another {SEQUENCES[candidate.guess]} fits better"
         grid = describe(candidate.grid) if candidate.grid else ""

@@ -98,8 +98,8 @@ def recognise(study: StudyPath | Iterable[StudyPath]) -> tuple[Found, ...]:
     contents = _look_through(study, {})
     try:
         chosen = _choose(contents) if contents.candidates else {}
-    except AmbiguousSeriesError as error:
-        chosen = error.chosen
+    except AmbiguousSeriesError:
+        chosen = {}
     grid = chosen[FLAIR].grid if FLAIR in chosen else None
     done = {}
     for channel, candidate in chosen.items():

@@ -22,17 +22,7 @@ from typing import Any
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import DiskError, LggError, SeriesError
 from lgg.export.dicom_seg import read_patient
-from lgg.export.folder import (
-    MASK,
-    PREVIEW,
-    PROBABILITY,
-    SEGMENTATION,
-    STATISTICS,
-    SURFACE,
-    Format,
-    write_files,
-    write_statistics,
-)
+from lgg.export.folder import STATISTICS, Format, write_files, write_statistics
 from lgg.export.provenance import Provenance, provenance_of
 from lgg.export.statistics import rounded, statistics
 from lgg.files import write_text
@@ -40,6 +30,7 @@ from lgg.io.archive import unpack
 from lgg.io.dicom import is_dicom
 from lgg.io.study import read_study
 from lgg.postprocess import Gating
+from lgg.studies import bids
 from lgg.studies.find import Study, distinct_folder
 from lgg.types import Series, SeriesResult
 
@@ -51,15 +42,6 @@ STALE = 3600
 PARTIAL = ".partial"
 #: Where folders of results lie: plain ones, and those of BIDS without and with sessions.
 DEPTHS = ("*", "sub-*/anat", "sub-*/ses-*/anat")
-#: A result's file → its name in BIDS, after subject and session.
-BIDS_NAMES = {
-    MASK: "{}_label-lesion_desc-lgg_mask.nii.gz",
-    PROBABILITY: "{}_label-lesion_desc-lgg_probseg.nii.gz",
-    PREVIEW: "{}_desc-lgg_preview.png",
-    SEGMENTATION: "{}_desc-lgg_seg.dcm",
-    SURFACE: "{}_desc-lgg_surface.glb",
-    STATISTICS: "{}_desc-lgg_statistics.json",
-}
 COLUMNS = (
     *("study", "volume_ml", "voxels", "slices", "slices_with_tumour", "components"),
     *("largest_ml", "largest_diameter_mm", "gate_maximum", "sequences", "warnings", "notes"),
@@ -219,8 +201,8 @@ class Examiner:
             probability=self.settings.probability,
             patient=patient_of(study) if wanted else None,
         )
-        prefix = bids_prefix(study) if self.settings.bids else ""
-        files = [_renamed(folder, name, prefix) for name in written]
+        if self.settings.bids:
+            written = bids.rename(folder, written, study.name, self.provenance)
         numbers = {"study": study.name, **statistics(result, self.provenance)}
         seconds = {"reading": reading}
         for stage in ("preprocess", "gate", "segment"):
@@ -240,9 +222,10 @@ class Examiner:
             "settings": {"register": self.settings.register, "products": self.settings.products},
             "key": study.key,
             "input": study.fingerprint(),
-            "files": {name: (folder / name).stat().st_size for name in files},
+            "files": {name: (folder / name).stat().st_size for name in written},
         }
-        write_statistics(folder, numbers, BIDS_NAMES[STATISTICS].format(prefix) if prefix else STATISTICS)
+        name = bids.NAMES[STATISTICS].format(study.name) if self.settings.bids else STATISTICS
+        write_statistics(folder, numbers, name)
         return numbers
 
     def _failed(self, study: Study, reason: str) -> Outcome:
@@ -372,20 +355,6 @@ def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()
-
-
-def bids_prefix(study: Study) -> str:
-    """How the names of a study's files begin in BIDS: `sub-01_ses-1`."""
-    return study.folder.removesuffix("/anat").replace("/", "_")
-
-
-def _renamed(folder: Path, name: str, prefix: str) -> str:
-    """Give a file its name in BIDS, if results are laid out so; the name that it has then."""
-    if not prefix:
-        return name
-    renamed = BIDS_NAMES[name].format(prefix)
-    (folder / name).rename(folder / renamed)
-    return renamed
 
 
 def _failure_file(out: Path, study: Study) -> Path:

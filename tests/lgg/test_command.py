@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lgg.cli import COMMANDS, main
-from tests.small_studies import write_study
+from tests.small_studies import spoil, write_study
 from tests.tiny_weights import use_tiny_networks, write_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +93,7 @@ def test_many_studies_as_json(lgg, studies, tmp_path):
 
 
 def test_a_failure_is_told_with_its_reason_and_exit_code(lgg, studies, tmp_path):
-    (studies / "patient0" / "FLAIR.nii.gz").write_bytes(b"junk")
+    spoil(studies / "patient0")
     code, out, err = lgg(*SEGMENT, tmp_path / "out", "--studies", studies)
     assert code == 1
     assert len(out.splitlines()) == 1

@@ -1,13 +1,27 @@
 """DICOM series: sorted by place, sequences by description or by choice, gaps noticed, no patient shown."""
 
+import struct
+
 import numpy as np
 import pytest
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io import AmbiguousSeriesError, read_series
 from lgg.types import FLAIR, POST, PRE
-from tests.dicom_files import PATIENT, SERIES, dicom, scan
-from tests.reading_files import noise
+from tests.dicom_files import (
+    BIG_ENDIAN,
+    EXPLICIT,
+    IMPLICIT,
+    JPEG,
+    PATIENT,
+    RLE,
+    SERIES,
+    dicom,
+    enhanced,
+    functional_groups,
+    scan,
+)
+from tests.reading_files import memory_below, noise
 from tests.series_files import archive, blob, dicom_stack, rotated
 
 #: Directions of a row and of a column in LPS: axial, the same turned by half, coronal, sagittal, and tilted.
@@ -205,10 +219,9 @@ NO_PLACE = [[dicom(scan(), number=n, **{tag: None}) for n in range(3)]
         (FILES[:2] + dicom_stack(volume()[:3], *AXIAL, spacing=(1, 1))[0][2:], "differ in pixel spacing"),
         (NO_PLACE[0], r"does not say where in the patient.*numbered TIFF"),
         (NO_PLACE[1], r"does not say where in the patient.*numbered TIFF"),
-        ([dicom(scan(), NumberOfFrames=9)], r"^0\.dcm: this DICOM file holds several frames.*NIfTI"),
         ([FILES[0], FILES[1][:-50], FILES[2]], r"^1\.dcm: the file is cut short"),
     ],
-    ids=["one place", "planes", "sizes", "spacings", "no position", "no directions", "frames", "damaged"],
+    ids=["one place", "planes", "sizes", "spacings", "no position", "no directions", "damaged"],
 )
 def test_what_is_no_stack_is_refused_by_name(files, message):
     with pytest.raises(SliceError, match=message):
@@ -218,6 +231,90 @@ def test_what_is_no_stack_is_refused_by_name(files, message):
 def test_a_lone_slice_needs_no_place():
     series = read_series([dicom(scan(), ImagePositionPatient=None, ImageOrientationPatient=None)])
     np.testing.assert_array_equal(series.pixels[0, ..., FLAIR], scan())
+
+
+class TestEnhanced:
+    """All frames of a series in one file."""
+
+    @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN, RLE, JPEG + "70", JPEG + "80"])
+    def test_every_frame_is_a_slice(self, syntax):
+        series = read_series([enhanced(volume(), syntax)], ["scan.dcm"])
+        np.testing.assert_array_equal(series.pixels[..., FLAIR], volume())
+        assert (series.spacing, series.slice_distance) == ((0.75, 0.5), 5.0)
+        assert series.names[2] == "scan.dcm, frame 3"
+
+    def test_places_tell_the_order(self):
+        series = read_series([enhanced(volume(), step=-2.0)])
+        np.testing.assert_array_equal(series.pixels[..., FLAIR], volume()[::-1])
+
+    def test_frames_have_their_own_scale(self):
+        scale = [{"RescaleSlope": 2 + number, "RescaleIntercept": -1} for number in range(34)]
+        places = [{"ImagePositionPatient": [0, 0, number]} for number in range(34)]
+        frames = [
+            {"PixelValueTransformationSequence": one, "PlanePositionSequence": place}
+            for one, place in zip(scale, places, strict=True)
+        ]
+        series = read_series([enhanced(volume(), frames=frames)])
+        expected = volume() * np.arange(2, 36)[:, None, None] - 1
+        np.testing.assert_array_equal(series.pixels[..., FLAIR], expected)
+
+    @pytest.mark.parametrize("told", ["contrast", "times"])
+    def test_sequences_are_known_by_how_they_were_taken(self, told):
+        kinds = {
+            FLAIR: ("FLUID_ATTENUATED", 120.0, 9000, 2500.0),
+            PRE: ("T1", 10.0, 550, None),
+            POST: ("T1", 10.0, 550, None),
+        }
+        files = []
+        for channel, (contrast, echo, repetition, inversion) in kinds.items():
+            fields = {"EchoPulseSequence": "SPIN", "description": "axial", "series": f"1.2.{channel}"}
+            groups = {
+                "MREchoSequence": {"EffectiveEchoTime": echo},
+                "MRTimingAndRelatedParametersSequence": {"RepetitionTime": repetition},
+                "MRModifierSequence": {"InversionRecovery": "YES", "InversionTimes": [inversion]},
+            }
+            if inversion is None:
+                del groups["MRModifierSequence"]
+            if channel == POST:
+                fields["ContrastBolusAgentSequence"] = [functional_groups({})]
+            if told == "contrast":
+                fields["AcquisitionContrast"], groups = contrast, {}
+            files.append(enhanced(volume(channel), shared=groups, **fields))
+        series = read_series(files)
+        for channel in range(3):
+            np.testing.assert_array_equal(series.pixels[..., channel], volume(channel))
+
+    def test_classic_and_enhanced_series_go_together(self):
+        files = study({FLAIR: "Ax T2 FLAIR", PRE: "T1 pre"})
+        series = read_series([*files, enhanced(volume(2), series="1.2.9", description="T1 +C", step=4.0)])
+        assert [row.sequence for row in series.found] == ["FLAIR", "pre-contrast T1", "post-contrast T1"]
+        assert "resampled" in series.found[2].done
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (enhanced(volume(), frames=[{}] * 34), "does not say where"),
+            (enhanced(volume(), NumberOfFrames=33), "cut short"),
+            (enhanced(volume())[:-100], "cut short"),
+            (enhanced(volume(), step=0.0), "same place"),
+            (dicom(scan(), NumberOfFrames=9), "several frames.*NIfTI"),
+        ],
+        ids=["no places", "frames", "damaged", "points in time", "no groups"],
+    )
+    def test_what_is_no_stack_is_refused(self, data, message):
+        with pytest.raises(SliceError, match=message):
+            read_series([data])
+
+    def test_a_header_of_empty_items_costs_little(self):
+        data = enhanced(volume()[:1])
+        tag = struct.pack("<HH2sH", 0x5200, 0x9230, b"SQ", 0)
+        at = data.index(tag)
+        items = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 2**18
+        forged = (
+            data[:at] + tag + struct.pack("<L", len(items)) + items + data[data.index(b"\xe0\x7f\x10\0") :]
+        )
+        with memory_below(2**25), pytest.raises(SliceError):
+            read_series([forged])
 
 
 def test_no_field_of_the_patient_is_kept():

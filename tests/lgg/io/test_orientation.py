@@ -1,14 +1,20 @@
 """The way to axial slices and back: exact for every order and direction of a source's axes."""
 
+import sys
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
 
+import lgg
 from lgg.errors import SeriesError
-from lgg.io.orientation import axial_affine, axial_grid, describe, resample
+from lgg.io.orientation import axial_affine, axial_grid, describe, registered, resample
 from lgg.types import Grid
 from tests.series_files import DIRECTIONS, affine, rotated
 
 SHAPE = (33, 40, 47)
+EXAMPLES = Path(lgg.__file__).parent / "examples"
 
 
 @pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
@@ -109,3 +115,51 @@ def test_voxels_beyond_the_field_are_told():
 def test_a_grid_is_described_by_its_slices_and_distances():
     grid = axial_grid((208, 256, 26), affine(np.eye(3), (0.9, 0.9, 5.5)))
     assert describe(grid) == "26 × 256 × 208, 0.9 × 0.9 × 5.5 mm"
+
+
+class TestRegistration:
+    """A head that moved between two volumes, by mutual information of what they show."""
+
+    @staticmethod
+    def volume(name):
+        image = nib.load(EXAMPLES / "study" / name)
+        return np.asarray(image.dataobj, np.float32), axial_grid(image.shape, image.affine)
+
+    @pytest.mark.parametrize(
+        ("name", "turns", "shift"),
+        [
+            ("T1.nii.gz", (0, 0, 0), (0, 0, 0)),
+            ("own-grid/T1-post.nii.gz", (5, -3, 6), (3, -8, 4)),
+            pytest.param("T1.nii.gz", (10, 5, -8), (10, 10, -10), marks=pytest.mark.slow),
+            pytest.param("own-grid/T1.nii.gz", (0, 0, 0), (5, -4, 6), marks=pytest.mark.slow),
+        ],
+        ids=["still", "moved", "far", "shifted"],
+    )
+    def test_a_motion_is_found_and_undone(self, name, turns, shift):
+        pytest.importorskip("SimpleITK")
+        flair, onto = self.volume("FLAIR.nii.gz")
+        t1, grid = self.volume(name)
+        motion = np.eye(4)
+        motion[:3, :3] = np.linalg.multi_dot([rotated(turn, axis) for axis, turn in enumerate(turns)])
+        middle = (axial_affine(onto) @ (14, 128, 128, 1))[:3]
+        motion[:3, 3] = middle - motion[:3, :3] @ middle + shift
+        # The header tells of the scanner, in which the head lay elsewhere.
+        moved = Grid(grid.shape, grid.order, grid.flipped, motion @ grid.affine)
+        found = registered(t1, moved, onto.to_axial(flair), onto)
+        assert (found is None) == (name == "T1.nii.gz" and not any(shift))
+        back = found.grid if found else moved
+        corners = np.array(np.meshgrid((-60, 60), (-70, 70), (-30, 30), [1])).reshape(4, -1)
+        corners[:3] += np.round(middle).astype(int)[:, None]
+        apart = back.affine @ np.linalg.inv(grid.affine) @ corners - corners
+        assert np.linalg.norm(apart[:3], axis=0).max() < 0.8  # under a pixel; before, up to 40 mm
+
+    def test_without_simpleitk_the_message_says_what_to_install(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "SimpleITK", None)
+        with pytest.raises(SeriesError, match=r"pip install \"lgg-segmentation\[register\]\""):
+            registered(np.zeros(FLAIR_GRID.shape, np.float32), FLAIR_GRID, expected(), FLAIR_GRID)
+
+    def test_volumes_without_anything_in_common_are_refused(self):
+        pytest.importorskip("SimpleITK")
+        away = axial_grid((32, 36, 5), affine(np.eye(3), (2.0, 2.0, 8.0), (900, 900, 900)))
+        with pytest.raises(SeriesError, match="share too little"):
+            registered(np.zeros(FLAIR_GRID.shape, np.float32), away, expected(), FLAIR_GRID)

@@ -205,7 +205,9 @@ class TestDicom:
         for choice in (8, folder / "8", "8/1.dcm"):
             read = read_study(folder, flair=choice)
             assert (read.chosen[FLAIR], read.chosen[PRE]) == ("1.2.3.8", "1.2.3.6")
-        assert [row.sequence for row in recognise(folder)].count("FLAIR") == 1
+        rows = recognise(folder)
+        assert taken_for(rows) == {3: "FLAIR", 6: SEQUENCES[PRE], 7: SEQUENCES[POST], 8: "FLAIR"}
+        assert "chosen" in rows[-1].done
 
     def test_a_number_that_is_not_there_is_refused_with_those_that_are(self, tmp_path):
         with pytest.raises(SeriesError, match=r"no series 11.* 1, 2, 3, 4, 5, 6, 7"):

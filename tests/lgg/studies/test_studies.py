@@ -5,8 +5,10 @@ import json
 import os
 import time
 
+import highdicom
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from lgg.cascade import Cascade
@@ -14,7 +16,7 @@ from lgg.errors import DiskError
 from lgg.studies import Examiner, Settings, collect
 from lgg.studies.find import find_studies, named_studies
 from lgg.types import Thresholds
-from tests.small_studies import write_study
+from tests.small_studies import dicom_study, spoil, write_study
 from tests.tiny_weights import files_of, use_tiny_networks, write_weights
 
 
@@ -108,19 +110,34 @@ def test_fewer_formats_than_were_written_are_finished(cascade, studies, tmp_path
 
 
 def test_a_study_that_fails_is_listed_and_the_others_are_done(cascade, studies, tmp_path):
-    (studies / "patient1" / "FLAIR.nii.gz").write_bytes(b"junk")
+    spoil(studies / "patient1")
     outcomes = run(cascade, studies, tmp_path / "out")
     assert [outcome.statistics is not None for outcome in outcomes] == [True, False, True]
-    assert "FLAIR.nii.gz" in outcomes[1].reason
+    assert "FLAIR" in outcomes[1].reason
     assert str(tmp_path) not in outcomes[1].reason
     assert collect(tmp_path / "out") == (2, 1)
     assert [row["study"] for row in rows(tmp_path / "out")] == ["patient0", "patient2"]
     assert [row["study"] for row in rows(tmp_path / "out", "failures.csv")] == ["patient1"]
 
 
+def test_a_segmentation_belongs_to_the_patient_and_study_of_the_images(cascade, tmp_path):
+    folder = tmp_path / "studies" / "series"
+    folder.mkdir(parents=True)
+    for number, data in enumerate(dicom_study(PatientName="Müller^Ayşe", SpecificCharacterSet="ISO_IR 192")):
+        (folder / str(number)).write_bytes(data)
+    (outcome,) = run(cascade, tmp_path / "studies", tmp_path / "out", formats=("dicom-seg",))
+    stored, source = (pydicom.dcmread(path) for path in (outcome.folder / "segmentation.dcm", folder / "0"))
+    for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID", "StudyDate"):
+        assert stored[keyword].value == source[keyword].value, keyword
+    volume = highdicom.seg.segread(outcome.folder / "segmentation.dcm")
+    assert volume.number_of_segments == 1
+    mask = nib.load(outcome.folder / "mask.nii.gz")
+    assert np.asarray(mask.dataobj).sum() == outcome.statistics["voxels"]
+
+
 def test_a_study_that_was_mended_is_no_failure_any_more(cascade, studies, tmp_path):
     good = (studies / "patient1" / "FLAIR.nii.gz").read_bytes()
-    (studies / "patient1" / "FLAIR.nii.gz").write_bytes(b"junk")
+    spoil(studies / "patient1")
     run(cascade, studies, tmp_path / "out")
     collect(tmp_path / "out")
     (studies / "patient1" / "FLAIR.nii.gz").write_bytes(good)
