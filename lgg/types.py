@@ -41,27 +41,6 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Probabilities at which something is decided, each 0 to 1, chosen on validation patients.
-
-    gate: slices at or above it hold a glioma. In the gate's config, where it tells slices apart best; in
-        a segmenter's, where both together do best: that is the cascade's hard gate.
-    mask: pixels at or above it are tumour.
-    low, high, keep: soft gate: below `low` empty, from `high` on segmented; between them the mask stays if
-        its mean probability is at least `keep`. They belong to a gate and a segmenter together and stand
-        in the segmenter's config, as `mask` does.
-    smallest: components below this share of the square over the picture's longer side are dropped.
-    """
-
-    gate: float = 0.5
-    mask: float = 0.5
-    low: float = 0.1
-    high: float = 0.9
-    keep: float = 0.5
-    smallest: float = 0.0
-
-
-@dataclass(frozen=True)
 class Grid:
     """How axial slices lie in the array that they came from.
 
@@ -177,7 +156,7 @@ class Series:
     Slices that come as pictures keep the order of their names, or of their pages, and lie as they are.
 
     Attributes:
-        pixels: (N, H, W, 3) float32, channels as in `lgg.types.SEQUENCES`, finite, not all equal. A missing
+        pixels: (N, H, W, 3) float32, channels as in `SEQUENCES`, finite, not all equal. A missing
             pre- or post-contrast sequence is replaced by FLAIR, as in the training data.
         source: for people; the upload's bare name.
         names: of each slice's file, N of them.
@@ -254,6 +233,27 @@ class Series:
         if maps.shape[:3] != self.pixels.shape[:3]:
             raise ValueError("the maps are not of this series' size")
         return self.grid.to_source(maps)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Probabilities at which something is decided, each 0 to 1, chosen on validation patients.
+
+    gate: slices at or above it hold a glioma. In the gate's config, where it tells slices apart best; in
+        a segmenter's, where both together do best: that is the cascade's hard gate.
+    mask: pixels at or above it are tumour.
+    low, high, keep: soft gate: below `low` empty, from `high` on segmented; between them the mask stays if
+        its mean probability is at least `keep`. They belong to a gate and a segmenter together and stand
+        in the segmenter's config, as `mask` does.
+    smallest: components below this share of the square over the picture's longer side are dropped.
+    """
+
+    gate: float = 0.5
+    mask: float = 0.5
+    low: float = 0.1
+    high: float = 0.9
+    keep: float = 0.5
+    smallest: float = 0.0
 
 
 @dataclass(frozen=True)

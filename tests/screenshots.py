@@ -8,6 +8,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -174,18 +175,10 @@ def main() -> None:
             for name, viewport in README.items():
                 draw(browser, url, folder / name, viewport, "example", "light", whole=False)
             return
-        for state in given.state or STATES:
-            for scheme in ("light", "dark"):
-                for width, viewport in (("desktop", DESKTOP), ("phone", PHONE)):
-                    draw(
-                        browser,
-                        url,
-                        folder / f"{state}-{width}-{scheme}.png",
-                        viewport,
-                        state,
-                        scheme,
-                        whole=True,
-                    )
+        widths = {"desktop": DESKTOP, "phone": PHONE}
+        for state, scheme, width in product(given.state or STATES, ("light", "dark"), widths):
+            path = folder / f"{state}-{width}-{scheme}.png"
+            draw(browser, url, path, widths[width], state, scheme, whole=True)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def test_the_results_page_is_that_of_the_results_file():
 
 
 def test_metrics_in_the_configs_are_those_of_the_results_file():
+    assert available()
     for name in available():
         config = load_config(REPOSITORY_WEIGHTS / name)
         assert config.metrics == summary(RESULTS, name, "patient", config.training["recipe"]), name

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from lgg.errors import DataError, LggError
-from train.recipes import Job, Protocol, RecipeName, Run
+from train.recipes import Job, Overrides, Protocol, RecipeName, Run
 
 if TYPE_CHECKING:
-    from train.evaluation.evaluate import Row
     from train.evaluation.results import Results
 
 log = logging.getLogger(__name__)
@@ -48,34 +47,23 @@ def segment(model: Segmenter, job: Job) -> None:
 def _train(architecture: str, job: Job) -> None:
     from train.pipeline import cohort_of, run_job
 
-    usual = architecture if job.split == "patient" else f"{architecture}-{job.split}"
-    job = replace(job, name=job.name or usual)
-    _describe(run_job(architecture, job, cohort_of(job)))
+    _describe(run_job(architecture, _named(job, architecture), cohort_of(job)))
 
 
-def train_all(
-    run: Run,
-    models: tuple[Model, ...] = (),
-    split: Protocol = "patient",
-    out: Path | None = None,
-    resume: bool = False,
-    restart: bool = False,
-) -> None:
+def _named(job: Job, usual: str) -> Job:
+    """The job under the name it was given, or else under its usual one."""
+    return replace(job, name=job.name or (usual if job.split == "patient" else f"{usual}-{job.split}"))
+
+
+def train_all(job: Job, models: tuple[Model, ...] = ()) -> None:
     """Train all five networks, U-Net Lite0 first: it teaches the others.
 
     Args:
         models: Only these; by default all.
-        split: patient (honest) or slice (as the reference did, leaky).
-        out: Folder of weights that gets the models; by default `weights` in the run's folder.
-        resume: Go on where the run stopped.
-        restart: Throw away what a run of this name has done, and begin again.
     """
     from train import pipeline
 
-    usual = "all" if split == "patient" else f"all-{split}"
-    job = Job(**vars(run), split=split, out=out, resume=resume, restart=restart)
-    job = replace(job, name=run.name or usual)
-    for folder in pipeline.train_all(job, pipeline.cohort_of(job), models):
+    for folder in pipeline.train_all(_named(job, "all"), pipeline.cohort_of(job), models):
         _describe(folder)
 
 
@@ -113,7 +101,7 @@ def thresholds(data: Path, models: tuple[Model, ...] = (), weights: Path | None 
 def folds(
     models: tuple[Segmenter, ...],
     run: Run,
-    only: tuple[int, ...] = (),
+    only: tuple[Literal[0, 1, 2, 3, 4], ...] = (),
     gate: bool = False,
     compare: str = "",
     record: Path | None = None,
@@ -124,7 +112,7 @@ def folds(
 
     Args:
         models: Which segmenters.
-        only: Train and judge these folds (0 to 4) alone, and print their patients.
+        only: Train and judge these folds alone, and print their patients.
         gate: Train each fold's own gate too; without, results are those of the segmenters alone.
         compare: Name of another run of folds: prints the paired difference of the volume Dice.
         record: Results file that takes in all five folds, such as weights/results.json.
@@ -136,25 +124,21 @@ def folds(
 
     if record and only:
         raise DataError("--record takes the results of all five folds: leave --only out.")
-    if wrong := sorted(set(only) - set(range(FOLDS))):
-        raise DataError(f"There is no fold {wrong[0]}: they are 0 to {FOLDS - 1}.")
     patients = index_folder(run.data)
     names = folds_of(patients, run.patients)
     job = Job(**vars(run) | {"name": run.name or "folds"})
-    numbers = only or tuple(range(FOLDS))
+    numbers: tuple[int, ...] = only or tuple(range(FOLDS))
     for number in numbers:
         train_fold(job, patients, names, number, models, gate)
     results = judge_folds(job.name, models, names, patients, numbers)
     for patient in results.patients if only else []:
         slices = "" if patient.slice_tumour is None else f"  slices with tumour {patient.slice_tumour:.4f}"
         print(f"{patient.model:15} {patient.patient:28} volume {patient.volume:.4f}{slices}")
-    _announce(results, [row for row in results.rows if row.cascade == "none"])
     if compare:
         _compare(results, compare, numbers)
-    if not only:
-        home = runs_folder() / job.name
-        _write_out(results, home / "results.json", home / "fold0" / "weights")
-    _take_in(results, record)
+    home = runs_folder() / job.name
+    out = None if only else home / "results.json"
+    _hand_out(results, home / f"fold{numbers[0]}" / "weights", out, record)
 
 
 def _compare(results: "Results", name: str, numbers: Iterable[int]) -> None:
@@ -204,8 +188,7 @@ def ablate(
         recipe or usual_recipe(),
         index_folder(data),
         record or ablation.ABLATIONS,
-        epochs,
-        slices_per_epoch,
+        Overrides(epochs=epochs, slices_per_epoch=slices_per_epoch),
     )
     for trained in runs:
         mean = sum(trained.volume["volume"]) / len(trained.volume["volume"])
@@ -238,7 +221,7 @@ def evaluate(
     from lgg.weights import REPOSITORY_WEIGHTS, available
     from train.data.kaggle_3m import index_folder
     from train.evaluation import evaluate as evaluation
-    from train.evaluation.results import TIMING, Results, collect
+    from train.evaluation.results import Results, collect
     from train.pipeline import splits_of
 
     weights = weights or REPOSITORY_WEIGHTS
@@ -248,7 +231,6 @@ def evaluate(
         patients = ",".join(sorted({id_.rpartition("_")[0] for id_ in slices}))
     chosen = evaluation.choose_patients(index, patients, splits_of(index, "patient"))
     results, note = Results(), ""
-    times: dict[str, Row] = {}
     for name in models or [name for name in available(weights) if name != GATE]:
         cascade = Cascade.from_pretrained(weights, name)
         configs = (cascade.gate_config, cascade.config)
@@ -263,50 +245,39 @@ def evaluate(
                 f"{record.name} takes no results of patients that were trained or chosen on, such as "
                 f"{seen[0]}. Evaluate --patients test, or leave --record out."
             )
-        rows, found = evaluation.evaluate(cascade, chosen, keys=slices)
-        results = results.merged(
-            collect(configs, rows, found, evaluation.protocol_of(cascade.config, chosen))
-        )
-        times |= {row.model: row for row in rows if row.measure.startswith(TIMING)}
-    _announce(results, list(times.values()))
-    _write_out(replace(results, rows=[*results.rows, *times.values()]), out, weights, note)
-    _take_in(results, record)
+        found = evaluation.evaluate_patients(cascade, chosen, keys=slices)
+        results = results.merged(collect(configs, found, evaluation.protocol_of(cascade.config, chosen)))
+    _hand_out(results, weights, out, record, note)
 
 
-def _announce(results: "Results", more: Iterable["Row"] = ()) -> None:
-    """Print the headline figures, and more rows of the headline's mode, such as times."""
-    from train.evaluation.evaluate import HEADLINE, headline
-    from train.hardware import make_accelerator
+def _hand_out(
+    results: "Results", weights: Path, out: Path | None, record: Path | None, note: str = ""
+) -> None:
+    """Print the headline figures; write everything into a file of its own and into one that holds others.
 
-    if not make_accelerator().is_main_process:
-        return
-    shown = headline(results.rows)
-    shown += [row for row in more if row.mode == HEADLINE[1] and row not in shown and row.value is not None]
-    for row in shown:
-        bounds = "" if row.low is None else f"[{row.low:.4f}, {row.high:.4f}]"
-        gating = "no gate" if row.cascade == "none" else row.cascade
-        print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  {bounds:20} n={row.n}  {gating}")
-
-
-def _write_out(results: "Results", path: Path | None, weights: Path, note: str = "") -> None:
-    """Results as a file of their own, with its tables beside it as Markdown, under a note if there is one."""
+    Args:
+        weights: what was measured.
+        out: a new file; its tables stand beside it as Markdown, below `note`.
+        record: a file that holds other results already; times are not kept there.
+    """
     from lgg.files import write_text
-    from train.evaluation.results import save_results
+    from train.evaluation.evaluate import UNGATED, headline
+    from train.evaluation.results import load_results, save_results
     from train.hardware import make_accelerator
     from train.report import results_page
 
-    if path and make_accelerator().is_main_process:
-        save_results(results, path)
-        write_text(path.with_suffix(".md"), results_page(results, weights, [], note))
-
-
-def _take_in(results: "Results", path: Path | None) -> None:
-    """Results into a file that holds others already."""
-    from train.evaluation.results import load_results, save_results
-    from train.hardware import make_accelerator
-
-    if path and make_accelerator().is_main_process:
-        save_results(load_results(path).merged(results), path)
+    if not make_accelerator().is_main_process:
+        return
+    alone = [row for row in results.rows if (row.cascade, row.mode) == UNGATED and row.value is not None]
+    for row in headline(results.rows) or alone:
+        bounds = "" if row.low is None else f"[{row.low:.4f}, {row.high:.4f}]"
+        gating = "no gate" if row.cascade == "none" else row.cascade
+        print(f"{row.model:15} {row.measure:20} {row.value:8.4f}  {bounds:20} n={row.n}  {gating}")
+    if out:
+        save_results(results, out)
+        write_text(out.with_suffix(".md"), results_page(results, weights, [], note))
+    if record:
+        save_results(load_results(record).merged(results.without_times()), record)
 
 
 def report(data: Path | None = None, weights: Path | None = None) -> None:

@@ -4,22 +4,25 @@ Half of the recipe's first stage a run. No gate, threshold 0.5, so that nothing 
 What is done is kept in a JSON file and never repeated, so a long list may be spread over many sessions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
+from lgg.errors import DataError
+from lgg.files import write_text
 from lgg.weights import REPOSITORY_WEIGHTS
 from train.data.kaggle_3m import load_volumes
 from train.data.splits import Split
 from train.evaluation.patient_metrics import Mode
-from train.evaluation.results import load_lines, save_lines
 from train.fit.checkpoint import CHECKPOINT, runs_folder
 from train.fit.leakage import load_teacher
 from train.fit.trainer import train
 from train.fit.validate import validate_at_full_resolution
 from train.hardware import make_accelerator
 from train.pipeline import Patients, load_ids, splits_of
-from train.recipes import PLAIN, RECIPES, Recipe, RecipeName
+from train.recipes import PLAIN, RECIPES, Overrides, Recipe, RecipeName
 
 ABLATIONS = REPOSITORY_WEIGHTS / "ablations.json"
 #: `flair` shows what sequence dropout is for, `slice` what mixed statistics are for.
@@ -96,62 +99,8 @@ class Run:
     epochs: int
     size: int
     minutes: float
-    volume: dict[str, list[float]]
-    slice_tumour: dict[str, float]
-
-
-def run_variant(
-    name: str,
-    seed: int,
-    recipe: RecipeName,
-    patients: Patients,
-    splits: dict[Split, list[str]],
-    home: Path,
-    epochs: int | None = None,
-    slices_per_epoch: int | None = None,
-) -> Run:
-    """Train one variant and validate it.
-
-    Args:
-        name: of `VARIANTS`.
-        recipe: what is changed.
-        patients, splits: the data.
-        home: gets a folder for the run; what it has done is gone on with.
-        epochs: by default half of the recipe's first stage.
-        slices_per_epoch: by default the recipe's.
-    """
-    variant = VARIANTS[name]
-    full = variant.change(RECIPES[recipe][variant.architecture][0])
-    changed = replace(
-        full,
-        seed=seed,
-        epochs=epochs or max(1, full.epochs // 2),
-        slices_per_epoch=slices_per_epoch or full.slices_per_epoch,
-    )
-    folder = home / f"{name}-{recipe}-{seed}"
-    result = train(
-        variant.architecture,
-        changed,
-        (
-            load_ids(patients, splits["train"], changed.size),
-            load_ids(patients, splits["validation"], changed.size),
-        ),
-        folder,
-        resume=(folder / CHECKPOINT).exists(),
-        teacher=load_teacher(TEACHER, splits["train"]) if variant.taught else None,
-    )
-    volumes = load_volumes(patients, splits["validation"])  # in the order of the patients' names
-    stats = validate_at_full_resolution(variant.architecture, changed.size, result.best, volumes, MODES)
-    return Run(
-        variant=name,
-        seed=seed,
-        recipe=recipe,
-        epochs=changed.epochs,
-        size=changed.size,
-        minutes=round(result.seconds / 60, 1),
-        volume={str(mode): dices for mode, dices in stats.volume.items()},
-        slice_tumour={str(mode): dice for mode, dice in stats.slice_tumour.items()},
-    )
+    volume: Mapping[Mode, list[float]]
+    slice_tumour: Mapping[Mode, float]
 
 
 def run_all(
@@ -160,28 +109,51 @@ def run_all(
     recipe: RecipeName,
     patients: Patients,
     record: Path,
-    epochs: int | None = None,
-    slices_per_epoch: int | None = None,
+    budget: Overrides,
 ) -> Iterator[Run]:
     """Train variants with each seed and keep each run as it is done; those in the record are not repeated.
 
     Args:
         names: of `VARIANTS`.
         record: JSON file of runs.
+        budget: of each run; by default half of the epochs of the recipe's first stage.
 
     Yields:
         Each new run, to the first of several processes.
     """
     splits = splits_of(patients, "patient")
     done = {(run.variant, run.seed, run.recipe) for run in load_runs(record)}
-    home = runs_folder() / "ablations"
-    for seed in seeds:
-        for name in names:
-            if (name, seed, recipe) not in done:
-                run = run_variant(name, seed, recipe, patients, splits, home, epochs, slices_per_epoch)
-                if make_accelerator().is_main_process:
-                    save_run(run, record)
-                    yield run
+    for seed, name in product(seeds, names):
+        if (name, seed, recipe) not in done:
+            stage = VARIANTS[name].change(RECIPES[recipe][VARIANTS[name].architecture][0])
+            stage = replace(stage, seed=seed, epochs=max(1, stage.epochs // 2))
+            run = _train_and_validate(name, recipe, budget.apply(stage), patients, splits)
+            if make_accelerator().is_main_process:
+                save_run(run, record)
+                yield run
+
+
+def _train_and_validate(
+    name: str, recipe: RecipeName, stage: Recipe, patients: Patients, splits: dict[Split, list[str]]
+) -> Run:
+    """Train one variant, or go on with it, and validate it."""
+    variant = VARIANTS[name]
+    folder = runs_folder() / "ablations" / f"{name}-{recipe}-{stage.seed}"
+    result = train(
+        variant.architecture,
+        stage,
+        (
+            load_ids(patients, splits["train"], stage.size),
+            load_ids(patients, splits["validation"], stage.size),
+        ),
+        folder,
+        resume=(folder / CHECKPOINT).exists(),
+        teacher=load_teacher(TEACHER, splits["train"]) if variant.taught else None,
+    )
+    volumes = load_volumes(patients, splits["validation"])  # in the order of the patients' names
+    dices = validate_at_full_resolution(variant.architecture, stage.size, result.best, volumes, MODES)
+    minutes = round(result.seconds / 60, 1)
+    return Run(name, stage.seed, recipe, stage.epochs, stage.size, minutes, dices.volume, dices.slice_tumour)
 
 
 def load_runs(path: Path = ABLATIONS) -> list[Run]:
@@ -190,13 +162,17 @@ def load_runs(path: Path = ABLATIONS) -> list[Run]:
     Raises:
         DataError: the file is not one of ours.
     """
-    return load_lines(path, Run, "ablations")
+    if not path.exists():
+        return []
+    try:
+        return [Run(**line) for line in json.loads(path.read_text())]
+    except (ValueError, TypeError):
+        raise DataError(f"{path.name} is not a file of ablations of this version. Remove it.") from None
 
 
-def save_run(run: Run, path: Path = ABLATIONS) -> None:
-    """Take a run in, in place of the same one before."""
-    key = (run.variant, run.seed, run.recipe)
-    kept = [old for old in load_runs(path) if (old.variant, old.seed, old.recipe) != key]
+def save_run(run: Run, path: Path) -> None:
+    """Add a run, a line each."""
     order = list(VARIANTS)
-    runs = sorted([*kept, run], key=lambda r: (r.recipe, order.index(r.variant), r.seed))
-    save_lines(path, runs)
+    runs = sorted([*load_runs(path), run], key=lambda r: (r.recipe, order.index(r.variant), r.seed))
+    lines = ",\n ".join(json.dumps(asdict(run)) for run in runs)
+    write_text(path, f"[\n {lines}\n]\n")

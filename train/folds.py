@@ -16,7 +16,7 @@ from lgg.metrics import bootstrap_interval
 from lgg.models import GATE
 from lgg.weights import ModelConfig, load_config, load_model
 from train.data.splits import Split, draw_folds
-from train.evaluation.evaluate import PatientResult, evaluate_patients, rows_of
+from train.evaluation.evaluate import PatientResult, evaluate_patients
 from train.evaluation.patient_metrics import Mode
 from train.evaluation.results import PatientRow, Results, collect, load_results, save_results
 from train.fit.checkpoint import LOG_FILE, runs_folder
@@ -107,7 +107,7 @@ def judge_folds(
     gated = all((home / "weights" / GATE).is_dir() for home in homes.values())
 
     def results_of(configs: tuple[ModelConfig, ModelConfig], found: list[PatientResult]) -> Results:
-        results = collect(configs, rows_of(configs, found, "fold"), found, "fold")
+        results = collect(configs, found, "fold").without_times()
         if gated:
             return results
         # An open gate's figures say nothing.

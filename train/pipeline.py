@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from train.data.dataset import Slices, load_slices
 from train.data.kaggle_3m import SliceFiles, Volume, index_folder, load_volume, load_volumes
 from train.data.splits import Split, fixed, select
 from train.evaluation.thresholds import gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
-from train.fit.checkpoint import CHECKPOINT, LOG_FILE, read_log, refuse_to_overwrite, runs_folder
-from train.fit.leakage import digest, earlier_epochs, load_start, load_teacher
+from train.fit.checkpoint import CHECKPOINT, LOG, LOG_FILE, read_log, refuse_to_overwrite, runs_folder
+from train.fit.leakage import digest, load_start, load_teacher
 from train.fit.trainer import TrainResult, tracking, train
 from train.fit.validate import open_gate, validate_at_full_resolution
 from train.hardware import hardware, make_accelerator
@@ -74,10 +75,10 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
         The model's folder of weights; only the first of several processes writes it.
     """
     stages = stages_of(architecture, job)
-    home, target = runs_folder() / job.name, weights_of(job)
-    folders = [home / f"stage{number}" for number, _ in enumerate(stages, 1)]
-    _check(architecture, job, cohort)
-    gates = gate_folder(target, REPOSITORY_WEIGHTS) if gated and architecture != GATE else None
+    folders = [runs_folder() / job.name / f"stage{number}" for number, _ in enumerate(stages, 1)]
+    weights = weights_of(job) / architecture
+    _refuse_empty_splits(cohort)
+    gates = gate_folder(weights.parent, REPOSITORY_WEIGHTS) if gated and architecture != GATE else None
     teacher = None if job.teacher is None else load_teacher(job.teacher, cohort.splits["train"])
     start = None if job.start is None else load_start(job.start, architecture, cohort.splits).state_dict()
     # Last of all: what is refused must not have thrown anything away.
@@ -87,11 +88,12 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
         elif not job.resume and not job.restart:
             refuse_to_overwrite(folder)
 
-    best: TrainResult | None = None
-    kept, results = 0, []
+    validation = partial(load_volumes, cohort.patients, cohort.splits["validation"])
+    results: list[TrainResult] = []
+    kept = 0
     shown = {"architecture": architecture, "recipe": recipe_name(job), "stages": [asdict(s) for s in stages]}
     with tracking(job.name.replace("/", "-"), shown, job.track) as watch:
-        for number, (recipe, folder) in enumerate(zip(stages, folders, strict=True), start=1):
+        for number, (recipe, folder) in enumerate(zip(stages, folders, strict=True)):
             log.info("%s, %s, in the run '%s'", architecture, folder.name, job.name)
             result = train(
                 architecture,
@@ -101,33 +103,29 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
                     load_ids(cohort.patients, cohort.splits["validation"], recipe.size),
                 ),
                 folder,
-                start=start if best is None else best.best,
+                start=results[kept].best if results else start,
                 resume=job.resume and (folder / CHECKPOINT).exists(),
                 teacher=teacher,
-                memory=job.memory,
                 watch=watch,
             )
             results.append(result)
-            if better(result, best, lambda: load_volumes(cohort.patients, cohort.splits["validation"])):
-                best, kept = result, number
+            if better(result, results[kept], validation):
+                kept = number
             else:
-                log.info(
-                    "%s was not better on the validation split: the stage before it is kept.", folder.name
-                )
+                log.info("%s was not better by validation: the stage before it is kept.", folder.name)
 
-    weights = target / architecture
-    if best is not None and make_accelerator().is_main_process:
-        split = split_of(job, cohort)
-        export(best, stages[:kept], split, _training(job, results), weights)
-        validation = load_volumes(cohort.patients, cohort.splits["validation"])
-        calibrate(weights, validation, load_model(gates / GATE) if gates else None)
-        _write_log(job, split, folders, weights)
+    if make_accelerator().is_main_process:
+        export(results[kept], stages[: kept + 1], split_of(job, cohort), _training(job, results), weights)
+        calibrate(weights, validation(), load_model(gates / GATE) if gates else None)
+        # Last of all: with its log the model is done.
+        rows = [row | {"stage": n} for n, folder in enumerate(folders, 1) for row in read_log(folder / LOG)]
+        write_text(weights / LOG_FILE, "".join(json.dumps(row) + "\n" for row in rows))
     return weights
 
 
 def stages_of(architecture: str, job: Job) -> list[Recipe]:
     """The stages of a job's recipe, changed as asked."""
-    stages = RECIPES[_recipe(job)][architecture][job.skip_stages : job.stages]
+    stages = RECIPES[_recipe(job)][architecture][: job.stages]
     if job.split == "slice":
         # Of a patient two or three slices are in a split, often empty ones: no volume to choose by.
         stages = tuple(
@@ -155,18 +153,12 @@ def weights_of(job: Job) -> Path:
     return job.out or runs_folder() / job.name / "weights"
 
 
-def _check(architecture: str, job: Job, cohort: Cohort) -> None:
-    """Refuse now what would fail after hours of training."""
+def _refuse_empty_splits(cohort: Cohort) -> None:
     needed: tuple[Split, ...] = ("train", "validation")
-    empty = [split for split in needed if not cohort.splits[split]]
-    if empty:
+    if empty := [split for split in needed if not cohort.splits[split]]:
         raise DataError(
             f"No patient of the {' and the '.join(empty)} split is in the data. The split of kaggle_3m is "
             "fixed (train/data/splits.json): add some. Data of your own needs three patients or more."
-        )
-    if not stages_of(architecture, job):
-        raise DataError(
-            f"Nothing is left of the {_recipe(job)} recipe for {architecture}: leave fewer stages out."
         )
 
 
@@ -198,8 +190,8 @@ def load_ids(patients: Patients, ids: list[str], size: int) -> Slices:
     return load_slices(patients, size, keep=ids)
 
 
-def better(result: TrainResult, best: TrainResult | None, volumes: Callable[[], Sequence[Volume]]) -> bool:
-    """Whether a stage is at least as good as the best one before it, if any.
+def better(result: TrainResult, best: TrainResult, volumes: Callable[[], Sequence[Volume]]) -> bool:
+    """Whether a stage is at least as good as the best one before it.
 
     Chosen by different measures, the later one counts; of segmenters at different resolutions, the one that
     is better at the slices' own.
@@ -208,7 +200,7 @@ def better(result: TrainResult, best: TrainResult | None, volumes: Callable[[], 
         volumes: reads the validation split, where that is needed.
     """
     best_by = result.recipe.best_by
-    if best is None or best_by != best.recipe.best_by:
+    if best_by != best.recipe.best_by:
         return True
     if result.recipe.size == best.recipe.size or best_by not in ("dice", "slice_tumour"):
         return result.best_score >= best.best_score
@@ -299,15 +291,6 @@ def calibrate(folder: Path, volumes: list[Volume], gate: Gate | None = None) -> 
     return chosen
 
 
-def _write_log(job: Job, split: dict[str, Any], folders: list[Path], weights: Path) -> None:
-    """Keep the epochs of all stages beside the weights, last of all: with it the model is done."""
-    rows = earlier_epochs(job.start, split) if job.start else []
-    behind = max((row["stage"] for row in rows), default=0)
-    for number, folder in enumerate(folders, behind + 1):
-        rows += [row | {"stage": number} for row in read_log(folder)]
-    write_text(weights / LOG_FILE, "".join(json.dumps(row) + "\n" for row in rows))
-
-
 def gate_folder(*folders: Path) -> Path:
     """The first folder of weights that holds a gate.
 
@@ -342,19 +325,12 @@ def validated_on(config: ModelConfig, patients: Patients) -> list[str]:
     """
     if config.split.get("protocol") == "slice":
         return splits_of(patients, "slice")["validation"]
-    listed = config.split.get("validation")
-    ids = listed if isinstance(listed, list) else splits_of(patients, "patient")["validation"]
-    if present := [name for name in ids if name in patients]:
+    if present := [name for name in config.split.get("validation", []) if name in patients]:
         return present
     raise DataError(
         f"No patient on whom {config.architecture} was validated is in the data: give the folder that it was "
         "trained from."
     )
-
-
-def validation_measure(architecture: str) -> str:
-    """What a logged epoch calls the measure that networks are compared by: the gate's AUROC, else Dice."""
-    return "val_auroc" if architecture == GATE else "val_dice"
 
 
 def train_all(job: Job, cohort: Cohort, models: Sequence[str] = ()) -> Iterator[Path]:
@@ -370,12 +346,15 @@ def train_all(job: Job, cohort: Cohort, models: Sequence[str] = ()) -> Iterator[
     Yields:
         Each model's folder of weights once it is done.
     """
+    if job.start:
+        raise DataError("--start holds the weights of one network: give it to gate or segment.")
     wanted = [name for name in ORDER if name in (models or ORDER)]
     target = weights_of(job)
     for name in wanted:
+        teacher = job.teacher
         # The published network had no teacher.
-        taught = name != TEACHER and _recipe(job) != "reference" and (target / TEACHER).is_dir()
-        teacher = target / TEACHER if taught else None
+        if name != TEACHER and _recipe(job) != "reference" and (target / TEACHER).is_dir():
+            teacher = target / TEACHER
         yield run_job(name, replace(job, name=f"{job.name}/{name}", out=target, teacher=teacher), cohort)
         make_accelerator().wait_for_everyone()  # the next may learn from what the first process has written
     if {TEACHER, GATE} <= set(wanted) and make_accelerator().is_main_process:

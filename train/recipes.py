@@ -3,48 +3,33 @@
 Nothing here needs torch, so that `python -m train --help` answers at once.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Start = Literal["imagenet", "scratch"]
 Criterion = Literal["dice", "slice_tumour", "auroc", "loss"]
-Schedule = Literal["one_cycle", "cosine", "constant"]
+Schedule = Literal["one_cycle", "constant"]
 LossName = Literal["bce", "dice_bce"]
-Memory = Literal["auto", "resident", "streamed"]
 Protocol = Literal["patient", "slice"]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training slice may be changed; all zeros switch it off.
+    """How far a training slice may be changed; all zeros switch it off."""
 
-    flip: probability of mirroring left and right (brains are nearly symmetric).
-    rotate: largest rotation in degrees.
-    scale: largest relative change of size.
-    shift: largest displacement as a share of the side.
-    elastic: standard deviation of a smooth field of displacements, as a share of the side.
-    gain: standard deviation of each channel's factor and offset, in z-score units.
-    bias: standard deviation of the smooth field that multiplies the raw image (coil sensitivity).
-    gamma: standard deviation of the logarithm of the contrast curve's exponent.
-    noise: largest standard deviation of the added noise, in z-score units.
-    drop: probability that pre-contrast, and that post-contrast, is replaced by FLAIR, each by itself.
-    drop_both: probability that both are: then the network sees FLAIR alone.
-    slice_statistics: share of slices normalised by their own statistics instead of their volume's.
-    """
-
-    flip: float = 0.5
-    rotate: float = 15
-    scale: float = 0.15
-    shift: float = 0.06
-    elastic: float = 0.015
-    gain: float = 0.15
-    bias: float = 0.1
-    gamma: float = 0.15
-    noise: float = 0.1
-    drop: float = 0.1
-    drop_both: float = 0.2
-    slice_statistics: float = 0.5
+    flip: float = 0.5  # probability of mirroring left and right (brains are nearly symmetric)
+    rotate: float = 15  # largest rotation in degrees
+    scale: float = 0.15  # largest relative change of size
+    shift: float = 0.06  # largest displacement as a share of the side
+    elastic: float = 0.015  # standard deviation of a smooth field of displacements, as a share of the side
+    gain: float = 0.15  # standard deviation of each channel's factor and offset, in z-score units
+    bias: float = 0.1  # standard deviation of the smooth field on the raw image (coil sensitivity)
+    gamma: float = 0.15  # standard deviation of the logarithm of the contrast curve's exponent
+    noise: float = 0.1  # largest standard deviation of the added noise, in z-score units
+    drop: float = 0.1  # probability that pre-contrast, and that post-contrast, is replaced by FLAIR
+    drop_both: float = 0.2  # probability that both are: then the network sees FLAIR alone
+    slice_statistics: float = 0.5  # share of slices normalised by their own statistics, not their volume's
 
 
 #: What evaluation during training sees: the slice as it is, by its volume's statistics.
@@ -53,49 +38,28 @@ PLAIN = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Recipe:
-    """One stage of training; `train.recipes` names those that we use. The defaults are for two cores."""
+    """One stage of training; `RECIPES` holds those that we use. The defaults are for two cores."""
 
-    epochs: int = 14
-    """How often `slices_per_epoch` slices are drawn."""
-    slices_per_epoch: int = 1408
-    """Slices drawn in an epoch, over all processes; what does not fill a last batch is left out."""
-    batch_size: int = 16
-    """Slices in a step, over all processes."""
-    size: int = 128
-    """Side of the network's input in pixels; the data set's own is 256."""
-    lr: float = 2e-3
-    """Highest learning rate."""
-    schedule: Schedule = "one_cycle"
-    """Up and down again (Smith, 2018), only down along a cosine, or always the highest."""
-    warm_up: float = 0.15
-    """Share of the steps in which one_cycle rises."""
-    weight_decay: float = 1e-2
-    """AdamW's weight decay."""
-    loss: LossName = "dice_bce"
-    """`bce` with `pos_weight` from the training set is the reference's; `dice_bce` is better."""
-    tumour_weight: float = 4
-    """How many times as often a slice with tumour is drawn as one without."""
-    initialise: Start = "scratch"
-    """Start of the encoder; `imagenet` falls back to scratch where there are no such weights, and says so."""
-    best_by: Criterion = "dice"
-    """Validation measure that the best epoch is chosen by: `dice` is the mean of the patients' volumes."""
-    ema: float = 0.99
-    """Share that a running average of the weights keeps in each step, which is then what counts; 0: none."""
-    mask_head: float = 0
-    """The gate alone: weight of the coarse masks that supervise its inner layers, see `MaskHead`."""
-    teacher_share: float = 0.5
-    """Where a segmenter is given a teacher: its share of the loss; the masks keep the rest."""
-    hints: float = 1
-    """Where a teacher is given: weight of feature distillation from its encoder (the hints of FitNets, see
-    `train.fit.distillation`); 0: none."""
-    freeze_batchnorm: bool = False
-    """Keep BatchNorm's statistics as they are, for fine-tuning on few slices."""
-    compile: bool = False
-    """Fuse a step's operations by `torch.compile`; on CUDA only."""
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    """How far slices are changed."""
-    seed: int = 0
-    """Seed of weights, sampling and augmentation."""
+    epochs: int = 14  # how often `slices_per_epoch` slices are drawn
+    slices_per_epoch: int = 1408  # over all processes; what does not fill a last batch is left out
+    batch_size: int = 16  # slices in a step, over all processes
+    size: int = 128  # side of the network's input in pixels; the data set's own is 256
+    lr: float = 2e-3  # highest learning rate
+    schedule: Schedule = "one_cycle"  # of the rate: up and down (Smith, 2018), or always the highest
+    warm_up: float = 0.15  # share of the steps in which one_cycle rises
+    weight_decay: float = 1e-2  # AdamW's
+    loss: LossName = "dice_bce"  # the reference's is bce, with pos_weight from the training set
+    tumour_weight: float = 4  # how many times as often a slice with tumour is drawn as one without
+    initialise: Start = "scratch"  # the encoder's start; imagenet says so where there are no such weights
+    best_by: Criterion = "dice"  # validation measure that chooses the epoch; dice: mean of the volumes
+    ema: float = 0.99  # share that the weights' running average, which counts, keeps in each step; 0: none
+    mask_head: float = 0  # the gate alone: weight of the coarse masks that supervise its inner layers
+    teacher_share: float = 0.5  # of a segmenter's loss, where there is a teacher; the masks keep the rest
+    hints: float = 1  # where there is a teacher: weight of feature distillation from its encoder
+    freeze_batchnorm: bool = False  # keep BatchNorm's statistics, for fine-tuning on few slices
+    compile: bool = False  # fuse a step's operations by torch.compile; on CUDA only
+    augmentation: Augmentation = field(default_factory=Augmentation)  # how far slices are changed
+    seed: int = 0  # of weights, sampling and augmentation
 
     @property
     def steps(self) -> int:
@@ -107,54 +71,39 @@ class Recipe:
 class Overrides:
     """What to change in all stages of the recipe; what is left out stays as train/recipes.py has it."""
 
-    epochs: int | None = None
-    """Epochs of each stage."""
-    slices_per_epoch: int | None = None
-    """Slices drawn in an epoch."""
-    batch_size: int | None = None
-    """Slices in a step, over all processes."""
-    size: int | None = None
-    """Side of the network's input."""
-    lr: float | None = None
-    """Highest learning rate."""
-    schedule: Schedule | None = None
-    """one_cycle, cosine or constant."""
-    warm_up: float | None = None
-    """Share of the steps in which one_cycle rises."""
-    loss: LossName | None = None
-    """`bce` (the reference's, with pos_weight) or `dice_bce`."""
-    tumour_weight: float | None = None
-    """How many times as often a slice with tumour is drawn."""
-    initialise: Start | None = None
-    """Start of the encoder."""
-    best_by: Criterion | None = None
-    """Validation measure that the best epoch is chosen by."""
-    ema: float | None = None
-    """Share that the running average of the weights keeps in each step; 0 switches it off."""
-    mask_head: float | None = None
-    """The gate alone: weight of the loss of its mask head; 0 leaves it out."""
-    hints: float | None = None
-    """With a teacher: weight of feature distillation from its encoder; 0 leaves it out."""
-    freeze_batchnorm: bool | None = None
-    """Keep BatchNorm's statistics, for fine-tuning on few slices."""
-    compile: bool | None = None
-    """torch.compile, on CUDA."""
-    augment: bool | None = None
-    """False shows every slice as it is, by its volume's statistics."""
-    seed: int | None = None
-    """Seed of everything random."""
+    epochs: int | None = None  # epochs of each stage
+    slices_per_epoch: int | None = None  # slices drawn in an epoch
+    batch_size: int | None = None  # slices in a step, over all processes
+    size: int | None = None  # side of the network's input
+    lr: float | None = None  # highest learning rate
+    schedule: Schedule | None = None  # of the learning rate
+    warm_up: float | None = None  # share of the steps in which one_cycle rises
+    loss: LossName | None = None  # bce is the reference's, with pos_weight
+    tumour_weight: float | None = None  # how many times as often a slice with tumour is drawn
+    initialise: Start | None = None  # start of the encoder
+    best_by: Criterion | None = None  # validation measure that chooses the best epoch
+    ema: float | None = None  # share that the weights' running average keeps in each step; 0: none
+    mask_head: float | None = None  # the gate alone: weight of the loss of its mask head; 0: none
+    hints: float | None = None  # with a teacher: weight of feature distillation from its encoder; 0: none
+    freeze_batchnorm: bool | None = None  # keep BatchNorm's statistics, for fine-tuning on few slices
+    compile: bool | None = None  # torch.compile, on CUDA
+    augment: bool | None = None  # False shows every slice as it is, by its volume's statistics
+    seed: int | None = None  # seed of everything random
+
+    def given(self) -> dict[str, Any]:
+        """Option → value of those that were given."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
         """`epochs 12, size 128`; empty where nothing is changed."""
-        given = {option.name: getattr(self, option.name) for option in fields(self)}
-        return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in given.items() if v is not None)
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.given().items())
 
     def apply(self, recipe: Recipe) -> Recipe:
         """The recipe with what was given instead of its own."""
-        given = {option.name: getattr(self, option.name) for option in fields(self)}
-        augment = given.pop("augment")
-        changed = replace(recipe, **{name: value for name, value in given.items() if value is not None})
-        return replace(changed, augmentation=PLAIN) if augment is False else changed
+        given = self.given()
+        if not given.pop("augment", True):
+            given["augmentation"] = PLAIN
+        return replace(recipe, **given)
 
 
 RecipeName = Literal["cpu", "gpu", "reference"]
@@ -164,45 +113,34 @@ RecipeName = Literal["cpu", "gpu", "reference"]
 class Run:
     """Data and recipe of whatever trains."""
 
-    data: Path
-    """Folder of the data set (kaggle_3m, or the folder that holds it)."""
+    data: Path  # folder of the data set (kaggle_3m, or the folder that holds it)
     recipe: RecipeName | None = None
-    """cpu (two cores), gpu (full resolution) or reference (as the published network
-    was trained); by default gpu where there is one."""
+    """cpu (two cores), gpu (full resolution) or reference (as the published network was trained); by default
+    gpu where there is one."""
     name: str = ""
     """Name of the run's folder in $LGG_RUNS (default ~/lgg-runs); by default the model's name, `all` or
     `folds`."""
     stages: int | None = None
     """Only the first so many stages of the recipe: 1 of cpu leaves the finish at full resolution out."""
-    patients: int | None = None
-    """Only the first so many patients of each split or fold, for a trial."""
-    memory: Memory = "auto"
-    """Keep the data set on the device (resident), or stream it; auto streams only what does not fit."""
-    track: bool = False
-    """Send each epoch's figures to trackio (pip install trackio; trackio show)."""
-    overrides: Overrides = field(default_factory=Overrides)
-    """What to change in the recipe."""
+    patients: int | None = None  # only the first so many patients of each split or fold, for a trial
+    track: bool = False  # send each epoch's figures to trackio (pip install trackio; trackio show)
+    overrides: Overrides = field(default_factory=Overrides)  # what to change in the recipe
 
 
 @dataclass(frozen=True)
 class Job(Run):
-    """The training of one network: data, recipe, destination, and whose weights are taken over."""
+    """Training: data, recipe, destination, and whose weights are taken over."""
 
-    split: Protocol = "patient"
-    """patient (honest) or slice (as the reference did, leaky)."""
+    split: Protocol = "patient"  # patient (honest) or slice (as the reference did, leaky)
     out: Path | None = None
     """Folder of weights that gets the model, as OUT/<model>; by default `weights` in the run's folder."""
-    resume: bool = False
-    """Go on where the run stopped."""
-    restart: bool = False
-    """Throw away what a run of this name has done, and begin again."""
+    resume: bool = False  # go on where the run stopped
+    restart: bool = False  # throw away what a run of this name has done, and begin again
     teacher: Path | None = None
     """Folder of a segmenter's weights (say weights/unet-lite0) to learn from beside the masks: a segmenter
     from its probabilities, the gate from its encoder."""
     start: Path | None = None
     """Folder of the same network's weights (say weights/unet-lite0) to begin with instead of fresh ones."""
-    skip_stages: int = 0
-    """Leave out so many of the recipe's first stages: those that the weights of --start have behind them."""
 
 
 #: Stages of training; each begins with the best weights of the one before.

@@ -15,7 +15,6 @@ from lgg.app.models import LoadedModels, load_models
 from lgg.app.series_tab import build_series_tab
 from lgg.app.service import Service
 from lgg.app.slice_tab import build_slice_tab
-from lgg.models import TITLES
 
 CSS = sorted(Path(__file__).resolve().parent.glob("static/*.css"))
 
@@ -66,20 +65,18 @@ def open_page() -> None:
 
 def build_page(models: LoadedModels) -> gr.Blocks:
     """The whole page."""
-    service, examples = Service(models.cascades), all_examples()
-    choices = [(TITLES[name], name) for name in models.cascades]
+    service = Service(models.cascades)
     with gr.Blocks(title=render.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         gr.HTML(render.html("header", title=render.TITLE))
         if models.warning:
             gr.HTML(render.html("banner", models=models))
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("One slice"):
-                connect_load = build_slice_tab(service, examples, choices, models)
+                build_slice_tab(service, all_examples(), models, page)
             with gr.Tab("Whole series"):
-                build_series_tab(service, choices)
+                build_series_tab(service)
             with gr.Tab("About"):
                 gr.HTML(render.about_html(models))
         gr.HTML(render.html("footer", models=models))
-        connect_load(page)
-        offer_api(service, choices)
+        offer_api(service)
     return page

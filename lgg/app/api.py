@@ -145,7 +145,7 @@ def _gate_and_area(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def offer_api(service: Service, choices: list[tuple[str, str]]) -> None:
+def offer_api(service: Service) -> None:
     """Add the endpoints to the page around."""
     api = Api(service)
 
@@ -153,7 +153,7 @@ def offer_api(service: Service, choices: list[tuple[str, str]]) -> None:
         gr.Button().click(endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=queue)
 
     def architecture() -> gr.Radio:
-        return gr.Radio(choices, value=service.preferred, label="Architecture")
+        return gr.Radio(service.choices, value=service.preferred, label="Architecture")
 
     with gr.Row(visible=False):
         picture = gr.Image(label="Overlay", format="png")

@@ -69,6 +69,14 @@ def refusing() -> Iterator[None]:
         raise refusal(*render.explain(error)) from None
 
 
+def told(error: Exception) -> str:
+    """An error in words, as HTML; it is announced, too."""
+    title, message = render.explain(error)
+    # Not a `gr.Error`: it would end the event, and Gradio would mark what it was to change as failed.
+    gr.Warning(escape(message, quote=False), title=title, duration=5)
+    return render.error_html(title, message)
+
+
 class Tab(dict[str, Any]):
     """A tab's components by name, and the way from their events to handlers, which know names alone.
 
@@ -166,6 +174,14 @@ def layers(truth: bool, layer: Layer, choose: bool = False) -> gr.Radio:
     if layer == "errors" and not truth:
         layer, choose = "fill", True
     return gr.Radio(offered, value=layer) if choose else gr.Radio(offered)
+
+
+def architecture_choice(service: Service, prefix: str = "") -> gr.Radio:
+    """Which segmenter runs; nothing where there is none."""
+    choices, elem_id = service.choices, f"{prefix}architecture"
+    return gr.Radio(
+        choices, value=service.preferred, label="Architecture", visible=bool(choices), elem_id=elem_id
+    )
 
 
 def truth_box(prefix: str, hint: str, **settings: Any) -> gr.File:
@@ -291,15 +307,13 @@ class Handlers:
         try:
             self.service.truth(request)
         except Exception as error:  # the result stays; only the mask is refused
-            trouble = render.explain(error)
-            return {"scores": render.error_html(*trouble), "truth": None, "trouble": trouble}
+            return {"scores": told(error), "truth": None}
         view = self.view(request, values)
         return {
             **self.picture(view, values),
             "current": request,
             "layer": layers(bool(request.truth), values["layer"]),
             "scores": view.scores_html(),
-            "trouble": None,
         }
 
     def archive(self, values: Values) -> Iterator[Updates]:
@@ -316,21 +330,13 @@ class Handlers:
             yield {"save": gr.DownloadButton(label, value=str(path), visible=self.save_visible)}
 
     def failed(self, error: Exception) -> Updates:
-        """What stands there instead of a result, and the error in words."""
-        trouble = render.explain(error)
-        return {**self.cleared, "said": render.error_html(*trouble), "trouble": trouble}
-
-
-def tell(trouble: tuple[str, str] | None) -> None:
-    """Announce an error, in a step without outputs: Gradio would mark them as failed."""
-    if trouble is not None:
-        raise refusal(*trouble)
+        """What stands there instead of a result."""
+        return {**self.cleared, "said": told(error)}
 
 
 def connect_extras(tab: Tab, handlers: Handlers, inputs: Iterable[str], queue: dict[str, Any]) -> None:
     """Tie what both tabs have beside the picture: a ground truth, and the archive, saved once it is there."""
     given = [tab["truth"].upload, tab["truth"].clear]
-    compared = tab.on(given, handlers.truth, ("truth", *inputs), **DRAW)
-    compared.then(tell, tab["trouble"], api_visibility="private")
+    tab.on(given, handlers.truth, ("truth", *inputs), **DRAW)
     packed = tab.on(tab["pack"].click, handlers.archive, inputs, show_progress_on=[tab["pack"]], **queue)
     packed.success(None, js=script("save", tab["save"].elem_id))

@@ -81,21 +81,18 @@ def all_examples() -> list[Example]:
 
 
 def _example(folder: Path, entry: Any, number: int) -> Example:
+    """An entry of the list; its files lie beside it, and a name that leads elsewhere is refused."""
+    entry_name = f"Example {number} in {INDEX}"
     if not isinstance(entry, dict):
-        raise DataError(f"Example {number} in {INDEX} is not an object.")
-    texts = {key: entry.get(key) for key in ("name", "title", "caption", "image")}
-    for key, text in texts.items():
-        if not isinstance(text, str) or not text:
-            raise DataError(f'Example {number} in {INDEX} needs a text for "{key}".')
-    image = _file(folder, entry["image"], number)
-    mask = None if entry.get("mask") is None else _file(folder, entry["mask"], number)
-    return Example(entry["name"], entry["title"], entry["caption"], image, mask)
-
-
-def _file(folder: Path, name: Any, number: int) -> Path:
-    """The named file beside the list; a name that leads elsewhere is refused."""
-    if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
-        raise DataError(f"Example {number} in {INDEX} must name files beside it, without a folder.")
-    if not (folder / name).is_file():
-        raise DataError(f"Example {number} in {INDEX} names {name}, which is not there.")
-    return folder / name
+        raise DataError(f"{entry_name} is not an object.")
+    for key in ("name", "title", "caption"):
+        if not isinstance(entry.get(key), str) or not entry[key]:
+            raise DataError(f'{entry_name} needs a text for "{key}".')
+    image, mask = entry.get("image"), entry.get("mask")
+    for file in (image,) if mask is None else (image, mask):
+        if not isinstance(file, str) or file in ("", "..") or Path(file).name != file:
+            raise DataError(f"{entry_name} must name files beside it, without a folder.")
+        if not (folder / file).is_file():
+            raise DataError(f"{entry_name} names {file}, which is not there.")
+    mask = None if mask is None else folder / mask
+    return Example(entry["name"], entry["title"], entry["caption"], folder / str(image), mask)

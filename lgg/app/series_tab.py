@@ -160,19 +160,15 @@ def _asking(candidates: Sequence[Candidate], chosen: Mapping[int, str]) -> Updat
     return {"asked": True, "sequences": gr.Column(visible=True), **fields}
 
 
-def build_series_tab(service: Service, choices: Sequence[tuple[str, str]]) -> None:
-    """Lay the tab out in the surrounding blocks and connect it.
-
-    Args:
-        choices: (name for people, architecture) of each segmenter on offer.
-    """
+def build_series_tab(service: Service) -> None:
+    """Lay the tab out in the surrounding blocks and connect it."""
     handlers = SeriesHandlers(service)
     tab = Tab(handlers.failed)
-    # Of this visitor: what was examined, whether it was asked which volume is which, and the last error.
-    tab |= {"current": gr.State(None), "asked": gr.State(False), "trouble": gr.State(None)}
+    # Of this visitor: what was examined, and whether it was asked which volume is which.
+    tab |= {"current": gr.State(None), "asked": gr.State(False)}
     with gr.Row(elem_id="series-columns"):
         with gr.Column(scale=2, min_width=280, elem_id="series-controls"):
-            _lay_out_choice(tab, choices, service.preferred)
+            _lay_out_choice(tab, service)
         with gr.Column(scale=5, min_width=280, elem_id="series-result"):
             tab["said"] = gr.HTML(WAITING, elem_id="series-said")
             # The style hides it while there is no plot: in Gradio 6.31 what comes together with its column,
@@ -182,7 +178,7 @@ def build_series_tab(service: Service, choices: Sequence[tuple[str, str]]) -> No
     _connect(tab, handlers)
 
 
-def _lay_out_choice(tab: Tab, choices: Sequence[tuple[str, str]], preferred: str | None) -> None:
+def _lay_out_choice(tab: Tab, service: Service) -> None:
     gr.HTML("<h2>Upload a series</h2>")
     tab["files"] = gr.File(show_label=False, file_count="multiple", height=150, elem_id="series-upload")
     gr.HTML(render.html("series_hint"))
@@ -190,9 +186,7 @@ def _lay_out_choice(tab: Tab, choices: Sequence[tuple[str, str]], preferred: str
         gr.HTML("<h2>Which volume is which?</h2>")
         for role, sequence in zip(ROLES, SEQUENCES, strict=True):
             tab[role] = gr.Dropdown([], label=sequence, interactive=True, elem_id=f"series-{role}")
-    tab["architecture"] = gr.Radio(
-        list(choices), value=preferred, label="Architecture", visible=bool(choices)
-    )
+    tab["architecture"] = controls.architecture_choice(service, "series-")
     tab["truth"] = controls.truth_box("series-", TRUTH_HINT, file_count="multiple")
     with gr.Row(elem_id="series-buttons"):
         tab["start"] = gr.Button("Examine", variant="primary", elem_id="series-start")

@@ -18,8 +18,9 @@ from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
 from lgg.export import write_zip
 from lgg.export.provenance import provenance_of
-from lgg.input_check import input_warnings, series_warnings
+from lgg.input_check import series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
+from lgg.models import TITLES
 from lgg.postprocess import confirmed, redecide
 from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
 from lgg.types import Prediction, RawOutput, Series, SeriesResult, Thresholds
@@ -111,6 +112,11 @@ class Service:
         """The architecture to begin with: the default where it has weights, else any that has."""
         default = DEFAULT_ARCHITECTURE
         return default if default in self.cascades else next(iter(self.cascades), None)
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """(name for people, architecture) of each segmenter on offer."""
+        return [(TITLES[name], name) for name in self.cascades]
 
     def cascade(self, architecture: str | None) -> Cascade:
         """The cascade of an architecture.
@@ -219,10 +225,7 @@ class Service:
 
         def check() -> tuple[str, ...]:
             result = self.result(request)
-            slices, heads = result.series.slices(), [prediction.head for prediction in result.predictions]
-            if request.lone:
-                return input_warnings(slices[0], heads[0])
-            return series_warnings(slices, heads)
+            return series_warnings(result.series.slices(), [answer.head for answer in result.predictions])
 
         return self.results.recall(("warnings", request), check, len)
 

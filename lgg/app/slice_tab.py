@@ -1,6 +1,5 @@
 """The tab for one slice: what only it does with a result, its layout, and its events."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from lgg.app.models import LoadedModels
 from lgg.app.render import message_html, script
 from lgg.app.service import Request, Service, slice_request
 from lgg.app.url_state import read_link, write_link
+from lgg.errors import SliceError
 from lgg.io import read_slice
 from lgg.models import TITLES
 from lgg.types import SEQUENCES
@@ -80,13 +80,14 @@ class SliceHandlers(Handlers):
         return {**self.decide(values), **self.redraw(values)}
 
     def open(self, request: Request | None, values: Values) -> Updates:
-        """Everything about a slice, if there is one; `trouble` where it cannot be examined."""
+        """Everything about a slice, if there is one; what cannot be read is not looked at any longer."""
         if request is None:
-            return {"current": None, "trouble": None}
-        shown: Updates = {"body": gr.Column(visible=True), "trouble": None}
+            return {"current": None}
         try:
             view = self.view(request, values)
-            shown |= {**self.words(view), **self.pictures(view, values)}
+            shown = {**self.words(view), **self.pictures(view, values), "body": gr.Column(visible=True)}
+        except SliceError as error:
+            return {**self.failed(error), "current": None}
         except Exception as error:
             shown = self.failed(error)
         return {**shown, "current": request}
@@ -94,8 +95,6 @@ class SliceHandlers(Handlers):
     def upload(self, values: Values) -> Updates:
         """A visitor's own slice. The drop zone is free for the next; no example is shown any more."""
         opened = self.open(slice_request(values["upload"], values["architecture"]), values)
-        if opened["trouble"]:
-            opened["current"] = None
         emptied = {"upload": None, "truth": None, "gallery": gr.Gallery(selected_index=None), "caption": ""}
         return {
             **opened,
@@ -165,29 +164,23 @@ class SliceHandlers(Handlers):
             stated["architecture"] = self.service.preferred
         restored: Updates = {"example": None, **self.defaults(stated["architecture"]), **stated}
         if restored["example"] is None:
-            return {**restored, "caption": "", "current": None, "trouble": None}
+            return {**restored, "caption": "", "current": None}
         number = names.index(restored["example"])
         opened = self.pick({**restored, "picked": number})
-        layer = controls.layers(bool(opened["current"].truth), restored["layer"], choose=True)
+        layer = controls.layers(self.examples[number].mask is not None, restored["layer"], choose=True)
         return {**restored, **opened, "layer": layer, "gallery": gr.Gallery(selected_index=number)}
 
 
-def build_slice_tab(
-    service: Service, examples: list[Example], choices: list[tuple[str, str]], models: LoadedModels
-) -> Callable[[gr.Blocks], None]:
-    """Lay the tab out and connect it.
-
-    Returns:
-        what connects the page's load, once the page around it stands.
-    """
+def build_slice_tab(service: Service, examples: list[Example], models: LoadedModels, page: gr.Blocks) -> None:
+    """Lay the tab out in the surrounding page and connect it."""
     handlers = SliceHandlers(service, examples)
     tab = Tab(handlers.failed)
-    # Of this visitor: what is looked at, which example that is, the last error, and the query of a link.
-    tab |= {name: gr.State(None) for name in ("current", "example", "trouble")}
+    # Of this visitor: what is looked at, which example that is, and the query of a link.
+    tab |= {"current": gr.State(None), "example": gr.State(None)}
     tab["query"] = gr.Textbox(visible=False)
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=2, min_width=280, elem_id="controls"):
-            _lay_out_choice(tab, examples, choices, service.preferred)
+            _lay_out_choice(tab, examples, service)
             with gr.Accordion("About the architectures", open=False):
                 gr.HTML(render.about_html(models, "architectures"))
             if models.reasons:
@@ -204,18 +197,12 @@ def build_slice_tab(
                 tab["facts"] = gr.HTML(elem_id="facts")
                 _lay_out_extras(tab)
     _connect(tab, handlers)
-
-    def connect_load(page: gr.Blocks) -> None:
-        tab.on(page.load, handlers.restore, show_progress="hidden", **MODEL)
-        # A picture that is pasted anywhere is uploaded; Gradio's drop zone takes only drops and clicks.
-        page.load(None, js=script("paste_to_upload"))
-
-    return connect_load
+    tab.on(page.load, handlers.restore, show_progress="hidden", **MODEL)
+    # A picture that is pasted anywhere is uploaded; Gradio's drop zone takes only drops and clicks.
+    page.load(None, js=script("paste_to_upload"))
 
 
-def _lay_out_choice(
-    tab: Tab, examples: list[Example], choices: list[tuple[str, str]], preferred: str | None
-) -> None:
+def _lay_out_choice(tab: Tab, examples: list[Example], service: Service) -> None:
     """Examples, as thumbnails of what the reading makes of them; uploads; architecture."""
     gr.HTML("<h2>Pick an example</h2>", visible=bool(examples))
     tab["gallery"] = gr.Gallery(
@@ -234,9 +221,7 @@ def _lay_out_choice(
     gr.HTML("<h2>or upload a slice</h2>")
     tab["upload"] = gr.File(show_label=False, height=88, elem_id="upload")
     gr.HTML(render.html("privacy"))
-    tab["architecture"] = gr.Radio(
-        choices, value=preferred, label="Architecture", visible=bool(choices), elem_id="architecture"
-    )
+    tab["architecture"] = controls.architecture_choice(service)
     tab["truth"] = controls.truth_box("", TRUTH_HINT)
 
 
@@ -284,8 +269,7 @@ def _connect(tab: Tab, handlers: SliceHandlers) -> None:
         tab.on(tab["gallery"].select, handlers.pick, INPUTS, picked="index", **run),
         tab.on(tab["architecture"].input, handlers.switch, INPUTS, **run),
     ):
-        shown = opened.then(None, js=script("scroll_to", "result"))
-        shown.then(controls.tell, tab["trouble"], api_visibility="private")
+        opened.then(None, js=script("scroll_to", "result"))
     # A layer chosen while another is being drawn must not be dropped: the buttons would name it all the same.
     latest = {"show_progress": "hidden", "trigger_mode": "always_last", **MODEL}
     tab.on(tab["layer"].input, handlers.redraw, INPUTS, **latest)

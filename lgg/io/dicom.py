@@ -85,7 +85,7 @@ COLOUR = (
 
 
 class NoPictureError(SliceError):
-    """A DICOM file of another kind: a report, a directory, a plan."""
+    """A DICOM file of another kind: a report, a directory, a plan, a film."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def read_frames(data: bytes) -> list[Header]:
     frames = fields.items("PerFrameFunctionalGroupsSequence")
     if not frames:
         if header.frames != 1:
-            raise SliceError(NO_PLACES)
+            raise NoPictureError(NO_PLACES)
         return [header]
     if len(frames) != header.frames:
         raise SliceError(CUT_SHORT)

@@ -45,6 +45,8 @@ REGISTRATION_PIXEL, REGISTRATION_STEPS = 2.0, 100
 STILL = 0.5
 #: Voxels whose sides differ by less than this share are as good as cubes.
 NEARLY = 0.8
+#: Slices are as good as equally thick up to this ratio.
+AS_THICK = 1.6
 #: DICOM counts x to the left and y to the back, NIfTI to the right and to the front.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -377,9 +379,22 @@ def describe(grid: Grid) -> str:
     return f"{size}, {across:.1f} × {down:.1f} × {apart:.1f} mm"
 
 
-def is_axial(grid: Grid) -> bool:
-    """Whether slices are no nearer to each other than pixels are: scanned axially, or in 3D."""
-    return grid.distances is not None and grid.distances[0] >= NEARLY * max(grid.distances)
+def axial_rank(grid: Grid) -> int:
+    """2 for axial slices, 1 for voxels that are nearly cubes (scanned in 3D), 0 for slices along the body."""
+    if grid.distances is None:
+        return 0
+    apart, *within = grid.distances
+    if NEARLY * apart > max(within):
+        return 2
+    return int(apart >= NEARLY * max(within))
+
+
+def as_thick(grid: Grid, other: Grid) -> bool:
+    """Whether axial slices of two grids are about as far apart."""
+    if grid.distances is None or other.distances is None:
+        return False
+    thin, thick = sorted((grid.distances[0], other.distances[0]))
+    return thick <= AS_THICK * thin
 
 
 def _check_like(first_file: File, first: DicomReference, file: File, header: DicomReference) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SeriesError
-from lgg.io.orientation import describe, is_axial, registered, resample, same_grid
+from lgg.io.orientation import as_thick, axial_rank, describe, registered, resample, same_grid
 from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, Found, Grid
 
 #: What a caller may say that a volume is.
@@ -49,6 +49,8 @@ SHORT_REPETITION = 1300.0
 
 #: Of two series, the one that covers less than this share of the other's height is not complete.
 COMPLETE = 0.9
+#: And below this share it was stopped early.
+HALF_COMPLETE = 0.6
 #: Volumes that a message lists.
 LONGEST_LIST = 40
 #: The share of the head that a volume must hold.
@@ -180,7 +182,8 @@ def choose(
     """The candidate of each channel; FLAIR is always among them.
 
     One candidate alone is FLAIR. Of several, those are taken that seem to be one of the sequences; of two of
-    one sequence the better: scanned and not reformatted, on the FLAIR's grid, axial, complete.
+    one sequence the better: scanned and not reformatted, on the FLAIR's grid, with slices as thick as the
+    FLAIR's, axial, complete.
 
     Args:
         assignment: candidate's key → `pre`, `flair` or `post`; it alone decides where it is given.
@@ -214,21 +217,25 @@ def choose(
 def _best(fitting: Sequence[Candidate], flair: Grid | None) -> list[Candidate]:
     """Those of one sequence that suit best: one, unless several fit equally."""
 
-    def suits(volume: Candidate) -> tuple[bool, ...]:
+    def suits(volume: Candidate) -> tuple[bool | int, ...]:
         grid = volume.grid
-        return (
-            grid is not None,
-            volume.original,
-            grid is not None and flair is not None and same_grid(flair, grid),
-            grid is not None and is_axial(grid),
-        )
+        if grid is None:
+            return (False,)
+        like = flair is not None and as_thick(flair, grid)
+        same = flair is not None and same_grid(flair, grid)
+        return True, volume.original, same, like, axial_rank(grid)
 
-    if not fitting:
-        return []
-    most = max(map(suits, fitting))
-    best = [volume for volume in fitting if suits(volume) == most]
-    heights = [_height(volume.grid) for volume in best]
-    return [volume for volume, height in zip(best, heights, strict=True) if height >= COMPLETE * max(heights)]
+    # A scan that was stopped early first of all, however well it would suit.
+    best = _tallest(fitting, HALF_COMPLETE)
+    most = max(map(suits, best), default=())
+    return _tallest([volume for volume in best if suits(volume) == most], COMPLETE)
+
+
+def _tallest(volumes: Sequence[Candidate], share: float) -> list[Candidate]:
+    """Those that reach at least this share of the tallest one's height."""
+    heights = [_height(volume.grid) for volume in volumes]
+    least = share * max(heights, default=0.0)
+    return [volume for volume, height in zip(volumes, heights, strict=True) if height >= least]
 
 
 def _height(grid: Grid | None) -> float:

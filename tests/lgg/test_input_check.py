@@ -42,15 +42,12 @@ def test_the_units_change_nothing(factor):
     assert features(scaled, head) == pytest.approx(features(one, head), rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry"])
-def test_colour_photos_are_not_plausible(name):
-    assert input_warnings(slice_of(getattr(pictures, name)()))
+COLOUR = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry")
+GREY = ("camera", "coins", "moon", "page", "text", "clock", "brick", "grass", "gravel")
 
 
-@pytest.mark.parametrize(
-    "name", ["camera", "coins", "moon", "page", "text", "clock", "brick", "grass", "gravel"]
-)
-def test_grey_photos_and_print_are_not_plausible(name):
+@pytest.mark.parametrize("name", COLOUR + GREY)
+def test_photos_and_print_are_not_plausible(name):
     assert input_warnings(slice_of(getattr(pictures, name)()))
 
 
@@ -73,19 +70,13 @@ def test_noise_is_not_plausible(shape):
     assert input_warnings(slice_of(np.random.default_rng(0).normal(100, 20, shape)))
 
 
-def test_a_blank_is_not_plausible():
+def test_a_picture_without_a_head_is_named():
     blank = np.zeros((128, 128))
     blank[60:62, 60:62] = 1
     assert input_warnings(slice_of(blank))[0] in (NO_HEAD, FLAT)
-
-
-def test_a_slice_of_one_value_has_no_head():
     assert input_warnings(slice_of(np.full((64, 64), 7))) == (NO_HEAD,)
-
-
-def test_a_head_that_was_found_is_not_looked_for_again():
-    one = read_slice(EXAMPLES[0].image)
-    assert input_warnings(one, np.zeros(one.size, bool)) == (NO_HEAD,)
+    example = read_slice(EXAMPLES[0].image)
+    assert input_warnings(example, np.zeros(example.size, bool)) == (NO_HEAD,), "its head is not looked for"
 
 
 def test_a_head_that_fills_the_picture_is_named():
@@ -101,16 +92,13 @@ def test_strong_colours_are_named():
     assert any("colour photo" in reason for reason in input_warnings(replace(one, pixels=red)))
 
 
-def test_every_trait_has_bounds_and_reasons():
+def test_every_feature_has_bounds_and_reasons_and_the_bounds_name_no_patient():
     stored = json.loads(BOUNDS.read_text())
-    one = Slice(np.random.default_rng(0).uniform(size=(64, 64, 3)).astype("float32"), "slice")
-    names = set(features(one, np.ones((64, 64), bool)))
+    slice_ = Slice(np.random.default_rng(0).uniform(size=(64, 64, 3)).astype("float32"), "slice")
+    names = set(features(slice_, np.ones((64, 64), bool)))
     assert names == set(REASONS) == set(stored["bounds"])
     assert all(low < high for low, high in stored["bounds"].values())
-
-
-def test_the_bounds_name_no_patient():
-    assert set(json.loads(BOUNDS.read_text())) == {"patients", "slices", "bounds"}
+    assert set(stored) == {"patients", "slices", "bounds"}
 
 
 def test_a_series_is_judged_by_its_middle():

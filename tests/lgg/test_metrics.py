@@ -10,7 +10,6 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from lgg.metrics import (
-    EPSILON,
     auroc,
     bootstrap_interval,
     calibration_error,
@@ -55,10 +54,9 @@ class TestOverlap:
     @pytest.mark.parametrize(("predicted", "truth"), PAIRS)
     def test_dice_and_iou_are_monais(self, predicted, truth):
         ours = tensors(predicted, truth)
-        assert dice(predicted, truth) == pytest.approx(
-            float(compute_dice(*ours, ignore_empty=False)), abs=1e-6
-        )
-        assert iou(predicted, truth) == pytest.approx(float(compute_iou(*ours, ignore_empty=False)), abs=1e-6)
+        for measure, monais in ((dice, compute_dice), (iou, compute_iou)):
+            expected = float(monais(*ours, ignore_empty=False))
+            assert measure(predicted, truth) == pytest.approx(expected, abs=1e-6)
 
     def test_by_hand(self):
         # 6 and 4 pixels, 3 in common.
@@ -67,11 +65,9 @@ class TestOverlap:
         assert iou(predicted, truth) == pytest.approx(3 / 7, abs=1e-6)
 
     def test_the_constant_stands_in_numerator_and_denominator(self):
-        assert EPSILON == 1e-6
-        one = box(0, 0)
-        assert dice(one, NOTHING) == pytest.approx(1e-6 / (1 + 1e-6), rel=1e-9)
-        assert iou(one, NOTHING) == pytest.approx(1e-6 / (1 + 1e-6), rel=1e-9)
-        assert dice(NOTHING, NOTHING) == iou(NOTHING, NOTHING) == 1
+        for measure in (dice, iou):
+            assert measure(box(0, 0), NOTHING) == pytest.approx(1e-6 / (1 + 1e-6), rel=1e-9)
+            assert measure(NOTHING, NOTHING) == 1
 
     def test_slice_dices_are_monais_in_their_order(self):
         predicted, truth = (np.stack(masks) for masks in zip(*PAIRS, strict=True))
@@ -95,10 +91,8 @@ class TestHausdorff:
         else:
             assert math.isnan(hd95(predicted, truth))
 
-    def test_of_two_pixels_is_their_distance(self):
-        assert hd95(box(2, 3), box(5, 7)) == 5
-
     def test_of_a_moved_square_is_the_way_it_moved(self):
+        assert hd95(box(2, 3), box(5, 7)) == 5
         assert hd95(box(slice(2, 9), slice(2, 9)), box(slice(2, 9), slice(6, 13))) == 4
 
     def test_leaves_the_farthest_twentieth_out(self):
@@ -118,9 +112,6 @@ class TestSliceAll:
         expected = (268 * 2 / 3 + 125 * 0.6) / 393
         assert slice_all(self.DICES, self.TUMOUR, 268 / 393) == pytest.approx(expected)
 
-    def test_reweighted_to_its_own_share_is_itself(self):
-        assert slice_all(self.DICES, self.TUMOUR, 3 / 5) == pytest.approx(slice_all(self.DICES, self.TUMOUR))
-
     @pytest.mark.parametrize("tumour", [np.zeros(5, bool), np.ones(5, bool)])
     def test_of_one_kind_only_cannot_be_reweighted(self, tumour):
         assert slice_all(self.DICES, tumour, 268 / 393) == pytest.approx(3.2 / 5)
@@ -139,11 +130,6 @@ class TestGate:
         probability = (random.uniform(size=200) * 0.7 + 0.3 * positive).round(decimals).astype(np.float32)
         assert auroc(probability, positive) == pytest.approx(roc_auc_score(positive, probability), abs=1e-12)
 
-    def test_auroc_by_hand(self):
-        # Of the four pairs one is lost and one tied.
-        positive = np.array([1, 1, 0, 0], bool)
-        assert auroc(np.array([0.9, 0.4, 0.4, 0.6]), positive) == pytest.approx(2.5 / 4)
-
     def test_auroc_of_one_class_is_not_defined(self):
         assert math.isnan(auroc(np.array([0.1, 0.9]), np.array([True, True])))
         assert math.isnan(auroc(np.array([0.1, 0.9]), np.array([False, False])))
@@ -160,10 +146,6 @@ class TestGate:
         assert calibration_error(probability, positive) == pytest.approx(
             np.abs(positive - probability).mean()
         )
-
-    def test_calibration_error_of_certain_and_right_answers_is_zero(self):
-        positive = np.array([0, 1, 1], bool)
-        assert calibration_error(positive.astype(np.float32), positive) == 0
 
     def test_calibration_error_weighs_bins_by_their_size(self):
         probability = np.array([0.25] * 3 + [0.75])
@@ -193,9 +175,6 @@ class TestBootstrap:
         assert bootstrap_interval(np.mean, values, seed=1, repeats=50) != bootstrap_interval(
             np.mean, values, seed=2, repeats=50
         )
-
-    def test_of_one_patient_has_no_width(self):
-        assert bootstrap_interval(np.mean, [0.8]) == (0.8, 0.8)
 
     def test_leaves_undefined_draws_out(self):
         def mean_of_defined(drawn):

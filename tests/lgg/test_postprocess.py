@@ -101,17 +101,11 @@ class TestDropLone:
         assert remove_isolated(masks) is masks
         assert not remove_isolated(np.concatenate([masks, masks[:1]])).any()
 
-    def test_of_nothing_is_nothing(self):
-        assert not remove_isolated(np.zeros((FEWEST, 8, 8), bool)).any()
-
-    def test_twice_is_once(self):
-        masks = np.random.default_rng(0).random((FEWEST, 24, 24)) > 0.8
-        once = remove_isolated(masks)
-        assert once.any()
+    @pytest.mark.parametrize("above", [1, 0.93, 0.8])
+    def test_nothing_is_added_twice_is_once_and_the_masks_are_left_alone(self, above):
+        masks = np.random.default_rng(0).random((FEWEST, 24, 24)) > above
+        before, once = masks.copy(), remove_isolated(masks)
+        assert once.any() == (above < 1)
+        assert not (once & ~masks).any()
         assert np.array_equal(remove_isolated(once), once)
-
-    def test_nothing_is_added_and_the_masks_are_left_alone(self):
-        masks = np.random.default_rng(1).random((FEWEST, 24, 24)) > 0.93
-        before = masks.copy()
-        assert not (remove_isolated(masks) & ~masks).any()
         assert np.array_equal(masks, before)

@@ -54,21 +54,10 @@ def served(pixels, mode="slice", size=64):
 
 
 class TestHead:
-    def test_is_the_bright_disc(self):
-        flair = np.where(disc(256, 256, 90), 100.0, 3.0)
-        assert is_disc(head_mask(flair), 90)
-
-    def test_fills_dark_holes(self):
-        ventricle = disc(256, 256, 20)
-        flair = np.where(disc(256, 256, 90) & ~ventricle, 100.0, 3.0)
-        assert head_mask(flair)[ventricle].all()
-
-    def test_leaves_out_small_bright_blobs_outside(self):
-        blob = disc(256, 256, 6, centre=(20, 20))
-        flair = np.where(disc(256, 256, 80) | blob, 100.0, 3.0)
-        head = head_mask(flair)
-        assert not head[blob].any()
-        assert is_disc(head, 80)
+    def test_is_the_bright_disc_with_its_dark_holes_and_without_blobs_outside(self):
+        ventricle, blob = disc(256, 256, 20), disc(256, 256, 6, centre=(20, 20))
+        flair = np.where(disc(256, 256, 80) & ~ventricle | blob, 100.0, 3.0)
+        assert is_disc(head_mask(flair), 80)
 
     def test_keeps_the_brain_beside_much_brighter_scalp(self):
         scalp = disc(256, 256, 96) & ~disc(256, 256, 88)
@@ -80,16 +69,12 @@ class TestHead:
         assert not head_mask(np.full((64, 64), value, np.float32)).any()
         assert not head_mask(np.full((3, 64, 64), value, np.float32)).any()
 
-    def test_of_a_volume_follows_each_slice(self):
+    def test_of_a_volume_follows_each_slice_and_is_empty_in_the_air_above(self):
         radii = (30, 40, 50)
-        flair = np.stack([np.where(disc(128, 128, radius), 100.0, 3.0) for radius in radii])
-        for head, radius in zip(head_mask(flair), radii, strict=True):
-            assert is_disc(head, radius)
-
-    def test_of_a_volume_is_empty_in_the_air_above(self):
-        flair = np.stack([np.where(disc(128, 128, 40), 100.0, 3.0), np.full((128, 128), 3.0)])
-        assert head_mask(flair)[0].any()
-        assert not head_mask(flair)[1].any()
+        flair = np.stack([np.where(disc(128, 128, radius), 100.0, 3.0) for radius in (*radii, 0)])
+        *heads, above = head_mask(flair)
+        assert all(is_disc(head, radius) for head, radius in zip(heads, radii, strict=True))
+        assert not above.any()
 
 
 class TestInput:
@@ -118,14 +103,7 @@ class TestInput:
         assert inside.mean(1) == pytest.approx(torch.zeros(3), abs=1e-4)
         assert inside.std(1, correction=0) == pytest.approx(torch.ones(3), abs=1e-4)
 
-    def test_of_a_single_channel_is_the_same_in_all_three(self):
-        flair = brain()[..., FLAIR]
-        tensor = served(np.repeat(flair[..., None], 3, 2)[None])
-        assert torch.equal(tensor[:, PRE], tensor[:, FLAIR])
-        assert torch.equal(tensor[:, POST], tensor[:, FLAIR])
-
-    def test_equals_the_three_channel_one_where_flair_stands_in(self):
-        # The data set copies FLAIR into a missing sequence: its FLAIR channel must not notice.
+    def test_of_a_missing_sequence_is_that_of_flair_which_does_not_notice(self):
         pixels = brain()[None]
         copied = pixels.copy()
         copied[..., POST] = pixels[..., FLAIR]
@@ -178,19 +156,16 @@ class TestInnerHead:
 
 
 class TestStatistics:
-    def test_of_a_slice_are_its_own(self):
+    @pytest.mark.parametrize("mode", ["slice", "volume"])
+    def test_are_taken_inside_the_heads_of_a_slice_or_of_all(self, mode):
         pixels = series()
-        for number, own in enumerate(head_and_stats(pixels, "slice")[1]):
-            alone = head_and_stats(pixels[number : number + 1], "slice")[1][0]
-            assert np.array_equal(own.mean, alone.mean)
-            assert np.array_equal(own.std, alone.std)
-
-    def test_of_a_volume_are_shared_and_taken_over_all_heads(self):
-        pixels = series()
-        heads, found = head_and_stats(pixels, "volume")
-        for one in found:
-            assert one.mean == pytest.approx(pixels[inner_head(heads)].mean(0), rel=1e-5)
-            assert one.std == pytest.approx(pixels[inner_head(heads)].std(0), rel=1e-5)
+        heads, found = head_and_stats(pixels, mode)
+        assert len(found) == 5
+        for number, stats in enumerate(found):
+            rows = [number] if mode == "slice" else slice(None)
+            inside = pixels[rows][inner_head(heads[rows])]
+            assert stats.mean == pytest.approx(inside.mean(0), rel=1e-5)
+            assert stats.std == pytest.approx(inside.std(0), rel=1e-5)
 
     def test_do_not_change_with_the_scalp(self):
         rows, columns = np.mgrid[:100, :100]
@@ -202,9 +177,6 @@ class TestStatistics:
             found.append(head_and_stats(np.repeat(flair[None, ..., None], 3, 3).astype(np.float32))[1][0])
         assert found[0].mean == pytest.approx(found[1].mean, rel=1e-3)
         assert found[0].std == pytest.approx(found[1].std, rel=1e-2)
-
-    def test_differ_between_slice_and_volume(self):
-        assert not torch.allclose(served(series(), "slice"), served(series(), "volume"), atol=0.01)
 
     def test_are_those_of_the_whole_picture_without_a_head(self):
         speck = np.zeros((1, 64, 64, 3), np.float32)
@@ -245,13 +217,8 @@ class TestWayBack:
         assert np.array_equal(undo(maps, PadGeometry(64, 64, 64)), maps.numpy())
 
     def test_survives_a_picture_of_one_pixel_width(self):
-        assert undo(
-            resize_pad(np.ones((1, 300, 1, 1), np.float32), 64)[:, 0], PadGeometry(300, 1, 64)
-        ).shape == (
-            1,
-            300,
-            1,
-        )
+        square = resize_pad(np.ones((1, 300, 1, 1), np.float32), 64)[:, 0]
+        assert undo(square, PadGeometry(300, 1, 64)).shape == (1, 300, 1)
 
 
 @pytest.fixture(params=[(64, 64), (80, 50), (45, 70)], ids=["square", "tall", "wide"])

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests.tiny_data import write_folder
 from train.recipes import RECIPES
@@ -114,53 +113,22 @@ def test_results_of_patients_that_were_trained_on_say_so_and_are_not_recorded(tr
     assert json.loads(record.read_text())["rows"]
 
 
-def test_resuming_a_finished_run_trains_nothing_more(trained):
-    data, runs, weights = trained
-    log = (runs / "gate" / "stage1" / "log.jsonl").read_text()
-    done = train(runs, "gate", "--data", data, "--out", weights, *QUICK, "--resume")
-    assert done.returncode == 0, done.stderr
-    assert (runs / "gate" / "stage1" / "log.jsonl").read_text() == log
-
-
-def test_resuming_with_another_recipe_says_so(trained):
-    data, runs, _ = trained
-    done = train(runs, "gate", "--data", data, *QUICK, "--lr", "0.5", "--resume")
-    assert done.returncode != 0
-    assert "another recipe" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_an_unreadable_slice_or_a_mask_of_another_size_is_named_and_the_weights_stay(trained, tmp_path):
+def test_a_damaged_slice_is_named_and_the_weights_stay(trained, tmp_path):
     data, runs, weights = trained
     before = (weights / "gate" / "model.safetensors").read_bytes()
-    for number, name in enumerate(("CASE_03_2.tif", "CASE_03_2_mask.tif")):
-        broken = tmp_path / str(number)
-        shutil.copytree(data, broken)
-        if number:
-            Image.new("L", (40, 40)).save(broken / "CASE_03" / name)
-        else:
-            (broken / "CASE_03" / name).write_bytes(b"junk")
-        done = train(runs, "gate", "--data", broken, "--out", weights, *QUICK, "--restart")
-        assert done.returncode == 1
-        assert name in done.stderr
-        assert "Traceback" not in done.stderr
-        assert (weights / "gate" / "model.safetensors").read_bytes() == before
-
-
-def test_a_folder_without_patients_says_what_was_expected(tmp_path):
-    done = train(tmp_path, "gate", "--data", tmp_path)
-    assert done.returncode != 0
-    assert "kaggle_3m" in done.stderr
+    broken = shutil.copytree(data, tmp_path / "data")
+    (broken / "CASE_03" / "CASE_03_2.tif").write_bytes(b"junk")
+    done = train(runs, "gate", "--data", broken, "--out", weights, *QUICK, "--restart")
+    assert done.returncode == 1
+    assert "CASE_03_2.tif" in done.stderr
     assert "Traceback" not in done.stderr
+    assert (weights / "gate" / "model.safetensors").read_bytes() == before
 
 
-def test_a_pupil_learns_from_a_teacher_of_the_same_patients_only(trained, tmp_path):
+def test_a_pupil_learns_from_a_teacher(trained, tmp_path):
     data, runs, weights = trained
     pupil = ["segment", "--model", "unet-mini", "--out", tmp_path, *QUICK, "--teacher", weights / "unet-mini"]
     done = train(runs, *pupil, "--data", data, "--name", "pupil")
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / "unet-mini" / "config.json").read_text())
     assert config["training"]["teacher"] == "unet-mini"
-    done = train(runs, *pupil, "--data", data, "--name", "fewer", "--patients", "2")
-    assert done.returncode != 0
-    assert "would leak" in done.stderr

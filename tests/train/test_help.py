@@ -40,12 +40,6 @@ def test_the_first_page_waits_for_no_network_library():
     assert not {"torch", "accelerate"} & imported
 
 
-def test_a_command_that_does_not_exist_is_refused():
-    done = subprocess.run([sys.executable, "-m", "train", "trial"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "folds" in done.stderr
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_explained(helps, command):
     """An option's own line, or the one below it, holds words beside its name, its values and its default."""
@@ -56,13 +50,6 @@ def test_every_option_is_explained(helps, command):
         words = (lines[number] + "  " + lines[number + 1]).split("  ")[1:]
         told = " ".join(words).replace("(required)", "").split("(default:")[0].split("--")[0]
         assert len(told.split()) >= 2, lines[number]
-
-
-def test_options_that_help_names_exist(helps):
-    """A flag that a description recommends is one of the flags."""
-    for command in ("gate", "segment", "folds"):
-        assert "--no-augment" not in helps[command]
-        assert "--augment" in helps[command]
 
 
 def test_folds_takes_no_option_that_it_would_ignore(helps):

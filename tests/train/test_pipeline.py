@@ -128,14 +128,19 @@ class TestAll:
         assert taught == [("unet-mini", False), (TEACHER, False), (GATE, True), ("unet-mini", True)]
         assert jobs[1] == [], "no new gate came after its thresholds"
 
+    def test_one_start_is_not_for_all(self, jobs, tmp_path):
+        with pytest.raises(DataError, match="--start"):
+            list(pipeline.train_all(job("all", start=tmp_path), Cohort({}, {})))
+
     def test_the_command_leaves_a_folder_of_weights_and_goes_on_where_it_was(
         self, runs, tmp_path, monkeypatch
     ):
         for name in ("unet-lite0", "unet-mini"):
             monkeypatch.setitem(BUILDERS, name, lambda: UNet(widths=(4, 8)))
         data, out = write_folder(tmp_path / "data", 3), tmp_path / "weights"
-        run, models = Run(data, "cpu", stages=1, overrides=QUICK), ("unet-mini", "gate", "unet-lite0")
-        command.train_all(run, models, out=out)
+        asked = Job(data, "cpu", stages=1, overrides=QUICK, out=out)
+        models = ("unet-mini", "gate", "unet-lite0")
+        command.train_all(asked, models)
         assert {path.name for path in out.iterdir()} == set(models)
         assert all((out / name / "README.md").exists() for name in models), "each has its card"
         assert [load_config(out / name).training["teacher"] for name in models[:2]] == [TEACHER] * 2
@@ -144,7 +149,7 @@ class TestAll:
         assert load_config(out / TEACHER) == chosen, "its thresholds are those behind the gate"
         log = runs / "all" / "unet-mini" / "stage1" / "log.jsonl"
         before, weights = log.read_text(), (out / "unet-mini" / "model.safetensors").read_bytes()
-        command.train_all(run, models, out=out, resume=True)
+        command.train_all(replace(asked, resume=True), models)
         assert log.read_text() == before
         assert (out / "unet-mini" / "model.safetensors").read_bytes() == weights
 
@@ -250,21 +255,9 @@ class TestFolds:
             ]
             assert {row["protocol"] for row in stored["rows"]} == {"fold"}
 
-    @pytest.mark.parametrize("options", [{"only": (5,)}, {"only": (0,), "record": Path("results.json")}])
-    def test_that_do_not_exist_or_are_not_all_are_refused(self, folds, options):
-        with pytest.raises(DataError):
-            folds(**options)
-
-    def test_each_network_is_a_run_to_a_tracker(self, monkeypatch):
-        names = []
-        monkeypatch.setattr(
-            cross_validation, "run_job", lambda name, own, *_, **__: names.append((own.name, own.track))
-        )
-        patients = {name: [] for name in "ABCDE"}
-        cross_validation.train_fold(
-            job("cross", track=True), patients, [[name] for name in "ABCDE"], 3, ["unet-mini"], True
-        )
-        assert names == [("cross/fold3/gate", True), ("cross/fold3/unet-mini", True)]
+    def test_that_are_not_all_are_not_recorded(self, folds, tmp_path):
+        with pytest.raises(DataError, match="--only"):
+            folds(only=(0,), record=tmp_path / "results.json")
 
 
 def test_paired_differences_are_those_of_patients_that_both_runs_have():

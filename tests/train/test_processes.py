@@ -55,8 +55,8 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(root, model):
         config = json.loads((root / name / model / "config.json").read_text())
         assert config["training"]["processes"] == processes
     one, two = learned(root, model, "one"), learned(root, model, "two")
-    for key in one:
-        torch.testing.assert_close(one[key], two[key], atol=1e-5, rtol=0, msg=key)
+    assert len(one) > 10
+    torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
 
 
 def test_training_moved_the_weights(root):

@@ -15,6 +15,12 @@ Map = NDArray[np.float64]
 GRID = 512
 #: Millimetres between two points of the fine grid (the finished pixel is 1 mm wide, close to the data).
 STEP = 0.5
+#: Levels averaged into one slice, in millimetres: a 3 mm slice, thinner than most of the data's 5 mm
+#: because the template, an average of 152 people, is blurred already.
+SLAB = (-1.5, -0.75, 0.0, 0.75, 1.5)
+#: Where the middle of the picture lies in the template, in millimetres: (x, y), y towards the nose. The
+#: data's heads stand a little below the middle of the picture.
+CENTRE = (0.0, -9.0)
 
 
 def pixel_positions() -> tuple[Map, Map]:
@@ -41,11 +47,6 @@ def smooth_noise(rng: np.random.Generator, sigma_mm: float) -> Map:
 def step_at(value: Map, edge: Map | float, softness: float) -> Map:
     """A soft step from 0 to 1 where `value` passes `edge`; both and `softness` in the same unit."""
     return 1 / (1 + np.exp(np.clip((edge - value) / softness, -30, 30)))
-
-
-#: Levels averaged into one slice, in millimetres: a 3 mm slice, thinner than most of the data's 5 mm
-#: because the template, an average of 152 people, is blurred already.
-SLAB = (-1.5, -0.75, 0.0, 0.75, 1.5)
 
 
 @dataclass(frozen=True)
@@ -215,11 +216,6 @@ def add_sinus_and_falx(tissues: dict[str, Map], position: tuple[Map, Map, Map], 
         for other in tissues:
             tissues[other] = tissues[other] * (1 - share)
         tissues[name] = tissues.get(name, 0) + share
-
-
-#: Where the middle of the picture lies in the template, in millimetres: (x, y), y towards the nose. The
-#: data's heads stand a little below the middle of the picture.
-CENTRE = (0.0, -9.0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from lgg.preprocess import head_and_stats, resize_pad
 from train.data.kaggle_3m import SliceFiles, Volume, load_volume
-from train.recipes import Memory
 
 #: Share of the device's free memory that the data set may take; the rest is the network's.
 SHARE = 0.4
@@ -122,10 +121,10 @@ def volume_slices(volume: Volume, patient: int, size: int) -> Slices:
 class Loader:
     """Batches on the device, from there or streamed to it, and the time spent waiting for them."""
 
-    def __init__(self, slices: Slices, device: torch.device, memory: Memory = "auto") -> None:
-        """`auto` keeps the slices on the device if they take no more than `SHARE` of its free memory."""
+    def __init__(self, slices: Slices, device: torch.device) -> None:
+        """Keeps the slices on the device if they take no more than `SHARE` of its free memory."""
         self.device = device
-        self.resident = memory == "resident" or (memory == "auto" and fits(slices, device))
+        self.resident = fits(slices, device)
         self.slices = slices.to(device) if self.resident else slices
         self.seconds_waited = 0.0
 

@@ -51,6 +51,16 @@ class Volume:
         """(N,) bool, whether each slice holds tumour."""
         return np.asarray(self.masks.any((1, 2)))
 
+    def rows(self, ids: Sequence[str]) -> list[int]:
+        """Positions of the slices that `ids` names, as `<patient>_<number>`."""
+        wanted = set(ids)
+        return [row for row, number in enumerate(self.numbers) if f"{self.patient}_{number}" in wanted]
+
+    def select(self, rows: Sequence[int]) -> "Volume":
+        """The slices at some positions, as a volume."""
+        numbers = tuple(self.numbers[row] for row in rows)
+        return Volume(self.patient, self.pixels[rows], self.masks[rows], numbers)
+
 
 def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:
     """Every patient's slices, both in order.
@@ -134,12 +144,7 @@ def load_volume(slices: list[SliceFiles]) -> Volume:
 
 def only(volume: Volume, ids: Sequence[str]) -> Volume:
     """The volume with those slices alone that `ids` names; all of them where it names the patient."""
-    wanted = set(ids)
-    if volume.patient in wanted:
-        return volume
-    rows = [row for row, number in enumerate(volume.numbers) if f"{volume.patient}_{number}" in wanted]
-    numbers = tuple(volume.numbers[row] for row in rows)
-    return Volume(volume.patient, volume.pixels[rows], volume.masks[rows], numbers)
+    return volume if volume.patient in ids else volume.select(volume.rows(ids))
 
 
 def load_volumes(patients: dict[str, list[SliceFiles]], ids: Sequence[str]) -> list[Volume]:

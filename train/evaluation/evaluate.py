@@ -37,6 +37,8 @@ Protocol = Literal["patient", "slice", "fold", "external"]
 HEADLINE: tuple[Gating, Mode] = ("hard", "volume")
 #: The segmenter alone.
 UNGATED: tuple[Gating, Mode] = ("none", "volume")
+#: Beginning of the measures that are times: measured anew each time, the weights' stand in `benchmark.json`.
+TIMING = "ms_per_slice"
 #: Bins of the pixels' probabilities, for precision and recall over the threshold.
 BINS = 100
 
@@ -69,29 +71,31 @@ class PatientResult:
         missing: sequences that FLAIR stands in for: `none`, `pre`, `post` or `pre and post`.
         pixels: (2, BINS) int64, how many pixels without and with tumour have each probability; volume
             statistics, no gate.
+        device: that it ran on, `cpu` or `cuda`.
     """
 
     scores: dict[tuple[Gating, Mode], PatientScores]
     missing: str
     pixels: NDArray[np.int64]
+    device: str
 
 
 def choose_patients(
-    patients: dict[str, list[SliceFiles]], wanted: str, sides: Mapping[Split, list[str]]
+    patients: dict[str, list[SliceFiles]], wanted: str, splits: Mapping[Split, list[str]]
 ) -> dict[str, list[SliceFiles]]:
-    """The patients that `--patients` names: `all`, a side, `regression`, `fold0` to `fold4`, or names.
+    """The patients that `--patients` names: `all`, a split, `regression`, `fold0` to `fold4`, or names.
 
     Args:
         patients: the data set's index.
         wanted: as above.
-        sides: who is on which side.
+        splits: who is in which.
 
     Raises:
         DataError: it names nobody, or somebody who is not in the data.
     """
     known = fixed()
     lists = {"all": sorted(patients), "regression": known["regression"]}
-    lists |= {str(side): names for side, names in sides.items()}
+    lists |= {str(split): names for split, names in splits.items()}
     lists |= {f"fold{number}": names for number, names in enumerate(known["folds"])}
     names = lists.get(wanted)
     if names is None:
@@ -110,10 +114,10 @@ def choose_patients(
 
 def protocol_of(config: ModelConfig, patients: Iterable[str]) -> Protocol:
     """Which promise the figures keep: they are `external` for patients of other data than the weights'."""
-    sides = [names for names in config.split.values() if isinstance(names, list)]
+    named = [names for names in config.split.values() if isinstance(names, list)]
     # The slice split states only how many slices it has: there is one for `kaggle_3m` alone.
-    sides = sides or list(fixed()["patient"].values())
-    if not {name for names in sides for name in names} & set(patients):
+    named = named or list(fixed()["patient"].values())
+    if not {name for names in named for name in names} & set(patients):
         return "external"
     return "slice" if config.split.get("protocol") == "slice" else "patient"
 
@@ -125,8 +129,8 @@ def seen(configs: Iterable[ModelConfig], patients: Iterable[str]) -> list[str]:
     """
     known: set[str] = set()
     for config in configs:
-        sides = (config.split.get(side) for side in ("train", "validation"))
-        known.update(name for names in sides if isinstance(names, list) for name in names)
+        splits = (config.split.get(split) for split in ("train", "validation"))
+        known.update(name for names in splits if isinstance(names, list) for name in names)
     return sorted(known & set(patients))
 
 
@@ -157,11 +161,8 @@ def _evaluate_patient(
     scores: dict[tuple[Gating, Mode], PatientScores] = {}
     pixels = np.zeros((2, BINS), np.int64)
     gate_threshold = cascade.gate_config.thresholds.gate
-    wanted = None if keys is None else set(keys)
-    names = [f"{volume.patient}_{number}" for number in volume.numbers]
-    rows = [row for row, name in enumerate(names) if wanted is None or name in wanted]
-    numbers = tuple(volume.numbers[row] for row in rows)
-    scored = Volume(volume.patient, volume.pixels[rows], volume.masks[rows], numbers)
+    rows = list(range(len(volume.numbers))) if keys is None else volume.rows(keys)
+    scored = volume.select(rows)
     raw: dict[Mode, RawOutput] = {}
     for mode in modes:
         # Slices that were picked one by one are no series.
@@ -176,7 +177,7 @@ def _evaluate_patient(
             scores[gating, mode] = score(scored, raw[run], thresholds, gating, gate_threshold, series)
         if mode == "volume":
             pixels = _histograms(raw[run].probability, scored.masks)
-    return PatientResult(scores, missing_sequences(volume), pixels)
+    return PatientResult(scores, missing_sequences(volume), pixels, torch.device(cascade.device).type)
 
 
 def _histograms(probability: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -196,7 +197,7 @@ def missing_sequences(volume: Volume) -> str:
 def rows_of(
     configs: tuple[ModelConfig, ModelConfig], results: Sequence[PatientResult], protocol: Protocol
 ) -> list[Row]:
-    """Every measure in every cascade and mode.
+    """Every measure in every cascade and mode, and the milliseconds of the headline's.
 
     Args:
         configs: of the gate and of the segmenter.
@@ -216,30 +217,14 @@ def rows_of(
         rows += _rows(config, protocol, gating, mode, patients, measures)
         if gating == "none":
             rows += _rows(gate_config, protocol, gating, mode, patients, GATE_MEASURES)
+    if HEADLINE in filled[0].scores:
+        gating, mode = HEADLINE
+        timed = [result.scores[HEADLINE] for result in filled]
+        name = f"{TIMING}_{filled[0].device}"
+        rows += _rows(config, protocol, gating, mode, timed, {name: _milliseconds("milliseconds")})
+        gate_time = {name: _milliseconds("gate_milliseconds")}
+        rows += _rows(gate_config, protocol, "none", mode, timed, gate_time)
     return rows
-
-
-def evaluate(
-    cascade: Cascade,
-    patients: dict[str, list[SliceFiles]],
-    modes: Sequence[Mode] = get_args(Mode),
-    keys: Sequence[str] | None = None,
-) -> tuple[list[Row], list[PatientResult]]:
-    """Evaluate gate and segmenter on patients, or on those of their slices that `keys` names.
-
-    Returns:
-        The rows of the segmenter and of the gate, milliseconds included, and each patient's results.
-    """
-    results = evaluate_patients(cascade, patients, modes, keys)
-    protocol = protocol_of(cascade.config, patients)
-    rows = rows_of((cascade.gate_config, cascade.config), results, protocol)
-    device = torch.device(cascade.device).type
-    timed = [result.scores[HEADLINE] for result in results if HEADLINE in result.scores]
-    name = f"ms_per_slice_{device}"
-    rows += _rows(cascade.config, protocol, *HEADLINE, timed, {name: _milliseconds("milliseconds")})
-    gate_time = {name: _milliseconds("gate_milliseconds")}
-    rows += _rows(cascade.gate_config, protocol, "none", HEADLINE[1], timed, gate_time)
-    return rows, results
 
 
 def _milliseconds(name: str) -> Measure:
@@ -258,8 +243,6 @@ def _rows(
     patients: Sequence[PatientScores],
     measures: dict[str, Measure],
 ) -> list[Row]:
-    if not patients:
-        return []
     recipe = str(config.training.get("recipe", ""))
     rows = []
     for name, measure in measures.items():

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,18 @@ from lgg.files import write_text
 from lgg.models import BUILDERS, GATE
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 from train.data.splits import site
-from train.evaluation.evaluate import HEADLINE, UNGATED, PatientResult, Protocol, Row, headline
+from train.evaluation.evaluate import (
+    HEADLINE,
+    TIMING,
+    UNGATED,
+    PatientResult,
+    Protocol,
+    Row,
+    headline,
+    rows_of,
+)
 
-Line = TypeVar("Line")
 RESULTS = REPOSITORY_WEIGHTS / "results.json"
-#: Measured anew each time, so it stands in `benchmark.json`, not here.
-TIMING = "ms_per_slice"
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,10 @@ class Results:
             **{kind.name: _merge(getattr(self, kind.name), getattr(new, kind.name)) for kind in fields(self)}
         )
 
+    def without_times(self) -> "Results":
+        """The same without milliseconds."""
+        return replace(self, rows=[row for row in self.rows if not row.measure.startswith(TIMING)])
+
 
 def _merge(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
     replaced = {(row.model, row.protocol, row.recipe) for row in new}
@@ -100,19 +110,16 @@ def _merge(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
 
 
 def collect(
-    configs: tuple[ModelConfig, ModelConfig],
-    rows: Iterable[Row],
-    results: Sequence[PatientResult],
-    protocol: Protocol,
+    configs: tuple[ModelConfig, ModelConfig], results: Sequence[PatientResult], protocol: Protocol
 ) -> Results:
     """What is kept of an evaluation.
 
     Args:
         configs: of the gate and of the segmenter.
-        rows: as `train.evaluation.evaluate.evaluate` returns them; times are left out.
         results: the patients', volume statistics among them.
     """
     gate, config = configs
+    rows = rows_of(configs, results, protocol)
     results = [result for result in results if len(result.scores[HEADLINE].dice)]
     scores = [result.scores[HEADLINE] for result in results]
     made: dict[str, Any] = {"protocol": protocol, "recipe": str(config.training.get("recipe", ""))}
@@ -150,8 +157,7 @@ def collect(
         other=counts[0].tolist(),
         tumour=counts[1].tolist(),
     )
-    kept = [row for row in rows if not row.measure.startswith(TIMING)]
-    return Results(kept, patients, [gates], [pixels])
+    return Results(rows, patients, [gates], [pixels])
 
 
 def summary(results: Results, model: str, protocol: Protocol, recipe: str) -> dict[str, Any]:
@@ -202,30 +208,6 @@ def save_results(results: Results, path: Path = RESULTS) -> None:
         lines = ",\n  ".join(json.dumps(asdict(row)) for row in getattr(results, kind.name))
         parts.append(f' "{kind.name}": [\n  {lines}\n ]' if lines else f' "{kind.name}": []')
     write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
-
-
-def load_lines(path: Path, kind: type[Line], what: str) -> list[Line]:
-    """Dataclasses from a file with one a line; none where there is no file.
-
-    Args:
-        kind: their dataclass.
-        what: what they are called, in the plural.
-
-    Raises:
-        DataError: the file is not one of ours.
-    """
-    if not path.exists():
-        return []
-    try:
-        return [kind(**line) for line in json.loads(path.read_text())]
-    except (ValueError, TypeError):
-        raise DataError(f"{path.name} is not a file of {what} of this version. Remove it.") from None
-
-
-def save_lines(path: Path, rows: Sequence[Any]) -> None:
-    """Write dataclasses, a line each."""
-    lines = ",\n ".join(json.dumps(asdict(row)) for row in rows)
-    write_text(path, f"[\n {lines}\n]\n")
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

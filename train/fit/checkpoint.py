@@ -37,8 +37,18 @@ def save_checkpoint(run: Path, state: dict[str, Any]) -> None:
     Raises:
         DataError: it cannot be written (a full disk, say); the one before is untouched.
     """
+    # To memory first: torch's own file writer hides a full disk behind a RuntimeError without its reason.
+    buffer = BytesIO()
+    torch.save(state, buffer)
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+
     with explain_full_disk(run):
-        write_atomically(run / CHECKPOINT, lambda path: _save(state, path))
+        write_atomically(run / CHECKPOINT, write)
 
 
 @contextmanager
@@ -59,20 +69,6 @@ def _named(run: Path) -> str:
     return f"{run.parent.name}/{run.name}/{CHECKPOINT}"
 
 
-def _save(state: dict[str, Any], path: Path) -> None:
-    # To memory first: torch's own file writer hides a full disk behind a RuntimeError without its reason.
-    with path.open("wb") as file:
-        file.write(_bytes(state))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _bytes(state: dict[str, Any]) -> bytes:
-    buffer = BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
-
-
 def load_checkpoint(run: Path, expected: dict[str, Any]) -> dict[str, Any]:
     """The run's last checkpoint.
 
@@ -91,8 +87,7 @@ def load_checkpoint(run: Path, expected: dict[str, Any]) -> dict[str, Any]:
         raise DataError(
             f"{_named(run)} cannot be read: it is damaged, or of another program. Start again with --restart."
         ) from error
-    if "teacher" in expected:
-        state.setdefault("teacher", expected["teacher"])  # checkpoints of old do not say who taught
+    state.setdefault("teacher", expected.get("teacher"))  # checkpoints of old do not say who taught
     for what, value in expected.items():
         if state.get(what) != value:
             told = "" if what in HASHES else f": {', '.join(_differences(state.get(what), value))}"
@@ -131,22 +126,15 @@ def append_log(run: Path, row: dict[str, Any]) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    rows = [old for old in read_log(run) if old["epoch"] < row["epoch"]]
+    rows = [old for old in read_log(run / LOG) if old["epoch"] < row["epoch"]]
     text = "".join(json.dumps(row) + "\n" for row in [*rows, row])
     with explain_full_disk(run):
         write_text(run / LOG, text)
 
 
-def read_log(run: Path) -> list[dict[str, Any]]:
-    """The epochs logged so far."""
-    path = run / LOG
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The epochs logged so far, of a run or of a model's training; none where there is no such file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def read_training(folder: Path) -> list[dict[str, Any]]:
-    """The logged epochs of the training that made a model's weights; none where there is no log."""
-    path = folder / LOG_FILE
-    return [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
 
 
 def draw_curves(run: Path) -> None:
@@ -158,7 +146,7 @@ def draw_curves(run: Path) -> None:
     # Imported here: matplotlib is slow to load, and only this function draws.
     from matplotlib.figure import Figure
 
-    rows = read_log(run)
+    rows = read_log(run / LOG)
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     losses, measures = figure.subplots(1, 2)

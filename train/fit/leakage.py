@@ -2,15 +2,13 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from lgg.errors import DataError
 from lgg.models import GATE
-from lgg.weights import load_config, load_model
+from lgg.weights import load_model
 from train.data.splits import Split
-from train.fit.checkpoint import read_training
 
 
 def digest(ids: list[str]) -> str:
@@ -64,11 +62,6 @@ def load_start(folder: Path, architecture: str, splits: dict[Split, list[str]]) 
             "its figures would flatter. Start from others, or from none."
         )
     return model
-
-
-def earlier_epochs(folder: Path, split: dict[str, Any]) -> list[dict[str, Any]]:
-    """The logged epochs that weights have behind them; none where they were judged on another split."""
-    return read_training(folder) if load_config(folder).split == split else []
 
 
 def _holds(ids: list[str], patient: str) -> bool:

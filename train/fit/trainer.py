@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -29,7 +29,7 @@ from train.fit.distillation import NetworkWithLoss, fingerprint
 from train.fit.initialise import initialise_encoder, initialise_prior
 from train.fit.validate import validate
 from train.hardware import depthwise_in_fp32, make_accelerator
-from train.recipes import Memory, Recipe
+from train.recipes import Recipe
 
 log = logging.getLogger(__name__)
 #: Called with each epoch's row of figures, for a tracker.
@@ -65,34 +65,31 @@ class Stopped(LggError):
     """Training was asked to stop and has saved where it was."""
 
 
+@dataclass
 class StopRequest:
-    """While it is entered, the first signal only sets `asked`; a second has its usual effect."""
+    """Whether a signal has asked to stop."""
 
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[signal.Signals, object] = {}
+    asked: bool = False
 
-    def __enter__(self) -> "StopRequest":
-        try:
-            for number in SIGNALS:
-                self._before[number] = signal.signal(number, self._ask)
-        except ValueError:  # not the main thread: signals are none of its business
-            pass
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._restore()
+@contextmanager
+def listen_for_stop() -> Iterator[StopRequest]:
+    """Within it the first signal only sets `asked`; a second has its usual effect."""
+    request = StopRequest()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        self._restore()
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        self._before = {}
+    def ask(number: int, frame: FrameType | None) -> None:
+        request.asked = True
+        restore()
+
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    try:
+        yield request
+    finally:
+        restore()
 
 
 class TrainingState:
@@ -150,12 +147,22 @@ class TrainingState:
             # With a teacher or a mask head the network itself is never called whole.
             self._module.compile()
         self.model, self.optimizer = accelerator.prepare(self._module, optimizer)
-        self._same: dict[str, Any] = {"architecture": architecture, "recipe": asdict(recipe)}
-        self._same |= {"data": [slices.fingerprint() for slices in splits]}
-        self._same |= {"teacher": None if teacher is None else fingerprint(teacher)}
-        self.progress: dict[str, Any] = {"epoch": 0, "step": 0, "total": 0.0, "seconds": 0.0}
-        self.progress |= {"best": None, "best_epoch": 0, "best_score": -math.inf, "initialised": initialised}
-        self.progress |= self._same
+        self._same: dict[str, Any] = {
+            "architecture": architecture,
+            "recipe": asdict(recipe),
+            "data": [slices.fingerprint() for slices in splits],
+            "teacher": None if teacher is None else fingerprint(teacher),
+        }
+        self.progress: dict[str, Any] = self._same | {
+            "epoch": 0,
+            "step": 0,
+            "total": 0.0,
+            "seconds": 0.0,
+            "best": None,
+            "best_epoch": 0,
+            "best_score": -math.inf,
+            "initialised": initialised,
+        }
         self.began = time.monotonic()
 
     def resume(self) -> None:
@@ -217,8 +224,6 @@ def make_schedule(optimizer: Optimizer, recipe: Recipe) -> LRScheduler:
         # It divides by the steps of the rise less one, which must not be one; a trial may have two in all.
         rise = min(0.45, max(recipe.warm_up, 2 / steps))
         return OneCycleLR(optimizer, recipe.lr, total_steps=steps, pct_start=rise)
-    if recipe.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, steps)
     return ConstantLR(optimizer, 1.0)
 
 
@@ -249,7 +254,6 @@ def train(
     start: dict[str, Tensor] | None = None,
     resume: bool = False,
     teacher: nn.Module | None = None,
-    memory: Memory = "auto",
     watch: Watch | None = None,
 ) -> TrainResult:
     """Train a network and keep the epoch that was best on the validation split.
@@ -262,7 +266,6 @@ def train(
         start: weights to begin with (a finish at full resolution begins with those of half); else fresh.
         resume: go on from the run's checkpoint; the end is bit for bit what it would have been on a CPU.
         teacher: a segmenter whose probabilities, or for the gate whose encoder's features, are learned too.
-        memory: whether the slices lie on the device or are streamed to it.
         watch: gets each epoch's figures.
 
     Raises:
@@ -274,8 +277,8 @@ def train(
     state = TrainingState(architecture, recipe, splits, run, accelerator, start, teacher)
     if resume:
         state.resume()
-    learning, validation = (Loader(slices, accelerator.device, memory) for slices in splits)
-    with StopRequest() as stop:
+    learning, validation = (Loader(slices, accelerator.device) for slices in splits)
+    with listen_for_stop() as stop:
         for epoch in range(state.progress["epoch"] + 1, recipe.epochs + 1):
             state.began = time.monotonic()
             learned = _train_epoch(state, epoch, learning, stop)

@@ -261,38 +261,33 @@ def _is_same(content: Path | bytes, there: RepoFile) -> bool:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == there.blob_id
 
 
+DENIED = "Your token may not write to '{repo}'. Check the name, and that the token has write access."
+#: Status → what to say of it.
+WORDS = {
+    400: "The Hub does not take what was sent to '{repo}': check its card and front matter.",
+    401: "The Hub does not know you, so '{repo}' stays as it is: `hf auth login`, with a write token.",
+    402: "The Hub asks for a subscription before it runs '{repo}' on this hardware. Try --hardware cpu.",
+    403: DENIED,
+    404: DENIED,
+    429: "The Hub has had too many requests. Try again in some minutes; '{repo}' is as it was.",
+}
+
+
 @contextmanager
 def _explained(repo: str) -> Iterator[None]:
     """Errors of the Hub and of the way there as ours, without tokens, addresses and paths."""
     try:
         yield
+    except HFValidationError:
+        raise PublishError(
+            f"'{repo}' is not the name of a repository on the Hub. Write it as user/name."
+        ) from None
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
-        raise PublishError(_words(error, repo)) from None
-
-
-#: Status → what to say of it; `{repo}` stays as it was.
-WORDS = {
-    400: "The Hub does not take what was sent to '{repo}': check its card and front matter.",
-    401: "The Hub does not know you, so '{repo}' stays as it is: `hf auth login`, with a write token.",
-    402: "The Hub asks for a subscription before it runs '{repo}' on this hardware. Try --hardware cpu.",
-    403: "Your token may not write to '{repo}'. Check the name, and that the token has write access.",
-    409: "Somebody else is writing to '{repo}'. Try again.",
-    429: "The Hub has had too many requests. Try again in some minutes; '{repo}' is as it was.",
-}
-SAME_AS = {404: 403, 412: 409}
-
-
-def _words(error: BaseException, repo: str) -> str:
-    if isinstance(error, HFValidationError):
-        return f"'{repo}' is not the name of a repository on the Hub. Write it as user/name."
-    causes = [error]
-    while causes[-1].__cause__ is not None:  # an upload's own error lies beneath that of its thread
-        causes.append(causes[-1].__cause__)
-    answers = [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError)]
-    status = answers[0] if answers else 400 if isinstance(error, ValueError) else 0
-    if words := WORDS.get(SAME_AS.get(status, status)):
-        return words.format(repo=repo)
-    what = f"The Hub answered with error {status}"
-    if not status:
-        what = f"The connection to the Hub failed ({type(causes[-1]).__name__})"
-    return f"{what}; '{repo}' may lack the last step. Run this again."
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, HfHubHTTPError):
+            cause = cause.__cause__  # an upload's own error lies beneath that of its thread
+        status = 400 if isinstance(error, ValueError) else 0
+        status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else status
+        what = f"error {status}" if status else type(cause).__name__
+        usual = f"The connection to the Hub failed ({what}); '{repo}' may lack the last step. Run this again."
+        raise PublishError(WORDS.get(status, usual).format(repo=repo)) from None

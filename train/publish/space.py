@@ -1,20 +1,18 @@
 """What goes into the Space: the page with the library, weights to fall back to, its front matter."""
 
 import json
-import re
 import subprocess
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import SpaceCardData, SpaceHardware
+from huggingface_hub import SpaceCardData
 from huggingface_hub.repocard import metadata_load
 
 from lgg.errors import PublishError
 from lgg.models import GATE
 from lgg.weights import CONFIG_FILE, WEIGHTS_FILE, available
-from lgg.weights.hub import PINNED, REPOSITORY_NAME, Pin
+from lgg.weights.hub import PINNED, Pin
 from train.evaluation.benchmark import RESULTS as BENCHMARK
 
 #: Path in the repository → a file on this disk, or content that was written for it.
@@ -25,19 +23,6 @@ HARDWARE = {"zero": "zero-a10g", "cpu": "cpu-basic"}
 SMALL = 30_000_000
 #: What the page needs beside the whole of `lgg/`.
 ROOT_FILES = ("app.py", "requirements.txt", "pre-requirements.txt", "LICENSE")
-COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-#: What single values must look like (huggingface.co/docs/hub/spaces-config-reference), written as text.
-SHAPES = {
-    "emoji": r"[^\x00-\x7f]+",
-    "license": r"\S+",
-    "python_version": r"3\.\d+(\.\d+)?",  # 3.10 without quotes would be 3.1
-    "sdk_version": r"\d+\.\d+\.\d+",
-    "title": r".*\S.*",
-}
-#: A repository to have at the build, with the files that are wanted and the commit.
-PRELOAD = re.compile(REPOSITORY_NAME.pattern + r" [^\s,]+(,[^\s,]+)* [0-9a-f]{40}")
-#: Longest that the Hub shows on a Space's card.
-DESCRIPTION = 60
 
 BODY = """
 # {title}
@@ -76,7 +61,7 @@ def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: boo
         preload: have the published weights fetched at the build, which works for public ones only.
 
     Raises:
-        PublishError: the front matter is not valid, or no weights are small enough to fall back to.
+        PublishError: no weights are small enough to fall back to.
     """
     # Only what git tracks: somebody's own slices may lie among the examples.
     tracked = git(root, "ls-files", "-z", "lgg", *ROOT_FILES).split("\0")
@@ -91,7 +76,6 @@ def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: boo
         files[f"weights/{BENCHMARK.name}"] = weights / BENCHMARK.name
     files[str(PINNED.relative_to(root))] = (json.dumps(asdict(pin), indent=1) + "\n").encode()
     front = front_matter(root / "README.md", pin, hardware, preload)
-    check_front_matter(front, files)
     card = f"---\n{SpaceCardData(**front).to_yaml()}\n---\n" + BODY.format(
         title=front["title"], **asdict(pin)
     )
@@ -105,32 +89,3 @@ def front_matter(readme: Path, pin: Pin, hardware: str, preload: bool = True) ->
         wanted = ",".join(f"{name}/{file}" for name in pin.models for file in (CONFIG_FILE, WEIGHTS_FILE))
         filled["preload_from_hub"] = [f"{pin.repo} {wanted} {pin.revision}"]
     return {**(metadata_load(readme) or {}), **filled}
-
-
-def check_front_matter(front: Mapping[str, Any], files: Mapping[str, object]) -> None:
-    """Check, without asking the Hub, what it would refuse or silently ignore.
-
-    Raises:
-        PublishError: something is missing or not what it must be.
-    """
-    wrong = [key for key, shape in SHAPES.items() if not _matches(shape, front.get(key))]
-    wrong += [key for key in ("colorFrom", "colorTo") if front.get(key) not in COLOURS]
-    if front.get("sdk") != "gradio":
-        wrong.append("sdk")
-    if front.get("app_file") not in files:
-        wrong.append("app_file")
-    if front.get("suggested_hardware", "cpu-basic") not in list(SpaceHardware):
-        wrong.append("suggested_hardware")
-    wrong += [
-        key
-        for key, shape in (("models", REPOSITORY_NAME), ("preload_from_hub", PRELOAD))
-        if not all(_matches(shape, value) for value in front.get(key, []))
-    ]
-    if len(str(front.get("short_description", ""))) > DESCRIPTION:
-        wrong.append("short_description")
-    if wrong:
-        raise PublishError(f"The README's front matter is not that of a Space: check {', '.join(wrong)}.")
-
-
-def _matches(shape: str | re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(shape, value) is not None

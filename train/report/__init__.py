@@ -25,7 +25,6 @@ from train.report.tables import (
     TEMPLATES,
     ablation_table,
     confusion,
-    falls,
     group_table,
     headline_rows,
     headline_tables,
@@ -80,21 +79,20 @@ def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None
     drawn = [path.stem for path in draw_figures(results, weights, weights / "figures")]
     if pages:
         write_text(PAGE, results_page(results, weights, drawn, folder="../weights/figures"))
-        block = results_block(results, weights)
+        block = results_block(results)
         write_text(README, BLOCK.sub(lambda _: block, README.read_text()))
     else:
         write_text(weights / OWN_PAGE, results_page(results, weights, drawn))
 
 
-def results_block(results: Results, weights: Path = REPOSITORY_WEIGHTS) -> str:
+def results_block(results: Results) -> str:
     """README's block: one table by patient with what others report, the gate, and a word on leakage."""
-    configs = _configs(weights)
-    gates = headline_rows(results, configs, "patient", GATE_COLUMNS)
+    gates = headline_rows(results, "patient", GATE_COLUMNS)
     words = zip(GATE_COLUMNS.values(), gates[0][2:] if gates else [], strict=False)
     return _fill(
         "readme_results.md",
         patients=len({row.patient for row in results.patients if row.protocol == "patient"}),
-        table=readme_table(results, configs),
+        table=readme_table(results),
         gate=f"{gates[0][0]}: {', '.join(map(' '.join, words))}" if gates else "",
         empty=_all_empty(),
     )
@@ -109,7 +107,7 @@ def results_page(
         figures: names of those that were drawn, in `folder` as seen from the page.
         note: what must be known before the first table, if anything.
     """
-    configs, speed = _configs(weights), load_benchmark(weights / "benchmark.json")
+    speed = load_benchmark(weights / "benchmark.json")
     return _fill(
         "results.md",
         note=note,
@@ -127,10 +125,9 @@ def results_page(
                 "patients": "" if protocol == "slice" else patient_table(results, protocol),
             }
             for protocol, promise in PROTOCOLS.items()
-            if (headline := headline_tables(results, configs, protocol))
+            if (headline := headline_tables(results, protocol))
         ],
         listed=LISTED,
-        falls=falls(results),
         empty=_all_empty(),
         speed=table(speed) if speed else "",
         figures={f"{folder}/{name}.png": FIGURES[name] for name in figures},
@@ -146,10 +143,6 @@ def _all_empty() -> float:
     """What an all-empty prediction scores by slice."""
     (value,) = (row["value"] for row in published("slice") if row["who"] == "an all-empty prediction")
     return float(value)
-
-
-def _configs(weights: Path) -> list[ModelConfig]:
-    return [load_config(weights / name) for name in available(weights)]
 
 
 def _metrics(results: Results, config: ModelConfig) -> dict[str, object]:

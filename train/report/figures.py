@@ -11,8 +11,7 @@ from lgg.models import GATE, TITLES
 from lgg.weights import available
 from train.evaluation.evaluate import Protocol
 from train.evaluation.results import Results
-from train.fit.checkpoint import read_training
-from train.pipeline import validation_measure
+from train.fit.checkpoint import LOG_FILE, read_log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,13 +65,14 @@ def _training(figure: "Figure", weights: Path) -> bool:
     losses, measures = figure.subplots(1, 2)
     drawn = False
     for name in available(weights):
-        rows = read_training(weights / name)
+        rows = read_log(weights / name / LOG_FILE)
         if not rows:
             continue
         at = range(1, len(rows) + 1)
         style = {"color": COLOURS[name], "linestyle": STYLES[name], "label": TITLES[name]}
         losses.plot(at, [row["val_loss"] for row in rows], **style)
-        measures.plot(at, [row[validation_measure(name)] for row in rows], **style)
+        measure = "val_auroc" if name == GATE else "val_dice"
+        measures.plot(at, [row[measure] for row in rows], **style)
         for start in (n for n in range(1, len(rows)) if rows[n]["stage"] != rows[n - 1]["stage"]):
             measures.axvline(start + 0.5, color=COLOURS[name], linewidth=0.6, alpha=0.6)
         drawn = True

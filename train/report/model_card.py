@@ -14,7 +14,7 @@ from lgg.types import Thresholds
 from lgg.weights import ModelConfig
 from train.data.splits import site
 from train.evaluation.results import Results, markdown_table
-from train.report.tables import TEMPLATES, headline_tables, interval
+from train.report.tables import TEMPLATES, headline_tables
 
 #: Code in a patient's name (TCGA_<site>_<id>_<date>) → hospital, as Buda et al. (2019) list them.
 SITES = {
@@ -39,8 +39,6 @@ SHOWN = {
     "recall_empty": ("recall", "Recall, slices without"),
     "ece": ("expected_calibration_error", "Expected calibration error"),
 }
-#: Measures in a collection's table of models.
-COLUMNS = ("volume_mean", "volume_median", "slice_tumour", "empty_kept")
 
 
 def write_card(folder: Path, config: ModelConfig) -> None:
@@ -86,20 +84,20 @@ def collection_text(
     segmenters = [config for config in configs if config.architecture != GATE]
     gates = [config for config in configs if config.architecture == GATE]
     best = max(segmenters, key=lambda c: (_measured(c, "volume_mean") or {"value": 0.0})["value"])
-    tasks = [config.architecture for config in configs]
     tables = [
         f"By {protocol}:\n\n{table}"
         for protocol in dict.fromkeys(row.protocol for row in results.rows)
-        if (table := headline_tables(results, configs, protocol))
+        if (table := headline_tables(results, protocol))
     ]
+    name, tasks = repo.rpartition("/")[2], [config.architecture for config in configs]
     return _card(
         "collection_card.md",
-        _front_matter("image-segmentation", tasks, repo.rpartition("/")[2], configs),
+        _front_matter("image-segmentation", tasks, name, configs),
         load=load_snippet(repo, best.architecture),
-        models=models_table(configs),
+        models=[(TITLES[c.architecture], c.architecture, training_text(c)) for c in configs],
         input="\n\n".join(f"{TITLES[c.architecture]}. {input_text(c)}" for c in (*gates, best)),
-        training="\n".join(f"- {TITLES[c.architecture]}. {training_text(c)}" for c in configs),
-        results="\n\n".join([_protocol(best), *tables]),
+        conditions=conditions(best),
+        results=tables,
         figures=figures,
         gates={TITLES[config.architecture]: evaluation_text(config) for config in gates},
         best=TITLES[best.architecture],
@@ -202,8 +200,6 @@ def training_text(config: ModelConfig) -> str:
     )
     stages = _stages(config.recipe)
     split = config.split.get("protocol", "unknown")
-    if "stopped_after" in training:
-        stages += f"; stopped after epoch {training['stopped_after']}"
     if "teacher" in training:
         taught = [] if config.architecture == GATE else ["half of the loss"]
         taught += ["hints to the inner layers"] if any(stage.get("hints") for stage in config.recipe) else []
@@ -234,50 +230,29 @@ def _stages(recipe: Sequence[dict[str, Any]]) -> str:
 
 def evaluation_text(config: ModelConfig) -> str:
     """The headline figures, with what they mean and how sure they are."""
-    metrics = config.metrics
-    if not metrics:
+    if not config.metrics:
         return "Not measured yet."
+    rows = [
+        (words, f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
+        for name, (_, words) in SHOWN.items()
+        if (row := _measured(config, name))
+    ]
+    return f"{conditions(config)}\n\n{markdown_table(('measure', 'value', '95 % interval'), rows)}"
+
+
+def conditions(config: ModelConfig) -> str:
+    """By which protocol, on how many patients, and how a model was measured."""
+    metrics = config.metrics
     how = f"{metrics['cascade']} gate, " if metrics["cascade"] != "none" else ""
     leaky = (
         " Slices of one patient stand on both sides of this split, so these figures flatter."
         if metrics["protocol"] == "slice"
         else ""
     )
-    rows = [
-        (words, f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
-        for name, (_, words) in SHOWN.items()
-        if (row := _measured(config, name))
-    ]
     return (
         f"*{metrics['protocol']}* protocol, {len(metrics['patients'])} test patients, {how}{metrics['mode']} "
-        f"statistics, no TTA; 95 % intervals by bootstrap over patients.{leaky}\n\n"
-        + markdown_table(("measure", "value", "95 % interval"), rows)
+        f"statistics, no TTA; 95 % intervals by bootstrap over patients.{leaky}"
     )
-
-
-def _protocol(config: ModelConfig) -> str:
-    metrics = config.metrics
-    return (
-        f"Headline figures: *{metrics['protocol']}* protocol, {len(metrics['patients'])} test patients, "
-        f"{metrics['cascade']} gate, {metrics['mode']} statistics; 95 % intervals by bootstrap over "
-        "patients. The *slice* protocol puts slices of one patient on both sides and flatters."
-    )
-
-
-def models_table(configs: Sequence[ModelConfig]) -> str:
-    """A row a model: size, input, training, headline figures."""
-    rows = [
-        (
-            f"[{TITLES[c.architecture]}]({c.architecture}/README.md) (`{c.architecture}`)",
-            f"{c.parameters / 1e6:.2f} M",
-            f"{c.input_size}×{c.input_size}",
-            f"{c.training['minutes']} on {c.training['hardware']}" if c.training else "",
-            *(interval(row) if (row := _measured(c, name)) else "" for name in COLUMNS),
-        )
-        for c in configs
-    ]
-    measures = [SHOWN[name][1] for name in COLUMNS]
-    return markdown_table(("", "parameters", "input", "minutes of training", *measures), rows)
 
 
 def _site(patient: str) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lgg.metrics import bootstrap_interval
 from lgg.models import BUILDERS, GATE, TITLES, build, parameters
 from lgg.postprocess import Gating
-from lgg.weights import ModelConfig
 from train.ablation import MODES as ABLATION_MODES
 from train.ablation import VARIANTS, Run
 from train.evaluation.evaluate import HEADLINE, Protocol, Row
@@ -49,12 +49,6 @@ OTHER_MODES: dict[tuple[Gating, Mode], str] = {
 }
 #: Bounds of tumour volume in pixels over all slices of 256×256: about a third of the patients each.
 SIZES = {"small, below 15,000 px": 15_000, "medium, to 45,000 px": 45_000, "large, above": float("inf")}
-#: A patient below this Dice is a failure whose cause is asked for.
-POOR = 0.8
-#: How much Dice the gate must cost a patient to be called a cause.
-COSTLY = 0.05
-#: Share of the slices with tumour, or of those without, that must be wrong to be called a cause.
-MANY = 0.15
 #: Most patients that a table lists.
 LISTED = 20
 
@@ -83,46 +77,41 @@ def select(
     }
 
 
-def interval(row: Row | dict[str, Any]) -> str:
+def interval(row: Row) -> str:
     """`0.812 (0.790–0.840)`."""
-    value, low, high = (
-        row[k] if isinstance(row, dict) else getattr(row, k) for k in ("value", "low", "high")
-    )
-    return f"{value:.3f} ({low:.3f}–{high:.3f})" if low is not None and high is not None else f"{value:.3f}"
+    bounds = "" if row.low is None or row.high is None else f" ({row.low:.3f}–{row.high:.3f})"
+    return f"{row.value:.3f}{bounds}"
 
 
-def headline_rows(
-    results: Results, configs: Sequence[ModelConfig], protocol: Protocol, columns: Iterable[str]
-) -> list[list[str]]:
+def _millions(model: str) -> str:
+    """A network's parameters, `1.80 M`."""
+    with torch.device("meta"):  # nothing is initialised just to be counted
+        return f"{parameters(build(model)) / 1e6:.2f} M"
+
+
+def headline_rows(results: Results, protocol: Protocol, columns: Iterable[str]) -> list[list[str]]:
     """Name, parameters and figures of each network that has these measures in the headline mode.
 
     Args:
-        configs: of the weights that ship; other networks are built to count their parameters.
         columns: measures, of segmenters or of gates.
     """
-    gating, mode = HEADLINE
-    counts = {config.architecture: config.parameters for config in configs}
     rows = []
     for model, recipe in networks(results, protocol):
         gating = "none" if model == GATE else HEADLINE[0]
-        measured = select(results.rows, model, protocol, gating, mode, recipe)
+        measured = select(results.rows, model, protocol, gating, HEADLINE[1], recipe)
         if set(columns) <= set(measured):
             name = f"{title(model, recipe, results, protocol)} (`{model}`)"
-            count = counts.get(model) or parameters(build(model))
-            figures = [interval(measured[measure]) for measure in columns]
-            rows.append([name, f"{count / 1e6:.2f} M", *figures])
+            rows.append([name, _millions(model), *(interval(measured[measure]) for measure in columns)])
     return rows
 
 
-def headline_tables(results: Results, configs: Sequence[ModelConfig], protocol: Protocol = "patient") -> str:
+def headline_tables(results: Results, protocol: Protocol = "patient") -> str:
     """Segmenters in the headline mode, then the gates, by one protocol; empty where nothing was measured."""
     segmenter = SEGMENTER_COLUMNS
     if protocol == "slice":  # of single slices there is no volume
         segmenter = {name: words for name, words in segmenter.items() if not name.startswith("volume")}
     tables = [
-        markdown_table(
-            ("", "parameters", *columns.values()), headline_rows(results, configs, protocol, columns)
-        )
+        markdown_table(("", "parameters", *columns.values()), headline_rows(results, protocol, columns))
         for columns in (segmenter, GATE_COLUMNS)
     ]
     return "\n\n".join(filter(None, tables))
@@ -142,12 +131,12 @@ def published_table(protocol: Protocol) -> str:
     return markdown_table(("published", "measure", "value", ""), rows)
 
 
-def readme_table(results: Results, configs: Sequence[ModelConfig]) -> str:
+def readme_table(results: Results) -> str:
     """The segmenters by patient, and below them who else reports Dice a volume by patient."""
     others: dict[tuple[str, str], dict[str, str]] = {}
     for row in published("patient"):
         others.setdefault((row["who"], row["note"]), {})[row["measure"]] = f"{row['value']:.3f}"
-    rows = headline_rows(results, configs, "patient", README_COLUMNS)
+    rows = headline_rows(results, "patient", README_COLUMNS)
     rows += [
         [f"*published:* {who} ({note})", "", *(values.get(measure, "") for measure in README_COLUMNS)]
         for (who, note), values in others.items()
@@ -208,7 +197,7 @@ def group_table(results: Results, protocol: Protocol) -> str:
 
 
 def patient_table(results: Results, protocol: Protocol) -> str:
-    """Volume Dice of each patient by every segmenter, and why the best one fails; the worst on top."""
+    """Volume Dice of each patient by every segmenter, what the best one gets wrong; the worst on top."""
     patients: dict[str, dict[str, PatientRow]] = {}
     volumes: dict[str, list[float]] = {}
     for row in results.patients:
@@ -224,48 +213,10 @@ def patient_table(results: Results, protocol: Protocol) -> str:
         row = by_model.get(best) or next(iter(by_model.values()))
         what = [name, f"{row.slices} ({row.tumour_slices})", f"{row.tumour_pixels:,}", row.missing]
         dices = [f"{by_model[model].volume:.3f}" if model in by_model else "" for model in volumes]
-        rows.append([*what, *dices, "; ".join(causes(row)) if row.volume < POOR else ""])
+        rows.append([*what, *dices, row.missed_slices, row.false_slices])
     titles = [TITLES[model] for model in volumes]
-    why = f"below {POOR} by {TITLES[best]}, as it seems because of"
-    return markdown_table(("patient", "slices (tumour)", "tumour px", "missing", *titles, why), rows)
-
-
-def causes(patient: PatientRow) -> list[str]:
-    """What seems to make a patient's Dice poor, the plainest first; several may hold."""
-    reasons = []
-    # What the gate's veto takes; nothing where nobody measured it.
-    cost = 0.0 if patient.ungated is None else patient.ungated - patient.volume
-    if cost >= COSTLY:
-        reasons.append(f"the gate vetoes slices with tumour, which costs {cost:.2f}")
-    if patient.tumour_slices and patient.missed_slices / patient.tumour_slices >= MANY:
-        reasons.append(
-            f"nothing outlined in {patient.missed_slices} of {patient.tumour_slices} slices with tumour"
-        )
-    empty = patient.slices - patient.tumour_slices
-    if empty and patient.false_slices / empty >= MANY:
-        reasons.append(f"something outlined in {patient.false_slices} of {empty} slices without")
-    if patient.tumour_pixels < next(iter(SIZES.values())):
-        reasons.append("a small tumour, of which a border's error is a large share")
-    if patient.missing != "none":
-        reasons.append(f"no {patient.missing}")
-    return reasons or ["the outline itself: the right slices, another border"]
-
-
-def falls(results: Results) -> list[str]:
-    """How far each network falls from the slice split to the patient split, by its recipe.
-
-    `U-Net mini falls from 0.781 to 0.651 (slice-tumour)`; only of networks that were measured both ways.
-    """
-    told = []
-    for model, recipe in networks(results, "slice"):
-        gating, measure = ("none", "accuracy") if model == GATE else (HEADLINE[0], "slice_tumour")
-        leaky = select(results.rows, model, "slice", gating, HEADLINE[1], recipe).get(measure)
-        # Slices picked one by one have no neighbours, so the patients' are decided apart as well.
-        honest = select(results.rows, model, "patient", gating, "apart", recipe).get(measure)
-        if leaky and honest:
-            words = (SEGMENTER_COLUMNS | GATE_COLUMNS)[measure]
-            told.append(f"{TITLES[model]} falls from {leaky.value:.3f} to {honest.value:.3f} ({words})")
-    return told
+    wrong = [f"{TITLES[best]}: slices with tumour missed", "empty slices outlined"]
+    return markdown_table(("patient", "slices (tumour)", "tumour px", "missing", *titles, *wrong), rows)
 
 
 def ablation_table(runs: Sequence[Run]) -> str:
@@ -274,7 +225,8 @@ def ablation_table(runs: Sequence[Run]) -> str:
     The change is paired: the same patients and seeds, seeds averaged. Its 95 % interval says whether the
     patients, not the seeds, could have made the difference.
     """
-    columns = ("", "volume mean", "change", "slice-tumour", "slice statistics", "FLAIR only", "runs")
+    measures = ("volume mean", "change", "slice-tumour", "slice statistics", "FLAIR only", "runs")
+    columns = ("", "trained", *measures)
     parts = []
     for recipe in dict.fromkeys(run.recipe for run in runs):
         mine = [run for run in runs if run.recipe == recipe]
@@ -284,21 +236,8 @@ def ablation_table(runs: Sequence[Run]) -> str:
                 seeds = {run.seed for run in own}
                 against = [run for run in mine if run.variant == variant.against and run.seed in seeds]
                 rows.append(_ablation_row(variant.words, own, against))
-        parts.append(f"`{recipe}` recipe: {_budgets(mine)}.\n\n{markdown_table(columns, rows)}")
+        parts.append(f"`{recipe}` recipe:\n\n{markdown_table(columns, rows)}")
     return "\n\n".join(parts)
-
-
-def _budgets(runs: Sequence[Run]) -> str:
-    """Epochs and size of the runs; most share one budget, those that do not are named."""
-    budgets: dict[tuple[int, int], list[str]] = {}
-    for run in runs:
-        budgets.setdefault((run.epochs, run.size), []).append(run.variant)
-    usual = max(budgets, key=lambda key: len(budgets[key]))
-    return ", ".join(
-        f"{epochs} epochs at {size} pixels"
-        + ("" if (epochs, size) == usual else f" ({', '.join(dict.fromkeys(names))})")
-        for (epochs, size), names in budgets.items()
-    )
 
 
 def _ablation_row(words: str, runs: Sequence[Run], against: Sequence[Run]) -> list[str]:
@@ -308,12 +247,14 @@ def _ablation_row(words: str, runs: Sequence[Run], against: Sequence[Run]) -> li
         differences = _volumes(runs, "volume") - _volumes(against, "volume")
         low, high = bootstrap_interval(lambda some: float(np.mean(some)), list(differences))
         change = f"{differences.mean():+.3f} ({low:+.3f} to {high:+.3f})"
+    budget = f"{runs[0].epochs} epochs at {runs[0].size} px"
     tumour = float(np.mean([run.slice_tumour["volume"] for run in runs]))
     figures = (tumour, means["slice"], means["flair"])
-    return [words, f"{means['volume']:.3f}", change, *(f"{value:.3f}" for value in figures), str(len(runs))]
+    cells = (f"{value:.3f}" for value in figures)
+    return [words, budget, f"{means['volume']:.3f}", change, *cells, str(len(runs))]
 
 
-def _volumes(runs: Sequence[Run], mode: str) -> NDArray[np.float64]:
+def _volumes(runs: Sequence[Run], mode: Mode) -> NDArray[np.float64]:
     """(patients,) Dice of each volume, the mean over runs."""
     means: NDArray[np.float64] = np.mean([run.volume[mode] for run in runs], axis=0)
     return means

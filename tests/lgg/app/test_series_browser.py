@@ -76,18 +76,6 @@ def download(page):
 
 
 @both_widths
-def test_a_zip_of_slices_is_examined_and_taken_away(page, zipped, volume):
-    examine(page, zipped)
-    expect_result(page, 9, "slices.zip")
-    expect(page.locator("#series-facts")).to_contain_text("no ml")
-    taken = download(page)
-    masks = [np.asarray(Image.open(taken.open(f"masks/slice_00{n}.png"))) for n in range(1, 10)]
-    assert {mask.shape for mask in masks} == {volume.shape[1:3]}
-    words = page.locator("#series-said .verdict").inner_text()
-    assert f"Outlined in {sum(mask.any() for mask in masks)} of 9" in words
-
-
-@both_widths
 def test_the_slider_the_plot_and_the_keyboard_lead_to_slices(page, zipped):
     examine(page, zipped)
     expect_result(page, 9)
@@ -114,20 +102,6 @@ def test_both_thresholds_decide_all_slices_anew(page, zipped):
     expect(page.locator("#series-said h2")).to_have_text("No glioma found")
 
 
-def test_each_layer_is_drawn_with_its_legend(page, zipped):
-    examine(page, zipped)
-    expect_result(page, 9)
-    for layer, words in (
-        ("Heat map", "probability as a heat map"),
-        ("Why (gate)", "the gate saw"),
-        ("How unsure", "how unsure"),
-    ):
-        legend = page.locator("#series-legend").inner_text()
-        page.locator("#series-layer label", has_text=layer).click()
-        expect(page.locator("#series-picture img")).to_have_attribute("alt", re.compile(re.escape(words)))
-        expect(page.locator("#series-legend")).not_to_have_text(legend)
-
-
 def outline(page):
     """Where the picture is drawn in the outline's colour, (kH, kW) bool."""
     picture = page.locator("#series-picture img")
@@ -136,16 +110,22 @@ def outline(page):
     return (np.asarray(drawn.convert("RGB")) == PREDICTED).all(2)
 
 
-def test_the_picture_shows_the_mask_where_it_is(page, zipped, lesion):
+@both_widths
+def test_a_zip_of_slices_is_examined_shown_and_taken_away(page, zipped, volume, lesion):
     examine(page, zipped)
-    expect_result(page, 9)
+    expect_result(page, 9, "slices.zip")
+    expect(page.locator("#series-facts")).to_contain_text("no ml")
     page.locator("#series-chart [data-slice='5']").click()
     expect_slice(page, 5)
     contour = outline(page)
-    mask = np.asarray(Image.open(download(page).open("masks/slice_005.png"))) > 0
-    assert metrics.dice(mask, lesion[4]) > 0.6
-    times = contour.shape[0] // mask.shape[0]
-    large = mask.repeat(times, 0).repeat(times, 1)
+    taken = download(page)
+    masks = [np.asarray(Image.open(taken.open(f"masks/slice_00{n}.png"))) > 0 for n in range(1, 10)]
+    assert {mask.shape for mask in masks} == {volume.shape[1:3]}
+    words = page.locator("#series-said .verdict").inner_text()
+    assert f"Outlined in {sum(mask.any() for mask in masks)} of 9" in words
+    assert metrics.dice(masks[4], lesion[4]) > 0.6
+    times = contour.shape[0] // masks[4].shape[0]
+    large = masks[4].repeat(times, 0).repeat(times, 1)
     np.testing.assert_array_equal(contour, find_boundaries(large, mode="inner"))
 
 

@@ -251,7 +251,7 @@ def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(service,
     handlers = SeriesHandlers(service)
     said = handlers.truth(controls(Request(uploads, "unet"), truth=[str(tmp_path / "truth.tif")]))
     assert "2 × 39 × 39" in said["scores"]
-    assert set(said) == {"scores", "truth", "trouble"}
+    assert set(said) == {"scores", "truth"}
     assert handlers.truth(controls(None, truth=["x"])) == {"truth": None}, "nothing is shown yet"
 
 

@@ -1,6 +1,8 @@
 """DICOM series: sorted by place, sequences by description or by choice, gaps noticed, no patient shown."""
 
 import struct
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -290,6 +292,10 @@ class TestEnhanced:
         assert [row.sequence for row in series.found] == ["FLAIR", "pre-contrast T1", "post-contrast T1"]
         assert "resampled" in series.found[2].done
 
+    def test_a_film_among_the_series_is_left_out(self):
+        film = dicom(scan(), NumberOfFrames=9, series="1.2.9", description="cine")
+        assert "left out: 1" in read_series([*study(), film]).notes[0]
+
     @pytest.mark.parametrize(
         ("data", "message"),
         [
@@ -304,6 +310,19 @@ class TestEnhanced:
     def test_what_is_no_stack_is_refused(self, data, message):
         with pytest.raises(SliceError, match=message):
             read_series([data])
+
+    @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+    def test_damaged_groups_are_read_or_refused(self, syntax):
+        random, data = np.random.default_rng(0), enhanced(volume()[:3], syntax)
+        header = data.index(b"\xe0\x7f\x10\0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(60):
+                damaged = bytearray(data)
+                for at in random.integers(200, header, 3):
+                    damaged[at] = random.integers(256)
+                with suppress(SliceError):
+                    assert np.isfinite(read_series([bytes(damaged)]).pixels).all()
 
     def test_a_header_of_empty_items_costs_little(self):
         data = enhanced(volume()[:1])

@@ -1,10 +1,13 @@
 """Studies on the disk: folders of files, recognised and brought onto the FLAIR's grid."""
 
 import gzip
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
+import lgg
 from lgg import read_study
 from lgg.errors import SeriesError
 from lgg.io import AmbiguousSeriesError, study
@@ -14,6 +17,7 @@ from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import tiff
 from tests.series_files import affine, archive, dicom_stack, nifti, rotated
 
+EXAMPLE = Path(lgg.__file__).parent / "examples" / "study"
 SHAPE = (40, 36, 6)
 PLACE = affine(np.eye(3), (1.0, 1.0, 5.0))
 AXIAL, SAGITTAL = ((1, 0, 0), (0, 1, 0)), ((0, 1, 0), (0, 0, -1))
@@ -198,6 +202,17 @@ class TestDicom:
         files = EVERYTHING | series(8, "T1", step=2.0, count=20)
         assert read_study(write(tmp_path, files)).chosen[PRE] == "1.2.3.6"
 
+    def test_a_scan_that_was_stopped_early_is_not_taken_however_well_it_suits(self, tmp_path):
+        files = series(1, "FLAIR", count=2) | series(2, "FLAIR", plane=SAGITTAL, count=36)
+        assert read_study(write(tmp_path, files)).chosen[FLAIR] == "1.2.3.2"
+
+    def test_of_two_t1_on_other_grids_that_with_slices_like_the_flairs_is_taken(self, tmp_path):
+        thin, thick = {"step": 1.0, "count": 25}, {"step": 6.0, "count": 5}
+        files = series(3, "FLAIR") | series(8, "T1+C", **thin) | series(9, "T1+C", **thick)
+        read = read_study(write(tmp_path, files))
+        assert read.chosen[POST] == "1.2.3.9"
+        assert "resampled" in read.found[2].done
+
     def test_two_that_fit_equally_ask_with_numbers_for_a_choice(self, tmp_path):
         folder = write(tmp_path, EVERYTHING | series(8, "FLAIR"))
         with pytest.raises(AmbiguousSeriesError, match=r"(?s)flair=.*  3: axial.*  8: axial"):
@@ -255,6 +270,35 @@ def test_parameters_and_descriptions_together_tell_a_sequence(taken, description
     rows = recognise(write(tmp_path, files | series(3, "localiser")))
     told = rows[1].sequence or ("FLAIR" if "another FLAIR" in rows[1].done else "")
     assert told == sequence
+
+
+class TestExample:
+    """The phantom study that is shipped: both T1 on the FLAIR's grid, and once more on their own."""
+
+    def test_t1_on_their_own_grid_show_the_same_tissue(self):
+        series = read_study([EXAMPLE / "FLAIR.nii.gz", EXAMPLE / "own-grid"])
+        untouched = read_study([EXAMPLE / name for name in ("FLAIR.nii.gz", "T1.nii.gz", "T1-post.nii.gz")])
+        assert len(series.notes) == 2
+        for channel in (PRE, POST):
+            head = untouched.pixels[..., FLAIR] > 30
+            pair = series.pixels[head, channel], untouched.pixels[head, channel]
+            assert np.corrcoef(pair)[0, 1] > 0.8  # of noisy voxels
+
+    @pytest.mark.slow
+    def test_a_t1_that_moved_is_registered(self, tmp_path):
+        pytest.importorskip("SimpleITK")
+        image = nib.load(EXAMPLE / "T1.nii.gz")
+        moved = affine(rotated(7, 0), origin=(2, -9, 5)) @ image.affine
+        (tmp_path / "T1.nii.gz").write_bytes(nifti(np.asarray(image.dataobj), moved))
+        files = [EXAMPLE / "FLAIR.nii.gz", tmp_path / "T1.nii.gz"]
+        by_header, registered = read_study(files), read_study(files, register=True)
+        expected = np.asarray(image.dataobj).astype(float)
+        apart = [
+            np.abs(series.to_source(series.pixels[..., PRE]) - expected).mean()
+            for series in (registered, by_header)
+        ]
+        assert apart[0] < 0.4 * apart[1]
+        assert "moved by" in registered.notes[0]
 
 
 def test_a_folder_of_pictures_is_read_as_slices(tmp_path):

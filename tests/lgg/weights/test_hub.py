@@ -156,17 +156,11 @@ class TestFailure:
 
 
 class TestDamage:
-    def test_a_damaged_file_in_the_cache_is_fetched_again(self, commit):
+    @pytest.mark.parametrize(("file", "junk"), [("model.safetensors", b"junk"), ("config.json", b"{")])
+    def test_a_damaged_file_in_the_cache_is_fetched_again(self, commit, file, junk):
         folder, _ = download(REPO, BOTH, commit)
-        path = folder / "unet-mini" / "model.safetensors"
-        path.resolve().write_bytes(path.read_bytes()[:-7])
-        download(REPO, BOTH, commit)
-        assert load_model(folder / "unet-mini")
-
-    def test_a_damaged_config_in_the_cache_is_fetched_again(self, commit):
-        folder, _ = download(REPO, BOTH, commit)
-        (folder / "gate" / "config.json").resolve().write_text("{")
-        assert load_model(download(REPO, BOTH, commit)[0] / "gate")
+        (folder / "unet-mini" / file).resolve().write_bytes(junk)
+        assert load_model(download(REPO, BOTH, commit)[0] / "unet-mini")
 
     def test_a_damaged_file_without_a_network_is_refused(self, hub, commit):
         folder, _ = download(REPO, BOTH, commit)

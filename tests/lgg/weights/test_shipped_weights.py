@@ -79,6 +79,7 @@ def test_regression_patients_score_what_the_config_says(name):
     patients = {name: patients[name] for name in fixed()["regression"]}
     recorded = load_config(REPOSITORY_WEIGHTS / name).metrics["patients"]
     cascade = Cascade.from_pretrained(architecture=name, device="cpu")
-    for result in evaluate_patients(cascade, patients, ("volume",)):
-        scores = result.scores[HEADLINE]
-        assert scores.volume == pytest.approx(recorded[scores.patient], abs=0.005), scores.patient
+    scores = [result.scores[HEADLINE] for result in evaluate_patients(cascade, patients, ("volume",))]
+    assert {score.patient for score in scores} == set(patients)
+    for score in scores:
+        assert score.volume == pytest.approx(recorded[score.patient], abs=0.005), score.patient

@@ -50,12 +50,9 @@ class TestAddress:
     def test_nothing_means_the_repositorys_weights(self, own_weights):
         assert find_address() == Address(folder=own_weights)
 
-    def test_the_environment_outweighs_the_repository(self, monkeypatch):
+    def test_the_argument_outweighs_the_environment_and_that_the_repository(self, monkeypatch):
         monkeypatch.setenv("LGG_WEIGHTS", "user/other@v2")
         assert find_address() == Address(repo="user/other", revision="v2")
-
-    def test_the_argument_outweighs_the_environment(self, monkeypatch):
-        monkeypatch.setenv("LGG_WEIGHTS", "user/other")
         assert find_address(REPO).repo == REPO
 
     def test_a_folder_that_looks_like_a_repository_is_a_folder(self, tmp_path, monkeypatch):
@@ -67,15 +64,19 @@ class TestAddress:
     def test_a_path_is_never_taken_for_a_repository(self, path):
         assert find_address(path).folder is not None
 
-    def test_the_published_repository_comes_at_its_pin_and_others_at_main(self):
+    @pytest.mark.parametrize(
+        ("weights", "revision", "expected"),
+        [
+            (REPO, None, "a" * 40),
+            ("user/other", None, "main"),
+            (REPO + "@v1", None, "v1"),
+            (REPO + "@v1", "v2", "v2"),
+        ],
+        ids=["pinned", "another repository", "after the @", "argument"],
+    )
+    def test_what_is_published_comes_at_its_pin_unless_a_revision_is_named(self, weights, revision, expected):
         pin("a" * 40)
-        assert find_address(REPO).revision == "a" * 40
-        assert find_address("user/other").revision == "main"
-
-    def test_a_revision_outweighs_the_pin(self):
-        pin("a" * 40)
-        assert find_address(REPO + "@v1").revision == "v1"
-        assert find_address(REPO + "@v1", revision="v2").revision == "v2"
+        assert find_address(weights, revision).revision == expected
 
     def test_a_revision_of_a_folder_is_refused(self, tmp_path):
         with pytest.raises(WeightsError, match="revision belongs to a repository"):
@@ -103,9 +104,7 @@ class TestPin:
 class TestFromPretrained:
     def test_hub_and_folder_give_the_same_probabilities(self, commit, tmp_path):
         here = Cascade.from_pretrained(tmp_path / "published", "unet", "cpu").predict(SLICE)
-        there = Cascade.from_pretrained(REPO, architecture="unet", device="cpu", revision=commit).predict(
-            SLICE
-        )
+        there = Cascade.from_pretrained(REPO, "unet", "cpu", revision=commit).predict(SLICE)
         assert here.passed
         assert there.gate_probability == here.gate_probability
         np.testing.assert_array_equal(there.probability, here.probability)
@@ -119,11 +118,8 @@ class TestFromPretrained:
         cascade = Cascade.from_pretrained(REPO, "unet-mini", "cpu")
         result = SeriesResult(Series.from_slice(SLICE), (cascade.predict(SLICE),))
         said = report(result, cascade, lone=True)
-        assert (said["weights"], said["weights_revision"], said["weights_date"]) == (
-            REPO,
-            commit,
-            "2026-11-22",
-        )
+        told = [said[name] for name in ("weights", "weights_revision", "weights_date")]
+        assert told == [REPO, commit, "2026-11-22"]
 
 
 class TestLoadedModels:

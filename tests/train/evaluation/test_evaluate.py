@@ -15,10 +15,11 @@ from train.data.kaggle_3m import Volume, index_folder
 from train.data.splits import fixed
 from train.evaluation.evaluate import (
     choose_patients,
-    evaluate,
+    evaluate_patients,
     headline,
     missing_sequences,
     protocol_of,
+    rows_of,
     seen,
 )
 from train.evaluation.patient_metrics import GATE_MEASURES, SEGMENTATION, predict_volume, score, support
@@ -39,6 +40,14 @@ class BrightPart(nn.Module):
 def bright_cascade(**thresholds: float) -> Cascade:
     config = ModelConfig("unet-mini", 48, Thresholds(**thresholds))
     return Cascade((BrightPart(gate=True), ModelConfig("gate", 48)), (BrightPart(), config), "cpu")
+
+
+def evaluate(patients: dict, *arguments):
+    """Rows and patients' results of a cascade that finds what is bright."""
+    cascade = bright_cascade()
+    results = evaluate_patients(cascade, patients, *arguments)
+    configs = (cascade.gate_config, cascade.config)
+    return rows_of(configs, results, protocol_of(cascade.config, patients)), results
 
 
 def volume_of(masks: np.ndarray) -> Volume:
@@ -89,23 +98,13 @@ def test_each_measure_says_how_many_it_is_about():
     truth = np.stack([square(0, 4), square(0, 2), np.zeros((8, 8), bool)])
     found = np.stack([square(0, 4), np.zeros((8, 8), bool), np.zeros((8, 8), bool)])
     patients = [scored(found, truth, (0.9, 0.8, 0.1))]
-    expected = {
-        "volume_mean": 1,
-        "volume_iou_median": 1,
-        "slice_all": 3,
-        "slice_all_268_125": 3,
-        "slice_tumour": 2,
-        "slice_tumour_iou": 2,
-        "hd95": 1,
-        "hd95_left_out": 3,
-        "empty_kept": 1,
-        "false_pixels": 1,
-        "auroc": 3,
-        "accuracy": 3,
-        "recall_tumour": 2,
-        "f1_empty": 1,
+    about = {
+        1: ("volume_mean", "volume_iou_median", "hd95", "empty_kept", "false_pixels", "f1_empty"),
+        2: ("slice_tumour", "slice_tumour_iou", "recall_tumour"),
+        3: ("slice_all", "slice_all_268_125", "hd95_left_out", "auroc", "accuracy"),
     }
-    assert {name: support(patients, name) for name in expected} == expected
+    for count, names in about.items():
+        assert [name for name in names if support(patients, name) != count] == []
 
 
 def test_volume_mean_and_pooled_differ_when_patients_differ_in_size():
@@ -126,7 +125,7 @@ def test_gate_report_worked_by_hand():
 @pytest.mark.parametrize("mode", ["volume", "slice", "flair", "tta"])
 def test_every_mode_finds_the_bright_tumours_of_made_up_patients(tmp_path, mode):
     patients = index_folder(write_folder(tmp_path, 2))
-    rows, scores = evaluate(bright_cascade(), patients, [mode])
+    rows, scores = evaluate(patients, [mode])
     values = {(row.cascade, row.measure): row.value for row in rows if row.model == "unet-mini"}
     assert values["none", "slice_tumour"] > 0.9
     assert all(row.protocol == "external" for row in rows)
@@ -151,7 +150,7 @@ def test_mirroring_leaves_a_mirror_symmetric_network_as_it_is(tmp_path):
 
 def test_headline_is_the_hard_gate_with_volume_statistics(tmp_path):
     patients = index_folder(write_folder(tmp_path, 3))
-    rows, _ = evaluate(bright_cascade(), patients)
+    rows, _ = evaluate(patients)
     own = headline([row for row in rows if row.model == "unet-mini"])
     assert {(row.cascade, row.mode) for row in own} == {("hard", "volume")}
     volume = next(row for row in own if row.measure == "volume_mean")
@@ -161,10 +160,9 @@ def test_headline_is_the_hard_gate_with_volume_statistics(tmp_path):
 
 def test_every_network_is_timed(tmp_path):
     patients = index_folder(write_folder(tmp_path, 2))
-    rows, _ = evaluate(bright_cascade(), patients, ["volume"])
+    rows, _ = evaluate(patients, ["volume"])
     times = {row.model: row for row in rows if row.measure == "ms_per_slice_cpu"}
     assert 0 < times["gate"].value < times["unet-mini"].value
-    assert (times["gate"].cascade, times["unet-mini"].cascade) == ("none", "hard")
 
 
 def test_patients_that_a_network_was_trained_or_chosen_on_are_known():
@@ -179,14 +177,14 @@ def test_patients_that_a_network_was_trained_or_chosen_on_are_known():
 def test_only_the_slices_asked_for_are_scored(tmp_path):
     patients = index_folder(write_folder(tmp_path, 2))
     keys = ["CASE_00_2", "CASE_00_3", "CASE_01_5"]
-    rows, results = evaluate(bright_cascade(), patients, ["volume"], keys)
+    rows, results = evaluate(patients, ["volume"], keys)
     assert [len(result.scores["none", "volume"].dice) for result in results] == [2, 1]
     assert {row.n for row in rows if row.measure == "slice_all"} == {3}
 
 
 def test_every_pixel_is_counted_once_by_its_probability(tmp_path):
     patients = index_folder(write_folder(tmp_path, 1, slices=4))
-    _, results = evaluate(bright_cascade(), patients, ["volume"])
+    _, results = evaluate(patients, ["volume"])
     assert results[0].pixels.sum() == 4 * 48 * 48
     assert results[0].pixels[1].sum() == results[0].scores["none", "volume"].tumour_pixels
     assert results[0].pixels[1, 50:].sum() > 0.9 * results[0].pixels[1].sum()

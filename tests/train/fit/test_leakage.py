@@ -1,6 +1,5 @@
 """What a run takes over from other weights: a teacher, a start, a validation side; never what would leak."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -12,10 +11,10 @@ from lgg.weights import ModelConfig, load_config, load_model, save_model
 from tests.tiny_data import write_folder
 from train import pipeline
 from train.data.kaggle_3m import index_folder
-from train.fit.leakage import digest, earlier_epochs, load_start, load_teacher
+from train.fit.leakage import digest, load_start, load_teacher
 from train.fit.trainer import TrainResult
-from train.pipeline import LOG_FILE, Cohort, run_job, splits_of, validated_on
-from train.recipes import RECIPES, Job
+from train.pipeline import Cohort, run_job, splits_of, validated_on
+from train.recipes import Job
 from train.report.model_card import training_text
 
 SPLITS = {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
@@ -55,25 +54,16 @@ def train_at_once(monkeypatch):
 def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, monkeypatch):
     starts = train_at_once(monkeypatch)
     folder = begun(**{**SPLITS, "protocol": "patient"})
-    (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n{"epoch": 1, "stage": 2}\n')
-    monkeypatch.setattr(pipeline, "read_log", lambda run: [{"epoch": 1}])
-    all_but_one = len(RECIPES["cpu"]["unet-mini"]) - 1
-    job = Job(tmp_path, "cpu", "run", out=tmp_path / "weights", start=folder)
-    trained = run_job("unet-mini", replace(job, skip_stages=all_but_one), Cohort({}, SPLITS))
+    job = Job(tmp_path, "cpu", "run", stages=1, out=tmp_path / "weights", start=folder)
+    made = load_config(run_job("unet-mini", job, Cohort({}, SPLITS)))
     model, config = load_model(folder)
-    assert len(starts) == 1, "the other stages are behind these weights"
     assert all(torch.equal(starts[0][name], value) for name, value in model.state_dict().items())
-    made = load_config(trained)
     start = {"minutes": 7.0, "initialised": "scratch", "stages": config.recipe, "sha256": config.sha256}
     assert made.training["start"] == start
     words = f"weights {config.sha256[:12]} (5 epochs of 80 slices at 64×64, bce; 7.0 minutes from scratch)"
     assert f"Began from {words}; best epoch 1" in training_text(made)
     again = replace(made, training=made.training | {"start": {**made.training["start"], "start": start}})
     assert f"7.0 minutes from {words})" in training_text(again), "what those began from is told too"
-    log = (trained / LOG_FILE).read_text()
-    assert [json.loads(row)["stage"] for row in log.splitlines()] == [1, 2, 3], "its curve is the whole curve"
-    with pytest.raises(DataError, match="Nothing is left"):
-        run_job("unet-mini", replace(job, skip_stages=all_but_one + 1, restart=True), Cohort({}, SPLITS))
 
 
 @pytest.mark.parametrize(
@@ -90,13 +80,6 @@ def test_weights_that_know_what_is_to_judge_the_run_are_no_start(split, words, b
         load_start(begun(**split), "unet-mini", SPLITS)
 
 
-def test_epochs_judged_on_others_are_no_part_of_the_curve(begun):
-    folder = begun(**SPLITS)
-    (folder / LOG_FILE).write_text('{"epoch": 1, "stage": 1}\n')
-    assert earlier_epochs(folder, SPLITS) == [{"epoch": 1, "stage": 1}]
-    assert earlier_epochs(folder, {**SPLITS, "validation": ["b"]}) == []
-
-
 def test_weights_of_other_patients_are_a_start_and_those_of_another_network_are_not(begun):
     folder = begun(train=["x", "y"], validation=["z"])
     assert load_start(folder, "unet-mini", SPLITS) is not None
@@ -110,6 +93,13 @@ def test_a_slice_belongs_to_its_patient(begun):
         load_start(begun(train=["a"], validation=["c"]), "unet-mini", slices)
     known = begun(train=2, validation=1, learned_from=digest(["b_1", "a_1"]))
     assert load_start(known, "unet-mini", slices) is not None
+
+
+def test_a_teacher_was_trained_on_nobody_but_the_pupils_own_patients(begun):
+    assert load_teacher(begun(train=["a", "b"]), SPLITS["train"]) is not None
+    for seen in (["a", "d"], ["a", "e"], ["x"]):
+        with pytest.raises(DataError, match="would leak"):
+            load_teacher(begun(train=seen), SPLITS["train"])
 
 
 def test_a_teacher_of_the_slice_split_teaches_the_same_slices_only(tmp_path, monkeypatch):

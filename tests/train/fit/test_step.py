@@ -1,6 +1,7 @@
 """What a training step is made of: which slices are drawn, how they are bent, what the loss says."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -112,22 +113,7 @@ def bent(how, seed=0):
 
 
 class TestAugmentation:
-    OFF = dict.fromkeys(
-        (
-            "flip",
-            "rotate",
-            "scale",
-            "shift",
-            "elastic",
-            "gain",
-            "bias",
-            "gamma",
-            "noise",
-            "drop",
-            "drop_both",
-        ),
-        0,
-    )
+    FAR = {"flip": 1, "rotate": 40, "scale": 0.3, "shift": 0.15, "elastic": 0.03}  # noqa: RUF012
 
     def test_plain_changes_nothing_but_the_units_of_the_volume(self):
         inputs, masks = bent(PLAIN)
@@ -136,17 +122,11 @@ class TestAugmentation:
 
     @pytest.mark.parametrize(
         "how",
-        [
-            {"flip": 1},
-            {"rotate": 40},
-            {"scale": 0.3},
-            {"shift": 0.15},
-            {"flip": 0.5, "rotate": 15},
-            {"elastic": 0.03},
-        ],
+        [{"flip": 0.5, "rotate": 15}, *({name: far} for name, far in FAR.items())],
+        ids=lambda how: "-".join(how),
     )
     def test_image_and_mask_move_together(self, how):
-        inputs, masks = bent(Augmentation(**self.OFF | how, slice_statistics=0))
+        inputs, masks = bent(replace(PLAIN, **how))
         # But for a pixel whose value lies on the border of one half.
         assert ((inputs[:, FLAIR] * 3 >= 0.499) != (masks[:, 0] > 0)).sum() <= 1
         assert (masks != batch().masks).flatten(1).any(1).sum() >= 3
@@ -155,19 +135,19 @@ class TestAugmentation:
         assert most**2 * 0.85 < change.min() <= change.max() < 1.1 / most**2
 
     def test_flip_mirrors_left_and_right(self):
-        inputs, masks = bent(Augmentation(**self.OFF | {"flip": 1}, slice_statistics=0))
+        inputs, masks = bent(replace(PLAIN, flip=1))
         assert torch.equal(masks, batch().masks.flip(-1))
         torch.testing.assert_close(inputs, bent(PLAIN)[0].flip(-1), atol=1e-3, rtol=0)
 
     @pytest.mark.parametrize("name", ["gain", "bias", "gamma", "noise"])
     def test_intensities_change_and_the_mask_does_not(self, name):
-        inputs, masks = bent(Augmentation(**self.OFF | {name: 0.3}, slice_statistics=0))
+        inputs, masks = bent(replace(PLAIN, **{name: 0.3}))
         assert torch.equal(masks, batch().masks)
         assert inputs.isfinite().all()
         assert not torch.allclose(inputs, bent(PLAIN)[0], atol=0.05)
 
     def test_statistics_are_the_slices_for_their_share_of_slices(self):
-        inputs, _ = bent(Augmentation(**self.OFF, slice_statistics=0.5))
+        inputs, _ = bent(replace(PLAIN, slice_statistics=0.5))
         own, shared = (normalise(batch().fitted, batch().mean[:, n], batch().std[:, n]) for n in (0, 1))
         by_own, by_shared = ((inputs == one).flatten(1).all(1) for one in (own, shared))
         assert torch.equal(by_own, ~by_shared)
@@ -183,7 +163,7 @@ class TestAugmentation:
         assert torch.equal(drop_sequences(images, first, ~first), expected)
 
     def test_both_are_dropped_together_in_their_share_of_slices(self):
-        inputs, _ = bent(Augmentation(**self.OFF | {"drop_both": 0.5}, slice_statistics=0))
+        inputs, _ = bent(replace(PLAIN, drop_both=0.5))
         pre, post = (torch.eq(inputs[:, one], inputs[:, FLAIR]).flatten(1).all(1) for one in (PRE, POST))
         assert torch.equal(pre, post)
         assert 0 < pre.sum() < len(inputs)

@@ -16,8 +16,8 @@ from lgg.models import BUILDERS, build
 from lgg.models.unet import UNet
 from train.data.dataset import volume_slices
 from train.data.kaggle_3m import Volume
-from train.fit.checkpoint import append_log, draw_curves, load_checkpoint, read_log, runs_folder
-from train.fit.trainer import Stopped
+from train.fit.checkpoint import LOG, append_log, draw_curves, read_log
+from train.fit.trainer import Stopped, make_schedule
 from train.recipes import PLAIN, Recipe
 
 RECIPE = Recipe(epochs=2, slices_per_epoch=24, batch_size=8, size=32, lr=1e-2, seed=3)
@@ -91,7 +91,7 @@ class TestRun:
 
     def test_keeps_the_best_epoch(self, tmp_path):
         state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=4))
-        scores = [row["val_dice"] for row in read_log(tmp_path / "run")]
+        scores = [row["val_dice"] for row in read_log(tmp_path / "run" / LOG)]
         assert state["best_epoch"] == 1 + int(np.argmax(scores))
         assert state["best_score"] == pytest.approx(max(scores), abs=1e-5)
         model = build("unet-mini")
@@ -104,7 +104,7 @@ class TestRun:
     def test_learns_an_easy_task(self, tmp_path, architecture, loss, best_by):
         recipe = replace(RECIPE, epochs=10, slices_per_epoch=48, lr=3e-2, ema=0, augmentation=PLAIN)
         run(tmp_path / "run", architecture, replace(recipe, loss=loss, best_by=best_by))
-        rows = read_log(tmp_path / "run")
+        rows = read_log(tmp_path / "run" / LOG)
         assert rows[-1]["train_loss"] < 0.6 * rows[0]["train_loss"]
         assert rows[-1]["val_loss"] < rows[0]["val_loss"]
         assert rows[-1]["val_auroc" if architecture == "gate" else "val_dice"] > 0.8
@@ -127,23 +127,10 @@ class TestRun:
         state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=1, ema=ema))
         assert torch.equal(state["best"]["head.weight"], weights(state)["head.weight"]) == (ema == 0)
 
-    def test_shows_the_network_channels_last(self, monkeypatch, tmp_path):
-        seen = []
-
-        class Watching(UNet):
-            def forward(self, x):
-                seen.append(x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous())
-                return super().forward(x)
-
-        monkeypatch.setitem(BUILDERS, "unet-mini", lambda: Watching(widths=(4, 8)))
-        run(tmp_path / "run", recipe=replace(RECIPE, epochs=1))
-        assert len(seen) >= 4
-        assert all(seen)
-
     def test_tells_a_tracker_what_it_logs(self, tmp_path):
         rows = []
         run(tmp_path / "run", watch=rows.append)
-        assert rows == read_log(tmp_path / "run")
+        assert rows == read_log(tmp_path / "run" / LOG)
 
     def test_repeats_itself_by_its_seed(self, tmp_path):
         same(run(tmp_path / "one")["learner"], run(tmp_path / "two")["learner"])
@@ -193,7 +180,7 @@ class TestResume:
         logs = [
             [
                 {name: value for name, value in row.items() if name not in ("seconds", "waiting")}
-                for row in read_log(tmp_path / name)
+                for row in read_log(tmp_path / name / LOG)
             ]
             for name in ("whole", "cut")
         ]
@@ -208,15 +195,17 @@ class TestResume:
             run(tmp_path / "run", resume=True)
         assert str(tmp_path) not in str(caught.value)
 
-    def test_with_another_recipe_or_network_is_refused(self, tmp_path):
+    def test_with_another_recipe_network_or_data_set_is_refused(self, tmp_path):
         run(tmp_path / "run")
-        with pytest.raises(DataError, match="another recipe"):
-            run(tmp_path / "run", recipe=replace(RECIPE, lr=1e-3), resume=True)
-        bent = replace(RECIPE, augmentation=PLAIN)
-        with pytest.raises(DataError, match="another recipe"):
-            run(tmp_path / "run", recipe=bent, resume=True)
-        with pytest.raises(DataError, match="another architecture"):
-            run(tmp_path / "run", "gate", recipe=replace(RECIPE, loss="bce", best_by="auroc"), resume=True)
+        gate = {"architecture": "gate", "recipe": replace(RECIPE, loss="bce", best_by="auroc")}
+        for what, change in (
+            ("recipe", {"recipe": replace(RECIPE, lr=1e-3)}),
+            ("recipe", {"recipe": replace(RECIPE, augmentation=PLAIN)}),
+            ("architecture", gate),
+            ("data set", {"splits": (slices(23, 0), SPLITS[1])}),
+        ):
+            with pytest.raises(DataError, match=f"another {what}"):
+                run(tmp_path / "run", **change, resume=True)
 
     def test_with_another_teacher_or_none_is_refused(self, tmp_path):
         teachers = [build("unet-mini") for _ in range(2)]
@@ -248,24 +237,35 @@ class TestResume:
             run(tmp_path / "run", "gate", replace(RECIPE, loss="bce", best_by="slice_tumour"))
         assert not (tmp_path / "run").exists()
 
-    def test_a_checkpoint_needs_no_pickled_code(self, tmp_path):
-        run(tmp_path / "run")
-        state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
-        assert (
-            state["epoch"] == load_checkpoint(tmp_path / "run", {"architecture": "unet-mini"})["epoch"] == 2
-        )
+
+def test_the_log_replaces_an_epoch_that_is_run_again(tmp_path):
+    assert read_log(tmp_path / LOG) == []
+    for epoch, loss in ((1, 0.5), (2, 0.4), (2, 0.3)):
+        append_log(tmp_path, {"epoch": epoch, "train_loss": loss})
+    assert [row["train_loss"] for row in read_log(tmp_path / LOG)] == [0.5, 0.3]
 
 
-class TestLog:
-    def test_replaces_an_epoch_that_is_run_again(self, tmp_path):
-        for epoch, loss in ((1, 0.5), (2, 0.4), (2, 0.3)):
-            append_log(tmp_path, {"epoch": epoch, "train_loss": loss})
-        assert [row["train_loss"] for row in read_log(tmp_path)] == [0.5, 0.3]
+class TestSchedule:
+    def rates(self, steps, **recipe):
+        """The learning rate of each step of an epoch."""
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
+        recipe = Recipe(lr=1.0, epochs=1, slices_per_epoch=8 * steps, batch_size=8, **recipe)
+        schedule, rates = make_schedule(optimizer, recipe), []
+        for _ in range(steps):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if len(rates) < steps:
+                schedule.step()
+        return rates
 
-    def test_of_a_new_run_is_empty(self, tmp_path):
-        assert read_log(tmp_path) == []
+    def test_constant_stays(self):
+        assert self.rates(6, schedule="constant") == [1] * 6
 
-
-def test_runs_live_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("LGG_RUNS", str(tmp_path))
-    assert runs_folder() == tmp_path
+    @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 14])
+    @pytest.mark.parametrize("warm_up", [0, 0.15, 1])
+    def test_one_cycle_rises_and_ends_near_zero_over_however_few_steps(self, steps, warm_up):
+        rates = self.rates(steps, warm_up=warm_up)
+        assert rates[-1] < 0.01
+        if steps >= 4:
+            assert max(rates) > 0.8
+            assert rates[0] < 0.1

@@ -70,5 +70,6 @@ def test_a_gates_auroc_is_on_one_scale_at_all_resolutions():
 
 
 def test_the_first_stage_and_one_judged_by_another_measure_are_kept():
-    assert better(stage(0.1, 32, 9), None, unread)
-    assert better(stage(0.1, 32, 9), stage(0.9, 32, 9, "loss"), unread)
+    first = stage(0.1, 32, 9)
+    assert better(first, first, unread)
+    assert better(first, stage(0.9, 32, 9, "loss"), unread)
