@@ -79,6 +79,10 @@ class Segment:
     """Print each study's statistics as a line of JSON, instead of a few words."""
     bids: bool = False
     """Lay results out as BIDS derivatives."""
+    ray: Annotated[str | None, arg(metavar="local|ADDRESS")] = None
+    """Spread studies over a Ray cluster, or this machine's cores (local); needs the extra `cluster`."""
+    gpus: float = 0.0
+    """With --ray: the share of a GPU that each worker takes, 0.25 for four workers on one."""
     shard: Annotated[str | None, arg(metavar="I/N")] = None
     """Examine one of N parts of the studies, 1/16 to 16/16: for the tasks of an array job."""
 
@@ -123,10 +127,15 @@ def segment(job: Segment) -> int:
 
     settings = Settings(job.model, job.gate, job.format, job.probability, job.register, job.bids)
     studies = _studies(job)
-    cascade = _cascade(job)
     if job.bids:
         describe_dataset(job.out, job.model, _version())
-    outcomes = Examiner(cascade, job.out, settings).run(studies, job.overwrite)
+    if job.ray:
+        from lgg.studies import cluster
+
+        device = None if job.device == "auto" else job.device
+        outcomes = cluster.run(studies, job.out, settings, job.ray, device, job.gpus, job.overwrite)
+    else:
+        outcomes = Examiner(_cascade(job), job.out, settings).run(studies, job.overwrite)
     failed = sum(not _told(outcome, job.as_json) for outcome in _with_progress(outcomes, len(studies)))
     finished, _ = collect(job.out)
     if len(studies) > 1:

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lgg.export.dicom_seg import dicom_segmentation
+from lgg.export.folder import export
 from lgg.export.nifti import nifti_mask
 from lgg.export.provenance import NOTICE, Provenance
 from lgg.files import write_atomically
 from lgg.postprocess import DEPTH, FEWEST, SHARE
 from lgg.types import SEQUENCES, Prediction, SeriesResult
 from lgg.visualize import flair_picture, overlay
+
+__all__ = ["export", "export_zip", "write_zip"]
 
 README, TABLE, PROBABILITY = "README.txt", "slices.csv", "probability.tif"
 NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"

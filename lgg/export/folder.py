@@ -34,7 +34,9 @@ def export(
 ) -> Path:
     """Write a result into a folder: mask, preview and statistics, and the formats that are asked for.
 
-    >>> export(cascade.predict(read_study("patient")), "out", ("dicom-seg", "mesh"))
+    >>> from lgg import Cascade, read_study
+    >>> from lgg.export import export
+    >>> export(Cascade.from_pretrained().predict(read_study("patient")), "out", ("dicom-seg", "mesh"))
 
     Returns:
         The folder.

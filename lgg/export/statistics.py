@@ -14,7 +14,7 @@ from lgg.input_check import series_warnings
 from lgg.types import FLAIR, SEQUENCES, Grid, Series, SeriesResult
 
 #: Of more voxels than that, only the corners of their hull are compared with each other.
-MANY = 500
+MANY = 200
 
 
 def statistics(result: SeriesResult, provenance: Provenance | None = None) -> dict[str, Any]:

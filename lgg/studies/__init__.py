@@ -142,10 +142,12 @@ class Examiner:
         except DiskError:
             raise
         except LggError as error:
-            return self._failed(study, str(error))
+            return note_failure(self.out, study, str(error))
         except Exception as error:  # a bug, or no memory: the other studies are done all the same
             log.debug("%s", study.name, exc_info=True)
-            return self._failed(study, f"an unexpected {type(error).__name__}. Please report it as a bug.")
+            return note_failure(
+                self.out, study, f"an unexpected {type(error).__name__}. Please report it as a bug."
+            )
         _failure_file(self.out, study).unlink(missing_ok=True)
         return outcome
 
@@ -228,10 +230,16 @@ class Examiner:
         write_statistics(folder, numbers, name)
         return numbers
 
-    def _failed(self, study: Study, reason: str) -> Outcome:
-        path = _failure_file(self.out, study)
-        write_text(path, json.dumps({"study": study.name, "reason": reason}, ensure_ascii=False) + "\n")
-        return Outcome(study, reason=reason)
+
+def note_failure(out: Path, study: Study, reason: str) -> Outcome:
+    """Keep the reason why a study failed; its outcome.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    text = json.dumps({"study": study.name, "reason": reason}, ensure_ascii=False)
+    write_text(_failure_file(out, study), f"{text}\n")
+    return Outcome(study, reason=reason)
 
 
 def find_finished(out: Path, study: Study, settings: Settings, provenance: Provenance) -> Outcome | None:

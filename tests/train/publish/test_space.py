@@ -139,8 +139,8 @@ class TestRequirements:
         nodes = [node for tree in trees for node in ast.walk(tree)]
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-        # `spaces` is there on Spaces only, SimpleITK where somebody wants it; the page does without.
-        optional = {"lgg", "spaces", "SimpleITK"}
+        # `spaces` is there on Spaces only, the others where somebody wants them; the page does without.
+        optional = {"lgg", "spaces", "ray", "SimpleITK"}
         modules = {name.split(".")[0] for name in names} - {*sys.stdlib_module_names} - optional
         imported = {canonicalize_name(packages_distributions()[name][0]) for name in modules}
         files = ("requirements.txt", "requirements-app.txt")  # Spaces install Gradio on their own
