@@ -444,7 +444,8 @@ class AmbiguousSeriesError(SeriesError):
             lines = [f"  {volume.number}: {_line(volume)}" for volume in shown]
             lines += [f"  and {more} more"] if more else []
             super().__init__(
-                f"{why}. Choose by flair=, pre= and post=, each a number or a path:\n" + "\n".join(lines)
+                f"{why}. Choose by flair=, pre= and post= (--flair …), each a number or a path:\n"
+                + "\n".join(lines)
             )
             return
         names = ", ".join(f"“{volume.label}”" for volume in shown)

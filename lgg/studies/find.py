@@ -54,11 +54,11 @@ class Study:
     @property
     def key(self) -> str:
         """A name that no other study has: a hash of where it lies, 16 hexadecimal digits."""
-        places = [str(path.resolve()) for path in self.sources]
-        return _digest([*places, *(choice or "" for choice in self._choices)])
+        return _digest(str(path.resolve()) for path in self.sources)
 
     def fingerprint(self) -> str:
-        """A hash that changes with the study's files: their names, sizes and times of change.
+        """A hash that changes with what is read: the files' names, sizes and times of change, and which of
+        them is said to be what.
 
         Raises:
             SeriesError: they are not there.
@@ -67,7 +67,8 @@ class Study:
             stats = [(file, file.stat()) for file in self.files()]
         except OSError:
             raise SeriesError("its files cannot be read. Check that they are there.") from None
-        return _digest(f"{file.name} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats)
+        files = [f"{file.name} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats]
+        return _digest([*files, *(Path(choice or "").name for choice in self._choices)])
 
     def files(self) -> list[Path]:
         """Its files, those below a folder too."""

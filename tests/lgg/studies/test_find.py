@@ -1,5 +1,6 @@
 """Which studies a path, or a folder of many, stands for, and what their folders of results are called."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,9 @@ def test_a_part_that_is_none_is_refused(which):
 def test_a_changed_file_changes_the_fingerprint(tmp_path):
     (study,) = named_studies([write_study(tmp_path / "a")])
     before = study.fingerprint()
+    chosen = replace(study, flair="2")
+    assert chosen.fingerprint() != before
+    assert chosen.key == study.key
     assert before == study.fingerprint()
     (tmp_path / "a" / "T1.nii.gz").unlink()
     assert study.fingerprint() != before
