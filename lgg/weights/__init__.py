@@ -263,21 +263,24 @@ class DeferredModel(nn.Module):
         self._lock = threading.Lock()
         self._network: nn.Module | None = None
 
-    def read(self, device: torch.device) -> nn.Module:
-        """The network itself, on a device; read now if it was not before.
+    def load(self, device: torch.device) -> nn.Module:
+        """The network itself, on a device, read now.
 
         Raises:
             WeightsError: the weights have changed since, or cannot be read any more.
         """
+        network, config = load_model(self._folder, device)
+        if config.sha256 != self._sha256:
+            raise WeightsError(
+                f"The weights '{self._folder.name}' were replaced while the page was running. Start it again."
+            )
+        return network
+
+    def read(self, device: torch.device) -> nn.Module:
+        """As `load`, once: the network is kept."""
         with self._lock:
             if self._network is None:
-                network, config = load_model(self._folder, device)
-                if config.sha256 != self._sha256:
-                    raise WeightsError(
-                        f"The weights '{self._folder.name}' were replaced while the page was running. "
-                        "Start it again."
-                    )
-                self._network = network
+                self._network = self.load(device)
             return self._network
 
     def forward(self, inputs: Tensor) -> Tensor:
