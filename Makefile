@@ -29,6 +29,7 @@ test: $(STAMPS)/test chromium
 # Before a release.
 test-all: $(STAMPS)/test chromium
 	$(PYTEST) -m "slow or not slow"
+	LGG_ENGINE=torch $(PYTEST) tests/lgg
 
 lint: $(STAMPS)/test
 	$(BIN)/ruff check .

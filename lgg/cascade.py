@@ -98,7 +98,11 @@ class Cascade:
             if config.architecture != name:
                 raise WeightsError(f"The folder '{name}' holds weights for {config.architecture}.")
             models.append((model, config))
-        return cls(models[0], models[1], device, source, engine)
+        cascade = cls(models[0], models[1], device, source, engine)
+        # What is wrong with weights is said here, not at the first prediction.
+        for network in (cascade._gate_engine, cascade.engine):
+            network.load()
+        return cascade
 
     @overload
     def predict(self, x: Slice, gating: Gating = "hard", always_segment: bool = False) -> Prediction: ...

@@ -1,6 +1,9 @@
 """What tests share: one running page and one browser for the whole session, and a stand-in for the Hub."""
 
+import atexit
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +15,10 @@ import pytest
 if TYPE_CHECKING:
     from tests.hub_server import Hub
 
-# PyTorch runs the networks of all tests but those of engines, which name theirs.
-os.environ.setdefault("LGG_ENGINE", "torch")
+# Converted networks are made once a run, not taken from the home of whoever runs the tests.
+if "LGG_CACHE" not in os.environ:
+    os.environ["LGG_CACHE"] = tempfile.mkdtemp(prefix="lgg-graphs-")
+    atexit.register(shutil.rmtree, os.environ["LGG_CACHE"], ignore_errors=True)
 
 #: The files that take minutes, the longest first.
 SLOWEST = ("test_interrupted", "test_cli", "test_processes", "test_viewer_browser", "test_series_browser")

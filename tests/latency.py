@@ -1,13 +1,17 @@
 """How long a visitor waits for what acts at once: `python -m tests.latency` moves each control and prints it.
 
-In the system's own Chromium, from the control's event to the new picture, decoded. The browser and the page
-share this machine's processors.
+In the system's own Chromium, from the control's event to the new picture, decoded; beside it, what Gradio
+itself takes for the least event that there is. The browser and the page share this machine's processors.
 """
 
 import statistics
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import gradio as gr
+import numpy as np
 from playwright.sync_api import Page, expect
 
 from lgg.app.gallery import load_examples
@@ -47,18 +51,39 @@ MOVES: dict[str, tuple[float | str, float | str]] = {
 }
 
 
+def move(page: Page, name: str, values: tuple[float | str, float | str]) -> float:
+    """Median milliseconds of a control's moves, after two to warm up."""
+    times = []
+    for number in range(REPEATS + 2):
+        settle(page)
+        times.append(page.evaluate(MOVE, [name, values[number % 2]]))
+    return statistics.median(times[2:])
+
+
 def measure(page: Page) -> dict[str, float]:
-    """Control → median milliseconds, after two moves to warm up."""
+    """Control → median milliseconds."""
     pick(page, load_examples()[0].title)
     expect(page.locator("#facts dl")).to_be_visible()
-    medians = {}
-    for name, values in MOVES.items():
-        times = []
-        for number in range(REPEATS + 2):
-            settle(page)
-            times.append(page.evaluate(MOVE, [name, values[number % 2]]))
-        medians[name] = statistics.median(times[2:])
-    return medians
+    return {name: move(page, name, values) for name, values in MOVES.items()}
+
+
+@contextmanager
+def serve_least() -> Iterator[str]:
+    """An app whose one slider changes a tiny picture; its address."""
+    with gr.Blocks(analytics_enabled=False) as app:
+        slider = gr.Slider(0, 1, value=0.5, elem_id="least")
+        picture = gr.Image(np.zeros((8, 8, 3), np.uint8), elem_id="outlined")
+        slider.input(
+            lambda value: np.full((8, 8, 3), round(255 * value), np.uint8),
+            slider,
+            picture,
+            show_progress="hidden",
+        )
+    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True)
+    try:
+        yield url
+    finally:
+        app.close()
 
 
 def main() -> None:
@@ -67,10 +92,16 @@ def main() -> None:
         tempfile.TemporaryDirectory() as scratch,
         serve_page(REPOSITORY_WEIGHTS, Path(scratch)) as url,
         chromium() as browser,
-        visit(browser, url, DESKTOP) as page,
     ):
-        for name, milliseconds in measure(page).items():
-            print(f"{name:10} {milliseconds:4.0f} ms")
+        with visit(browser, url, DESKTOP) as page:
+            times = measure(page)
+        with serve_least() as least_url, browser.new_page(viewport=DESKTOP) as least:
+            least.goto(least_url)
+            expect(least.locator("#outlined img")).to_be_visible()
+            floor = move(least, "least", (0.2, 0.8))
+        for name, milliseconds in times.items():
+            print(f"{name:10} {milliseconds:4.0f} ms  {milliseconds / floor:.1f} times Gradio's least event")
+        print(f"{'least':10} {floor:4.0f} ms")
 
 
 if __name__ == "__main__":

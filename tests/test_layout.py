@@ -34,6 +34,7 @@ train.recipes train.hardware
 train.data
 train.evaluation
 train.fit
+train.evaluation.step_speed
 train.evaluation.benchmark
 train.pipeline
 train.folds

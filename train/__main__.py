@@ -324,7 +324,7 @@ def speed(
         out: JSON file for the figures.
     """
     from lgg.files import write_text
-    from train.evaluation.benchmark import measure, step_table
+    from train.evaluation.step_speed import measure, step_table
 
     measured = measure(models, size, batch_size, steps, compile)
     print(step_table(measured))
@@ -343,7 +343,7 @@ COMMANDS: dict[str, tuple[Callable[..., None] | str, str]] = {
     "evaluate": (evaluate, "measure weights on patients"),
     "report": (report, "write every table, card and figure from what was measured"),
     "speed": (speed, "time training steps"),
-    "benchmark": ("train.evaluation.benchmark:run", "time the page and the networks"),
+    "benchmark": ("train.evaluation.benchmark:run", "time the networks, a study, the page and training"),
     "onnx": ("train.publish.onnx:convert", "write models as ONNX"),
     "push": ("train.publish.hub:push", "publish weights to the Hub, deploy the page as a Space"),
 }
@@ -354,8 +354,9 @@ TERMINATED = 128 + 15
 def main() -> None:
     """Run a subcommand; our own errors end it with their message, not a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    os.environ.setdefault("LGG_ENGINE", "torch")  # figures are those of fp32, whatever is installed beside it
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command != "benchmark":  # figures are those of fp32, whatever is installed beside it
+        os.environ.setdefault("LGG_ENGINE", "torch")
     if command not in COMMANDS:
         _first_page().parse_args([command])
         return

@@ -7,6 +7,7 @@ never run. Nothing is ever unpickled.
 
 import hashlib
 import json
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from lgg.types import SEQUENCES, Thresholds
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 #: Raised when a config means something that older code would misread.
 FORMAT = 2
+#: How the names of BatchNorm's tensors end that are no parameters.
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 #: sha256 of the files that were hashed, by what the system changes whenever it writes to them.
 _HASHED: dict[tuple[int, ...], str] = {}
 #: The weights that ship with the repository; an installed package has none.
@@ -174,15 +177,20 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
 
 
 def check_model(folder: Path) -> ModelConfig:
-    """The config, after all that `load_model` checks but the values; nothing is kept in memory.
+    """The config, after what can be checked without the network itself; nothing is kept in memory.
+
+    Names and shapes are compared when the weights are read: the libraries that build a network take seconds
+    to import, which a page with converted networks never needs.
 
     Raises:
-        WeightsError: as `load_config`; or the weights are missing, truncated, altered, or do not fit the
-            architecture exactly.
+        WeightsError: as `load_config`; or the weights are missing, truncated, altered, or not as many as the
+            config says.
     """
     with _described(folder) as (config, _), safe_open(folder / WEIGHTS_FILE, "pt") as stored:
-        shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-    _fitting(folder.name, config, shapes)
+        sizes = {name: math.prod(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    found = sum(size for name, size in sizes.items() if not name.endswith(BUFFERS))
+    if found != config.parameters:
+        raise WeightsError(f"The weights '{folder.name}' do not fit the architecture {config.architecture}.")
     return config
 
 
@@ -255,21 +263,24 @@ class DeferredModel(nn.Module):
         self._lock = threading.Lock()
         self._network: nn.Module | None = None
 
-    def read(self, device: torch.device) -> nn.Module:
-        """The network itself, on a device; read now if it was not before.
+    def load(self, device: torch.device) -> nn.Module:
+        """The network itself, on a device, read now.
 
         Raises:
             WeightsError: the weights have changed since, or cannot be read any more.
         """
+        network, config = load_model(self._folder, device)
+        if config.sha256 != self._sha256:
+            raise WeightsError(
+                f"The weights '{self._folder.name}' were replaced while the page was running. Start it again."
+            )
+        return network
+
+    def read(self, device: torch.device) -> nn.Module:
+        """As `load`, once: the network is kept."""
         with self._lock:
             if self._network is None:
-                network, config = load_model(self._folder, device)
-                if config.sha256 != self._sha256:
-                    raise WeightsError(
-                        f"The weights '{self._folder.name}' were replaced while the page was running. "
-                        "Start it again."
-                    )
-                self._network = network
+                self._network = self.load(device)
             return self._network
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -84,7 +84,8 @@ def affine_of(
 def volume_of(pixels: NDArray[np.uint8], gap: float) -> nib.Nifti1Image:
     """(N, H, W) slices as a NIfTI volume in its place."""
     data = np.ascontiguousarray(pixels.transpose(2, 1, 0))
-    affine = affine_of(data.shape, (1, 1, gap), (NOD, 0, 0))
+    affine = affine_of((*data.shape[:2], SLICES), (1, 1, GAP), (NOD, 0, 0))
+    affine[:3, 2] *= gap / GAP  # the lowest slice lies where it does, however close the next one is
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm", "sec")
     return image

@@ -1,69 +1,157 @@
-"""How fast is it here (`benchmark`, `speed`)? The page, a warm slice, a training step of each network.
+"""How fast is it here (`benchmark`)? Networks under each runtime, a study, the page, training steps.
 
-The page is timed from the start of `python app.py` to the answer to its first upload.
+Everything is measured in one run on one machine, at 256×256, whatever the shipped weights were trained at:
+ours, and the usual way, which is PyTorch in fp32 on one slice after the other, without a gate.
 """
 
 import json
+import logging
 import os
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import psutil  # comes with accelerate
-import tifffile
 import torch
-from accelerate import Accelerator
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
-from lgg.app.gallery import load_examples
-from lgg.cascade import Cascade
+from lgg.app.gallery import SHIPPED, load_examples
+from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
+from lgg.engine import make_engine
 from lgg.files import write_text
-from lgg.io import read_slice
-from lgg.models import BUILDERS, GATE, TITLES, build
-from lgg.weights import REPOSITORY_WEIGHTS, available, load_config
+from lgg.io import read_series, read_slice
+from lgg.models import GATE, SEGMENTERS, TITLES
+from lgg.preprocess import prepare
+from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_model
 from train.evaluation.results import markdown_table
-from train.fit.distillation import NetworkWithLoss
-from train.hardware import depthwise_in_fp32, hardware, make_accelerator
-from train.recipes import RECIPES
+from train.evaluation.step_speed import measure
+from train.hardware import hardware
 
 RESULTS = REPOSITORY_WEIGHTS / "benchmark.json"
 PATIENCE = 120  # seconds until a page that does not answer is given up
-#: Slices of the series that is timed, three in five with a lesion.
-SERIES = 100
-#: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
-MATRIX = {"cuda": 8192, "cpu": 2048}
-WARM_UP = {"cuda": 8, "cpu": 1}
+#: Side of the input in pixels, the data set's own.
+SIZE = 256
+STUDY = [SHIPPED / "study" / f"{name}.nii.gz" for name in ("FLAIR", "T1", "T1-post")]
+#: Name in the file → column of the table.
+RUNTIMES = {
+    "eager": "PyTorch fp32",
+    "onnxruntime": "ONNX Runtime",
+    "openvino_f32": "OpenVINO f32",
+    "openvino_bf16": "OpenVINO bf16",
+    "ours": "ours",
+}
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """What was measured, and on what.
 
-    slice_ms: architecture → stage → median milliseconds of one warm slice through gate and segmenter.
-    first_answer_s: from `python app.py` to the answer to the first upload.
-    page_mb: resident memory of the page's process after that answer, in MB of 10⁶ bytes.
-    series_s: a series of `SERIES` slices through the page with the smallest segmenter, from asking to the
-        archive with everything in it.
+    Attributes:
+        engine: engine and precision that run ours.
+        networks: architecture → runtime → milliseconds of one 256×256 input, the best of several.
+        slice_ms: architecture → stage → median milliseconds of a warm slice, at the size of the weights.
+        study: architecture → seconds of the phantom study from its files to its masks, the `usual` way and
+            `ours` at 256×256, `shipped` at the size of the weights; and `slice_ms` from one slice's file to
+            its mask at 256×256.
+        imports_s: `import gradio, torch` in a process of its own.
+        first_answer_s: from `python app.py` to the answer to the first upload; `cold_answer_s`: the same
+            before the networks were converted once.
+        page_mb: resident memory of the page's process after that answer, in MB of 10⁶ bytes; `page_used_mb`:
+            after a study with each architecture.
+        page_study_s: the study through the page, from the upload to the archive with everything in it.
+        training: architecture → `ms_per_step`, `slices_per_second` and `share` of the bf16 matrix product.
     """
 
     hardware: str
     torch: str
+    engine: str
+    networks: dict[str, dict[str, float]]
     slice_ms: dict[str, dict[str, float]]
+    study: dict[str, dict[str, float]]
+    imports_s: float | None = None
     first_answer_s: float | None = None
+    cold_answer_s: float | None = None
     page_mb: float | None = None
-    series_s: float | None = None
+    page_used_mb: float | None = None
+    page_study_s: float | None = None
+    training: dict[str, dict[str, float]] | None = None
 
 
-def time_slice(architecture: str, repeats: int) -> dict[str, float]:
+def run(repeats: int = 6, page: bool = True, training: bool = True, out: Path = RESULTS) -> None:
+    """Measure, print tables and write the figures as JSON.
+
+    Args:
+        repeats: How often a network and a slice are run.
+        page: Also start the page, time its first answer and studies.
+        training: Also time training steps.
+        out: JSON file.
+    """
+    segmenters = [name for name in available() if name != GATE]
+    engine = Cascade.from_pretrained().engine
+    result = Benchmark(
+        hardware=hardware(),
+        torch=torch.__version__,
+        engine=f"{engine.name} {engine.precision}",
+        networks={name: time_network(name, repeats) for name in available()},
+        slice_ms={name: time_slice(name, repeats) for name in segmenters},
+        study={name: time_study(name, repeats) for name in segmenters},
+        **(time_page() if page else {}),
+        training=time_training() if training else None,
+    )
+    print(table(result))
+    write_text(out, json.dumps(asdict(result), indent=1) + "\n")
+
+
+def best_of(work: Callable[[], object], repeats: int) -> float:
+    """Seconds of the fastest run, after one to warm up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+@torch.inference_mode()
+def time_network(name: str, repeats: int) -> dict[str, float]:
+    """Milliseconds of one 256×256 input through one network under each runtime."""
+    import onnxruntime
+    import openvino
+
+    model, config = load_model(REPOSITORY_WEIGHTS / name)
+    inputs = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    works: dict[str, Callable[[], object]] = {}
+    plain = inputs.to(memory_format=torch.channels_last)
+    works["eager"] = lambda: model(plain)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(model, (inputs,), path, dynamo=True, verbose=False)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: inputs.numpy()}
+    works["onnxruntime"] = lambda: session.run(None, feed)
+    graph = openvino.convert_model(model, example_input=inputs, input=[1, 3, SIZE, SIZE])
+    for precision in ("f32", "bf16"):
+        settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        request = openvino.compile_model(graph, "CPU", settings).create_infer_request()
+        works[f"openvino_{precision}"] = partial(request.infer, [inputs.numpy()])
+    works["ours"] = partial(make_engine(model, replace(config, input_size=SIZE), CPU), inputs)
+    return {runtime: round(1000 * best_of(works[runtime], repeats), 1) for runtime in RUNTIMES}
+
+
+def time_slice(name: str, repeats: int) -> dict[str, float]:
     """Median milliseconds of each stage and in total for a lone 256×256 slice, after three to warm up."""
-    cascade = Cascade.from_pretrained(architecture=architecture)
+    cascade = Cascade.from_pretrained(architecture=name)
     slice_ = read_slice(load_examples()[0].image)
     runs = [cascade.predict(slice_, always_segment=True).milliseconds for _ in range(repeats + 3)][3:]
     stages = {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
@@ -71,27 +159,68 @@ def time_slice(architecture: str, repeats: int) -> dict[str, float]:
     return {stage: round(value, 1) for stage, value in stages.items()}
 
 
-def time_page(architecture: str, series: str) -> dict[str, float]:
-    """Start the page, upload a slice, then a series.
+def time_study(name: str, repeats: int) -> dict[str, float]:
+    """Seconds of the phantom study, and milliseconds of a slice, from files to masks."""
+    shipped = Cascade.from_pretrained(architecture=name)
+    models: list[tuple[nn.Module, ModelConfig]] = [
+        load_model(REPOSITORY_WEIGHTS / part) for part in (GATE, name)
+    ]
+    gate, (network, config) = models
+    ours = Cascade(gate, (network, replace(config, input_size=SIZE)), CPU)
+    image = load_examples()[0].image
+    return {
+        "usual": round(best_of(partial(segment_as_usual, network), 1), 3),
+        "ours": round(best_of(lambda: ours.predict(read_series(STUDY)), repeats), 3),
+        "shipped": round(best_of(lambda: shipped.predict(read_series(STUDY)), repeats), 3),
+        "slice_ms": round(1000 * best_of(lambda: ours.predict(read_slice(image)), repeats), 1),
+    }
 
-    Args:
-        architecture: the segmenter for the slice.
-        series: the segmenter for the series.
 
-    Returns:
-        the fields of `Benchmark` that are about the page, rounded.
-    """
+@torch.inference_mode()
+def segment_as_usual(network: nn.Module) -> np.ndarray:
+    """The phantom study's masks as others make them: each slice by itself through PyTorch in fp32."""
+    prepared = prepare(read_series(STUDY).pixels, "volume")
+    logits = [
+        network(prepared[number : number + 1].network_input(SIZE).to(memory_format=torch.channels_last))
+        for number in range(len(prepared))
+    ]
+    return (torch.cat(logits).sigmoid() > 0.5).numpy()
+
+
+def time_page() -> dict[str, Any]:
+    """The fields of `Benchmark` about the page: cold, then warm, then a study with each architecture."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import gradio, torch"], check=True)
+    imports = time.monotonic() - began
+    with TemporaryDirectory() as cache:
+        environment = {"LGG_CACHE": cache}
+        architectures = [name for name in SEGMENTERS if name in available()]
+        cold, warm = (visit_page(environment, architectures) for _ in range(2))
+    return {
+        "imports_s": round(imports, 1),
+        "cold_answer_s": cold["first_answer_s"],
+        **{name: warm[name] for name in ("first_answer_s", "page_mb", "page_used_mb", "page_study_s")},
+    }
+
+
+def visit_page(environment: dict[str, str], architectures: list[str]) -> dict[str, float]:
+    """Start the page, upload a slice, then the phantom study once for each of the architectures."""
     import httpx  # comes with gradio_client
     from gradio_client import Client, handle_file
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    environment = os.environ | environment
+    environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
     app = Path(__file__).resolve().parents[2] / "app.py"
-    image = load_examples()[0].image
     began = time.monotonic()
     page = subprocess.Popen([sys.executable, app], cwd=app.parent, env=environment, stdout=subprocess.DEVNULL)
+
+    def memory() -> int:
+        return round(psutil.Process(page.pid).memory_info().rss / 1e6)
+
     try:
         while True:
             try:
@@ -101,197 +230,97 @@ def time_page(architecture: str, series: str) -> dict[str, float]:
                 if page.poll() is not None or time.monotonic() - began > PATIENCE:
                     raise RuntimeError("The page did not come up: run `python app.py` to see why.") from None
                 time.sleep(0.1)
-        client.predict(handle_file(image), architecture, api_name="/segment")
-        first, memory = time.monotonic() - began, psutil.Process(page.pid).memory_info().rss / 1e6
-        with TemporaryDirectory() as folder:
-            path = _write_series(Path(folder))
+        client.predict(handle_file(load_examples()[0].image), DEFAULT_ARCHITECTURE, api_name="/segment")
+        figures = {"first_answer_s": round(time.monotonic() - began, 1), "page_mb": memory()}
+        files = [handle_file(path) for path in STUDY]
+        for name in architectures:
             began = time.monotonic()
-            client.predict([handle_file(path)], series, None, api_name="/segment_series")
-            took = time.monotonic() - began
-        return {"first_answer_s": round(first, 1), "page_mb": round(memory), "series_s": round(took, 1)}
+            client.predict(files, name, None, api_name="/segment_series")
+            figures |= {"page_study_s": round(time.monotonic() - began, 2), "page_used_mb": memory()}
+        return figures
     finally:
         page.terminate()
         page.wait(10)
 
 
-def _write_series(folder: Path) -> Path:
-    """The examples over and over, a page each."""
-    images = [tifffile.imread(example.image) for example in load_examples()]
-    colours = [image for image in images if image.ndim == 3]
-    pages = np.stack([colours[number % len(colours)] for number in range(SERIES)])
-    tifffile.imwrite(folder / "series.tif", pages, photometric="rgb")
-    return folder / "series.tif"
-
-
-def run(repeats: int = 20, page: bool = True, out: Path = RESULTS) -> None:
-    """Measure, print a table and write the figures as JSON.
-
-    Args:
-        repeats: Warm slices a network.
-        page: Also start the page and time its first answer, and a series.
-        out: JSON file.
-    """
-    slices = {name: time_slice(name, repeats) for name in available() if name != GATE}
-    timed: dict[str, float] = {}
-    if page:
-        smallest = min(slices, key=lambda name: load_config(REPOSITORY_WEIGHTS / name).parameters)
-        timed = time_page(available()[-1], smallest)
-    result = Benchmark(hardware(), torch.__version__, slices, **timed)
-    print(table(result))
-    write_text(out, json.dumps(asdict(result), indent=1) + "\n")
+def time_training() -> dict[str, dict[str, float]]:
+    """Architecture → speed of a training step of 8 slices at 256×256."""
+    wanted = ("ms_per_step", "slices_per_second", "share")
+    speeds = measure(size=SIZE, batch_size=8)
+    return {speed.model: {name: getattr(speed, name) for name in wanted} for speed in speeds}
 
 
 def table(result: Benchmark) -> str:
-    """The figures as a Markdown table, and a sentence each about the page and a series."""
-    columns = ("preprocess", "gate", "segment", "total")
-    rows = [
-        (f"gate + {TITLES[name]}", *(f"{stages[stage]:.0f} ms" for stage in columns))
-        for name, stages in result.slice_ms.items()
+    """The figures as Markdown tables and sentences."""
+    parts = [
+        f"On {result.hardware}, ours with {result.engine}, at {SIZE}×{SIZE} unless said otherwise.",
+        _networks_table(result),
+        _study_table(result),
+        _page_sentences(result),
+        _training_table(result),
     ]
-    text = markdown_table((f"one 256×256 slice, warm, {result.hardware}", *columns), rows)
-    if result.first_answer_s is not None:
-        memory = f"; the page then holds {result.page_mb:.0f} MB" if result.page_mb else ""
-        text += f"\n\n`python app.py` to its first answer: {result.first_answer_s:.1f} s{memory}."
-    if result.series_s is not None:
-        text += f"\nA series of {SERIES} slices, from the upload to its archive: {result.series_s:.1f} s."
-    return text
+    return "\n\n".join(part for part in parts if part)
+
+
+def _networks_table(result: Benchmark) -> str:
+    rows = [
+        (TITLES[name], *(f"{row[runtime]:.0f} ms" for runtime in RUNTIMES), _ratio(row["eager"], row["ours"]))
+        for name, row in result.networks.items()
+    ]
+    return markdown_table(("one slice", *RUNTIMES.values(), "faster than PyTorch"), rows)
+
+
+def _study_table(result: Benchmark) -> str:
+    columns = (
+        "28 slices, three volumes to masks",
+        "faster",
+        "each slice by PyTorch",
+        "ours",
+        "ours, as shipped",
+        "one slice, file to mask",
+    )
+    rows = [
+        (
+            TITLES[name],
+            _ratio(row["usual"], row["ours"]),
+            *(f"{row[way]:.2f} s" for way in ("usual", "ours", "shipped")),
+            f"{row['slice_ms']:.0f} ms",
+        )
+        for name, row in result.study.items()
+    ]
+    return markdown_table(columns, rows)
+
+
+def _page_sentences(result: Benchmark) -> str:
+    if not result.imports_s or not result.first_answer_s or not result.cold_answer_s:
+        return ""
+    return (
+        f"`python app.py` to its first answer: {result.first_answer_s:.1f} s, "
+        f"{result.first_answer_s / result.imports_s:.2f} times what importing gradio and torch takes; "
+        f"{result.cold_answer_s:.1f} s where the networks are not converted yet. The page then holds "
+        f"{result.page_mb} MB, and {result.page_used_mb} MB after the study with each architecture. "
+        f"The study takes {result.page_study_s:.1f} s from the upload to the archive."
+    )
+
+
+def _training_table(result: Benchmark) -> str:
+    columns = ("a training step of 8 slices", "time", "slices/s", "share of the bf16 matrix product")
+    rows = [
+        (
+            TITLES[name],
+            f"{row['ms_per_step']:.0f} ms",
+            f"{row['slices_per_second']:.1f}",
+            f"{100 * row['share']:.0f} %",
+        )
+        for name, row in (result.training or {}).items()
+    ]
+    return markdown_table(columns, rows) if rows else ""
+
+
+def _ratio(usual: float, ours: float) -> str:
+    return f"{usual / ours:.1f} ×"
 
 
 def load_benchmark(path: Path = RESULTS) -> Benchmark | None:
     """The figures written last, if any."""
     return Benchmark(**json.loads(path.read_text())) if path.exists() else None
-
-
-@dataclass(frozen=True)
-class StepSpeed:
-    """One network's training step: forward, backward and update of a batch that is already on the device.
-
-    teraflops: of the step, forward and backward counted. share: of the bf16 matrix product's rate, 0 to 1.
-    """
-
-    model: str
-    hardware: str
-    size: int
-    batch_size: int
-    compiled: bool
-    ms_per_step: float
-    slices_per_second: float
-    teraflops: float
-    matmul_teraflops: float
-    share: float
-
-
-def measure(
-    models: Sequence[str] = (),
-    size: int = 256,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    compiled: bool = False,
-) -> list[StepSpeed]:
-    """Time each network's step and, in the same run, the bf16 matrix product.
-
-    Args:
-        models: architectures, by default all.
-        size, batch_size, steps: of the input, of a step, and how many are timed.
-        compiled: by `torch.compile`.
-    """
-    accelerator = make_accelerator()
-    device = accelerator.device
-    cuda = device.type == "cuda"
-    batch_size, steps = batch_size or (32 if cuda else 4), steps or (20 if cuda else 2)
-    rate = matmul_rate(device)
-    return [
-        _time_step(name, accelerator, size, batch_size, steps, compiled, rate) for name in models or BUILDERS
-    ]
-
-
-def _time_step(
-    name: str, accelerator: Accelerator, size: int, batch_size: int, steps: int, compiled: bool, rate: float
-) -> StepSpeed:
-    """One network's step beside the matrix product's `rate`, in teraflops."""
-    device = accelerator.device
-    network = build(name)
-    learner = NetworkWithLoss(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
-    if device.type == "cpu" and accelerator.mixed_precision == "bf16":
-        depthwise_in_fp32(network)
-    learner = learner.to(device).to(memory_format=torch.channels_last).train()
-    inputs = torch.randn(batch_size, 3, size, size, device=device)
-    inputs = inputs.contiguous(memory_format=torch.channels_last)
-    masks = (torch.rand(batch_size, 1, size, size, device=device) > 0.9).float()
-    tumour = torch.ones(batch_size, dtype=torch.bool, device=device)
-    optimizer = torch.optim.AdamW(learner.parameters(), fused=device.type == "cuda")
-
-    def step() -> None:
-        with accelerator.autocast():
-            loss = learner(inputs, masks, tumour)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-
-    with FlopCounterMode(display=False) as counter:
-        step()
-    flops = counter.get_total_flops()
-    if compiled:
-        learner.compile()
-    seconds = _median_seconds(step, device, steps, WARM_UP["cuda" if device.type == "cuda" else "cpu"])
-    reached = flops / seconds / 1e12
-    return StepSpeed(
-        model=name,
-        hardware=hardware(),
-        size=size,
-        batch_size=batch_size,
-        compiled=compiled,
-        ms_per_step=round(1000 * seconds, 2),
-        slices_per_second=round(batch_size / seconds, 1),
-        teraflops=round(reached, 6),  # a CPU without bf16 reaches thousandths
-        matmul_teraflops=round(rate, 6),
-        share=round(reached / rate, 4),
-    )
-
-
-def matmul_rate(device: torch.device) -> float:
-    """Teraflops of a bf16 matrix product on the device."""
-    kind = "cuda" if device.type == "cuda" else "cpu"
-    side = MATRIX[kind]
-    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * side**3 / _median_seconds(lambda: a @ b, device, 10, 3) / 1e12
-
-
-def _median_seconds(work: Callable[[], object], device: torch.device, repeats: int, warm_up: int) -> float:
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    for _ in range(warm_up):
-        work()
-    times = []
-    for _ in range(repeats):
-        wait()
-        began = time.perf_counter()
-        work()
-        wait()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
-
-
-def step_table(speeds: Sequence[StepSpeed]) -> str:
-    """The figures as a Markdown table under a sentence about how they were measured."""
-    if not speeds:
-        return ""
-    first = speeds[0]
-    rows = [
-        (
-            speed.model,
-            f"{speed.ms_per_step:.0f}",
-            f"{speed.slices_per_second:.1f}",
-            f"{speed.teraflops:.2f}",
-            f"{100 * speed.share:.0f} %",
-        )
-        for speed in speeds
-    ]
-    return (
-        f"One training step, {first.batch_size} slices of {first.size}×{first.size}, {first.hardware}"
-        f"{', compiled' if first.compiled else ''}; "
-        f"bf16 matrix product in the same run: {first.matmul_teraflops:.2f} TFLOP/s.\n\n"
-        + markdown_table(("", "ms a step", "slices/s", "TFLOP/s", "share of the matrix product"), rows)
-    )

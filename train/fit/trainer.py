@@ -132,7 +132,7 @@ class TrainingState:
         module = NetworkWithLoss(architecture, network, recipe, self.pos_weight, teacher)
         self._module = module.to(device).to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(
-            module.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=device.type == "cuda"
+            module.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=device.type != "mps"
         )
         self.schedule = make_schedule(optimizer, recipe)
         # BatchNorm's statistics are averaged too.

@@ -131,12 +131,12 @@ def published_table(protocol: Protocol) -> str:
     return markdown_table(("published", "measure", "value", ""), rows)
 
 
-def readme_table(results: Results) -> str:
-    """The segmenters by patient, and below them who else reports Dice a volume by patient."""
+def readme_table(results: Results, protocol: Protocol, compare: bool) -> str:
+    """The segmenters by one protocol; `compare` adds who else reports Dice a volume by patient."""
     others: dict[tuple[str, str], dict[str, str]] = {}
-    for row in published("patient"):
+    for row in published("patient") if compare else ():
         others.setdefault((row["who"], row["note"]), {})[row["measure"]] = f"{row['value']:.3f}"
-    rows = headline_rows(results, "patient", README_COLUMNS)
+    rows = headline_rows(results, protocol, README_COLUMNS)
     rows += [
         [f"*published:* {who} ({note})", "", *(values.get(measure, "") for measure in README_COLUMNS)]
         for (who, note), values in others.items()

@@ -105,7 +105,10 @@ def two(tmp_path):
     return tmp_path
 
 
-def test_on_a_cpu_the_page_reads_gate_and_default_at_once_and_checks_the_others(two, read):
+def test_on_a_cpu_the_page_reads_gate_and_default_at_once_and_checks_the_others(
+    two, read, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LGG_CACHE", str(tmp_path / "nothing is converted yet"))
     cascades, _ = load_cascades(two)
     assert read == [GATE, DEFAULT_ARCHITECTURE]
     path = two / "unet-mini" / "model.safetensors"

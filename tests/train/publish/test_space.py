@@ -140,14 +140,8 @@ class TestRequirements:
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
         # `spaces` is there on Spaces only, the others where somebody wants them; the page does without.
-        modules = {name.split(".")[0] for name in names} - {
-            *sys.stdlib_module_names,
-            "lgg",
-            "spaces",
-            "openvino",
-            "ray",
-            "SimpleITK",
-        }
+        optional = {"lgg", "spaces", "ray", "SimpleITK"}
+        modules = {name.split(".")[0] for name in names} - {*sys.stdlib_module_names} - optional
         imported = {canonicalize_name(packages_distributions()[name][0]) for name in modules}
         files = ("requirements.txt", "requirements-app.txt")  # Spaces install Gradio on their own
         assert imported == {name for file in files for name in requirements(file)}

@@ -11,7 +11,7 @@ from torch import nn
 from lgg.errors import DataError
 from lgg.models import BUILDERS
 from lgg.models.unet import UNet
-from train.evaluation.benchmark import measure, step_table
+from train.evaluation.step_speed import measure, step_table
 from train.fit.distillation import NetworkWithLoss
 from train.fit.trainer import tracking
 from train.hardware import hardware
@@ -21,7 +21,7 @@ from train.hardware import hardware
 def test_a_step_is_timed_beside_the_matrix_product(name, monkeypatch):
     """Steps of a quarter of a second, and a matrix product of a millisecond."""
     monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
-    monkeypatch.setattr("train.evaluation.benchmark.MATRIX", {"cpu": 100})
+    monkeypatch.setattr("train.evaluation.step_speed.MATRIX", {"cpu": 100})
     timed = []
 
     def median_seconds(work, device, repeats, warm_up):
@@ -29,7 +29,7 @@ def test_a_step_is_timed_beside_the_matrix_product(name, monkeypatch):
         timed.append(repeats)
         return 1e-3 if len(timed) == 1 else 0.25
 
-    monkeypatch.setattr("train.evaluation.benchmark._median_seconds", median_seconds)
+    monkeypatch.setattr("train.evaluation.step_speed._median_seconds", median_seconds)
     (speed,) = measure([name], size=32, batch_size=2, steps=7)
     assert timed[1:] == [7]
     assert (speed.ms_per_step, speed.slices_per_second) == (250, 8)
@@ -43,7 +43,7 @@ def test_a_step_is_timed_beside_the_matrix_product(name, monkeypatch):
 def test_what_is_compiled_is_the_whole_step(monkeypatch):
     """A gate with a mask head, or whatever has a teacher, is never called as a network alone."""
     compiled = []
-    monkeypatch.setattr("train.evaluation.benchmark.MATRIX", {"cpu": 64})
+    monkeypatch.setattr("train.evaluation.step_speed.MATRIX", {"cpu": 64})
     monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(type(module)))
     measure(["gate"], size=32, batch_size=2, steps=1, compiled=True)
     assert compiled == [NetworkWithLoss]
@@ -58,8 +58,8 @@ def test_the_device_is_the_gpus_own_name(monkeypatch):
 def test_the_count_of_operations_is_that_of_the_convolutions(monkeypatch):
     """A 1×1 convolution of 3 channels to one: 2·3·1 a pixel forward, and as much backward for its weights."""
     monkeypatch.setitem(BUILDERS, "unet-mini", lambda: nn.Conv2d(3, 1, 1, bias=False))
-    monkeypatch.setattr("train.evaluation.benchmark.MATRIX", {"cpu": 64})
-    monkeypatch.setattr("train.evaluation.benchmark._median_seconds", lambda *rest: 1e-6)
+    monkeypatch.setattr("train.evaluation.step_speed.MATRIX", {"cpu": 64})
+    monkeypatch.setattr("train.evaluation.step_speed._median_seconds", lambda *rest: 1e-6)
     (found,) = measure(["unet-mini"], size=16, batch_size=2, steps=1)
     forward = 2 * 3 * 1 * 16 * 16 * 2
     assert found.teraflops * 1e12 * 1e-6 == pytest.approx(2 * forward, rel=0.2)

@@ -1,0 +1,155 @@
+"""How fast is a training step (`speed`)? Beside what the hardware's bf16 matrix products reach."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch.utils.flop_counter import FlopCounterMode
+
+from lgg.models import BUILDERS, build
+from train.evaluation.results import markdown_table
+from train.fit.distillation import NetworkWithLoss
+from train.hardware import depthwise_in_fp32, hardware, make_accelerator
+from train.recipes import RECIPES
+
+#: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
+MATRIX = {"cuda": 8192, "cpu": 2048}
+WARM_UP = {"cuda": 8, "cpu": 1}
+
+
+@dataclass(frozen=True)
+class StepSpeed:
+    """One network's training step: forward, backward and update of a batch that is already on the device.
+
+    teraflops: of the step, forward and backward counted. share: of the bf16 matrix product's rate, 0 to 1.
+    """
+
+    model: str
+    hardware: str
+    size: int
+    batch_size: int
+    compiled: bool
+    ms_per_step: float
+    slices_per_second: float
+    teraflops: float
+    matmul_teraflops: float
+    share: float
+
+
+def measure(
+    models: Sequence[str] = (),
+    size: int = 256,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    compiled: bool = False,
+) -> list[StepSpeed]:
+    """Time each network's step and, in the same run, the bf16 matrix product.
+
+    Args:
+        models: architectures, by default all.
+        size, batch_size, steps: of the input, of a step, and how many are timed.
+        compiled: by `torch.compile`.
+    """
+    accelerator = make_accelerator()
+    device = accelerator.device
+    cuda = device.type == "cuda"
+    batch_size, steps = batch_size or (32 if cuda else 4), steps or (20 if cuda else 2)
+    rate = matmul_rate(device)
+    return [
+        _time_step(name, accelerator, size, batch_size, steps, compiled, rate) for name in models or BUILDERS
+    ]
+
+
+def _time_step(
+    name: str, accelerator: Accelerator, size: int, batch_size: int, steps: int, compiled: bool, rate: float
+) -> StepSpeed:
+    """One network's step beside the matrix product's `rate`, in teraflops."""
+    device = accelerator.device
+    network = build(name)
+    learner = NetworkWithLoss(name, network, RECIPES["gpu"][name][0], torch.ones((), device=device), None)
+    if device.type == "cpu" and accelerator.mixed_precision == "bf16":
+        depthwise_in_fp32(network)
+    learner = learner.to(device).to(memory_format=torch.channels_last).train()
+    inputs = torch.randn(batch_size, 3, size, size, device=device)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    masks = (torch.rand(batch_size, 1, size, size, device=device) > 0.9).float()
+    tumour = torch.ones(batch_size, dtype=torch.bool, device=device)
+    optimizer = torch.optim.AdamW(learner.parameters(), fused=device.type != "mps")
+
+    def step() -> None:
+        with accelerator.autocast():
+            loss = learner(inputs, masks, tumour)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    flops = counter.get_total_flops()
+    if compiled:
+        learner.compile()
+    seconds = _median_seconds(step, device, steps, WARM_UP["cuda" if device.type == "cuda" else "cpu"])
+    reached = flops / seconds / 1e12
+    return StepSpeed(
+        model=name,
+        hardware=hardware(),
+        size=size,
+        batch_size=batch_size,
+        compiled=compiled,
+        ms_per_step=round(1000 * seconds, 2),
+        slices_per_second=round(batch_size / seconds, 1),
+        teraflops=round(reached, 6),  # a CPU without bf16 reaches thousandths
+        matmul_teraflops=round(rate, 6),
+        share=round(reached / rate, 4),
+    )
+
+
+def matmul_rate(device: torch.device) -> float:
+    """Teraflops of a bf16 matrix product on the device."""
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    side = MATRIX[kind]
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * side**3 / _median_seconds(lambda: a @ b, device, 10, 3) / 1e12
+
+
+def _median_seconds(work: Callable[[], object], device: torch.device, repeats: int, warm_up: int) -> float:
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(warm_up):
+        work()
+    times = []
+    for _ in range(repeats):
+        wait()
+        began = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def step_table(speeds: Sequence[StepSpeed]) -> str:
+    """The figures as a Markdown table under a sentence about how they were measured."""
+    if not speeds:
+        return ""
+    first = speeds[0]
+    rows = [
+        (
+            speed.model,
+            f"{speed.ms_per_step:.0f}",
+            f"{speed.slices_per_second:.1f}",
+            f"{speed.teraflops:.2f}",
+            f"{100 * speed.share:.0f} %",
+        )
+        for speed in speeds
+    ]
+    return (
+        f"One training step, {first.batch_size} slices of {first.size}×{first.size}, {first.hardware}"
+        f"{', compiled' if first.compiled else ''}; "
+        f"bf16 matrix product in the same run: {first.matmul_teraflops:.2f} TFLOP/s.\n\n"
+        + markdown_table(("", "ms a step", "slices/s", "TFLOP/s", "share of the matrix product"), rows)
+    )
