@@ -66,7 +66,12 @@ def test_a_slice_yields_a_report_and_an_overlay(client):
     assert said["gate_passed"] == (said["gate_probability"] >= said["gate_threshold"])
     assert (said["source"], said["height"], said["width"]) == (PHANTOM.name, 256, 256)
     assert said["area_mm2"] is None, "the file states no spacing"
-    assert (said["engine"], said["precision"]) == ("torch", "fp32")
+    # Which of them depends on what is installed and on the processor.
+    assert (said["engine"], said["precision"]) in {
+        ("torch", "fp32"),
+        ("openvino", "fp32"),
+        ("openvino", "bf16"),
+    }
     with Image.open(overlay) as picture:
         assert (picture.format, picture.size) == ("PNG", (512, 512))
         coloured = np.ptp(np.asarray(picture.convert("RGB")).astype(int), axis=2).any()
