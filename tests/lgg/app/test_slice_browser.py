@@ -62,7 +62,7 @@ def area(page):
 def test_examples_and_uploads_follow_each_other(page):
     expect(page.locator("#result")).to_contain_text("No slice yet")
     expect(page.locator("header")).to_contain_text("not a medical device")
-    expect(page.locator("footer")).to_contain_text("PyTorch fp32 on CPU")
+    expect(page.locator("#origin")).to_contain_text("on CPU")
     pick(page, "FLAIR only")
     expect_result(page, "flair-only.tif")
     expect(page.locator("#facts")).to_contain_text("taken as FLAIR")

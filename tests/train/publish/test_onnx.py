@@ -63,7 +63,8 @@ def test_what_the_docs_do_with_a_file_gives_the_librarys_probability(tmp_path, m
         code = code.replace(f'"{name}"', repr(str(place)))
     names: dict = {}
     exec(code, names)
-    expected = Cascade.from_pretrained(weights, "unet-mini", "cpu").predict(read_slice(places["slice.tif"]))
+    cascade = Cascade.from_pretrained(weights, "unet-mini", "cpu", engine="torch")
+    expected = cascade.predict(read_slice(places["slice.tif"]))
     assert names["probability"].item() == pytest.approx(expected.gate_probability, abs=1e-5)
 
 
