@@ -94,6 +94,7 @@ def test_evaluation_works_on_any_patients_and_says_how_fast_it_was(trained, tmp_
     assert {row["model"] for row in times} == {"gate", "unet-mini"}
 
 
+@pytest.mark.slow
 def test_results_of_patients_that_were_trained_on_say_so_and_are_not_recorded(trained, tmp_path):
     data, runs, weights = trained
     out, record = tmp_path / "rows.json", tmp_path / "results.json"

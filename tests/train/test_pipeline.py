@@ -238,6 +238,7 @@ class TestFolds:
         assert {row.cascade for row in kept.rows} == {"none", "hard", "soft"}
         assert [len(row.tumour) for row in kept.gates] == [2 * 4]
 
+    @pytest.mark.slow
     def test_of_two_runs_differ_patient_by_patient(self, folds, capsys):
         folds(only=(0,))
         folds("same", only=(0,), compare="folds")

@@ -82,6 +82,7 @@ def test_two_processes_validate_on_every_slice_once(root, model):
     assert [two[name] for name in names] == pytest.approx([one[name] for name in names], abs=0.01)
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_every_slice_once(root):
     everything = ["--data", root / "data", "--patients", "all", "--weights", root / "one"]
     alone, shared = root / "alone.json", root / "shared.json"

@@ -100,7 +100,11 @@ def test_killed_at_random_moments_it_ends_bit_for_bit_as_if_undisturbed(whole, k
     same(learned(whole, run), learned(whole, "whole"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT],
+    ids=["SIGTERM", "Ctrl-C"],
+)
 def test_asked_to_stop_it_finishes_the_step_saves_and_goes_on_from_there(whole, number):
     run = f"asked{number}"
     process = start(whole, run)
@@ -137,7 +141,9 @@ def test_a_stop_within_an_epoch_keeps_its_steps(whole, monkeypatch, tmp_path):
     assert (state["epoch"], state["step"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("name", "share"), [("checkpoint.pt", 0.5), ("log.jsonl", 0)])
+@pytest.mark.parametrize(
+    ("name", "share"), [("checkpoint.pt", 0.5), pytest.param("log.jsonl", 0, marks=pytest.mark.slow)]
+)
 def test_a_full_disk_names_the_file_and_keeps_the_last_checkpoint(whole, name, share):
     limit = int(checkpoint(whole, "whole").stat().st_size * share)
 
@@ -168,6 +174,7 @@ def test_a_second_run_of_the_same_name_overwrites_nothing(whole):
     assert checkpoint(whole, "whole").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_restart_throws_the_old_run_away(whole):
     assert finish(whole, "again", "--epochs", "1").returncode == 0
     done = finish(whole, "again", "--epochs", "2", "--restart")
