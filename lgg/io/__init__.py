@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File, Source, bare_name, load_bytes, unpack
-from lgg.io.dicom import decode_dicom, is_dicom, read_dicom_series
+from lgg.io.dicom import decode_dicom, is_dicom
+from lgg.io.dicom_series import read_dicom_series
 from lgg.io.images import Picture, decode_jpeg, decode_png, decode_stack, decode_tiff
 from lgg.io.limits import (
     MAX_BYTES,
