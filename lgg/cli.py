@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -210,7 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger("lgg").setLevel(logging.INFO)  # the libraries' own chatter is nobody's business
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if words[0] not in COMMANDS:
-        _first_page().parse_args(words[:1])
+        epilog = "`lgg COMMAND --help` says what a command can do; docs/scale.md tells of many studies."
+        listed = {name: text for name, (*_, text) in COMMANDS.items()}
+        first_page("lgg", __doc__, epilog, listed).parse_args(words[:1])
         return
     options, run, _ = COMMANDS[words[0]]
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
@@ -228,17 +230,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
 
 
-def _first_page() -> argparse.ArgumentParser:
-    """The list of commands; each explains its own options."""
+def first_page(
+    name: str, description: str | None, epilog: str, commands: Mapping[str, str]
+) -> argparse.ArgumentParser:
+    """The list of commands, each with what it does; each explains its own options."""
     parser = argparse.ArgumentParser(
-        "lgg",
-        description=__doc__,
-        epilog="`lgg COMMAND --help` says what a command can do; docs/scale.md tells of many studies.",
+        name,
+        description=description,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (*_, words) in COMMANDS.items():
-        commands.add_parser(name, help=words, add_help=False)
+    listed = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command, words in commands.items():
+        listed.add_parser(command, help=words, add_help=False)
     return parser
 
 

@@ -6,7 +6,6 @@ The usual order: `gate`, then `segment` (the gate's veto takes part in its thres
 
 # What a command needs is imported where it runs: `--help` should not wait seconds for torch.
 
-import argparse
 import importlib
 import json
 import logging
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from lgg.cli import first_page
 from lgg.errors import DataError, LggError
 from train.recipes import Job, Overrides, Protocol, RecipeName, Run
 
@@ -358,7 +358,9 @@ def main() -> None:
     if command != "benchmark":  # figures are those of fp32, whatever is installed beside it
         os.environ.setdefault("LGG_ENGINE", "torch")
     if command not in COMMANDS:
-        _first_page().parse_args([command])
+        epilog = "`python -m train COMMAND --help` says what a command can do; docs/train.md has examples."
+        listed = {name: words for name, (_, words) in COMMANDS.items()}
+        first_page("python -m train", __doc__, epilog, listed).parse_args([command])
         return
     function, _ = COMMANDS[command]
     if isinstance(function, str):
@@ -374,20 +376,6 @@ def main() -> None:
     except LggError as error:
         print(error, file=sys.stderr)
         sys.exit(TERMINATED if type(error).__name__ == "Stopped" else 1)
-
-
-def _first_page() -> argparse.ArgumentParser:
-    """The list of commands; each explains its own options."""
-    parser = argparse.ArgumentParser(
-        "python -m train",
-        description=__doc__,
-        epilog="`python -m train COMMAND --help` says what a command can do; docs/train.md has examples.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (_, words) in COMMANDS.items():
-        commands.add_parser(name, help=words, add_help=False)
-    return parser
 
 
 if __name__ == "__main__":
