@@ -22,7 +22,7 @@ from train.evaluation.results import PatientRow, Results, collect, load_results,
 from train.fit.checkpoint import LOG_FILE, runs_folder
 from train.fit.validate import open_gate
 from train.hardware import make_accelerator
-from train.pipeline import Cohort, Patients, recipe_name, run_job, split_of, tumour_volumes, weights_of
+from train.pipeline import Cohort, Patients, recipe_name, split_of, train_all, tumour_volumes, weights_of
 from train.recipes import Job
 
 log = logging.getLogger(__name__)
@@ -50,24 +50,25 @@ def fold_splits(folds: list[list[str]], number: int) -> dict[Split, list[str]]:
 def train_fold(
     job: Job, patients: Patients, folds: list[list[str]], number: int, models: Sequence[str], gate: bool
 ) -> None:
-    """Train the networks of one fold that are not done.
+    """Train the networks of one fold that are not done, as `train_all` does.
 
     Args:
         job: the pattern of the fold's jobs; its name is that of the folds' run.
         models: segmenters.
-        gate: train the fold's own gate first; where there is one, thresholds are chosen behind it.
+        gate: train the fold's own gate too; where there is one, thresholds are chosen behind it.
 
     Raises:
         DataError: as `run_job`; or a network was made with another recipe or of other patients.
     """
-    name = f"{job.name}/fold{number}"
     cohort = Cohort(patients, fold_splits(folds, number))
-    for model in [*([GATE] if gate else []), *models]:
-        own = replace(job, name=f"{name}/{model}", out=runs_folder() / name / "weights", resume=True)
-        if is_done(weights_of(own) / model, own, cohort):
-            log.info("Fold %d, %s: done before.", number, model)
-        else:
-            run_job(model, own, cohort, gated=(weights_of(own) / GATE).is_dir())
+    name = f"{job.name}/fold{number}"
+    own = replace(job, name=name, out=runs_folder() / name / "weights", resume=True)
+    wanted = [*([GATE] if gate else []), *models]
+    left = [model for model in wanted if not is_done(weights_of(own) / model, own, cohort)]
+    log.info("Fold %d: done before: %s.", number, ", ".join(set(wanted) - set(left)) or "nothing")
+    if left:
+        # Never the repository's gate: it has learned from patients of this fold.
+        list(train_all(own, cohort, left, own_gate=True))
 
 
 def is_done(folder: Path, job: Job, cohort: Cohort) -> bool:

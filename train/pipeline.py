@@ -333,12 +333,14 @@ def validated_on(config: ModelConfig, patients: Patients) -> list[str]:
     )
 
 
-def train_all(job: Job, cohort: Cohort, models: Sequence[str] = ()) -> Iterator[Path]:
+def train_all(job: Job, cohort: Cohort, models: Sequence[str] = (), own_gate: bool = False) -> Iterator[Path]:
     """Train the networks, each in a folder of its own within the run's, the teacher first.
 
     Args:
         job: the pattern of the jobs: recipe, data, the run's name, and where the weights go.
         models: only these; by default all.
+        own_gate: choose thresholds without a gate where the folder holds none, instead of behind the
+            repository's.
 
     Raises:
         DataError, WeightsError, Stopped: as `run_job`.
@@ -355,9 +357,10 @@ def train_all(job: Job, cohort: Cohort, models: Sequence[str] = ()) -> Iterator[
         # The published network had no teacher.
         if name != TEACHER and _recipe(job) != "reference" and (target / TEACHER).is_dir():
             teacher = target / TEACHER
-        yield run_job(name, replace(job, name=f"{job.name}/{name}", out=target, teacher=teacher), cohort)
+        own = replace(job, name=f"{job.name}/{name}", out=target, teacher=teacher)
+        yield run_job(name, own, cohort, gated=not own_gate or (target / GATE).is_dir())
         make_accelerator().wait_for_everyone()  # the next may learn from what the first process has written
-    if {TEACHER, GATE} <= set(wanted) and make_accelerator().is_main_process:
+    if GATE in wanted and (target / TEACHER).is_dir() and make_accelerator().is_main_process:
         # Its thresholds were chosen before there was this gate.
         calibrate_again(target / TEACHER, cohort.patients)
         yield target / TEACHER

@@ -97,7 +97,7 @@ class TestAll:
         """The jobs that were run, and the models that were calibrated once more."""
         run, again = [], []
 
-        def run_job(architecture, own, cohort):
+        def run_job(architecture, own, cohort, gated):
             run.append((architecture, own))
             (own.out / architecture).mkdir(parents=True, exist_ok=True)
             return own.out / architecture
@@ -126,7 +126,7 @@ class TestAll:
             list(pipeline.train_all(job("all", "gpu", out=tmp_path / "mine"), Cohort({}, {}), models))
         taught = [(name, bool(own.teacher)) for name, own in jobs[0]]
         assert taught == [("unet-mini", False), (TEACHER, False), (GATE, True), ("unet-mini", True)]
-        assert jobs[1] == [], "no new gate came after its thresholds"
+        assert jobs[1] == [TEACHER], "its thresholds were chosen before there was the gate"
 
     def test_one_start_is_not_for_all(self, jobs, tmp_path):
         with pytest.raises(DataError, match="--start"):
@@ -224,7 +224,7 @@ class TestFolds:
 
     def test_are_not_trained_again_and_refuse_another_recipe(self, folds, runs, monkeypatch):
         folds(only=(0,))
-        monkeypatch.setattr(cross_validation, "run_job", lambda *_, **__: pytest.fail("it was done before"))
+        monkeypatch.setattr(pipeline, "run_job", lambda *_, **__: pytest.fail("it was done before"))
         folds(only=(0,))
         with pytest.raises(DataError, match="another recipe"):
             folds(only=(0,), seed=1)
