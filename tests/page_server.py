@@ -51,9 +51,8 @@ def weights_for_tests(folder: Path) -> Path:
     return folder
 
 
-@contextmanager
-def serve_page(weights: Path, scratch: Path) -> Iterator[str]:
-    """The page's address, while it runs on a free port with its uploads in `scratch`."""
+def start_page(weights: Path, scratch: Path) -> tuple[str, subprocess.Popen[bytes]]:
+    """The address and the process of a page on a free port, with its uploads in `scratch`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -69,9 +68,21 @@ def serve_page(weights: Path, scratch: Path) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
+    url = f"http://127.0.0.1:{port}/"
     try:
-        _wait_for(f"http://127.0.0.1:{port}/", process, log)
-        yield f"http://127.0.0.1:{port}/"
+        _wait_for(url, process, log)
+    except BaseException:
+        process.kill()
+        raise
+    return url, process
+
+
+@contextmanager
+def serve_page(weights: Path, scratch: Path) -> Iterator[str]:
+    """The page's address, while it runs."""
+    url, process = start_page(weights, scratch)
+    try:
+        yield url
     finally:
         process.send_signal(signal.SIGINT)  # as Ctrl-C does: Gradio then deletes its uploads
         try:

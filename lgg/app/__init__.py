@@ -4,9 +4,16 @@ What the page says stands in `lgg.app.render`, what it draws in `lgg.visualize`,
 `lgg.app.service`.
 """
 
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from lgg.app import render
 from lgg.app.api import offer_api
@@ -53,15 +60,55 @@ MAX_UPLOAD = "64mb"
 
 def open_page() -> None:
     """Load the models and serve the page; Gradio's own environment variables say where."""
-    build_page(load_models()).launch(
-        theme=theme(),
-        css_paths=CSS,
-        show_error=False,
-        max_file_size=MAX_UPLOAD,
-        footer_links=["api", "settings"],
-        run_history=False,
-        enable_monitoring=False,
-    )
+    with own_folder():
+        build_page(load_models()).launch(
+            theme=theme(),
+            css_paths=CSS,
+            show_error=False,
+            max_file_size=MAX_UPLOAD,
+            footer_links=["api", "settings"],
+            run_history=False,
+            enable_monitoring=False,
+        )
+
+
+@contextmanager
+def own_folder() -> Iterator[None]:
+    """Keep uploads and temporary files in a folder of this run alone, which is deleted at its end.
+
+    After a kill Gradio no longer knows which uploads were its own: it would never delete them, and serve them
+    to whoever knows their address. The next run to start deletes the folders of those that are gone.
+    """
+    root = Path(get_upload_folder())
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in root.glob("page-*") if sys.platform != "win32" else ():
+        with suppress(OSError), _locked(folder):  # if it cannot be locked, its run goes on
+            shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="page-", dir=root, ignore_cleanup_errors=True) as name:
+        own = Path(name)
+        (own / "work").mkdir()
+        with _locked(own):
+            os.environ["GRADIO_TEMP_DIR"], tempfile.tempdir = str(own / "uploads"), str(own / "work")
+            try:
+                yield
+            finally:
+                os.environ["GRADIO_TEMP_DIR"], tempfile.tempdir = str(root), None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder as long as this process lives; OSError if another one does. Windows has no such locks."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def build_page(models: LoadedModels) -> gr.Blocks:
@@ -70,6 +117,8 @@ def build_page(models: LoadedModels) -> gr.Blocks:
     gr.set_static_paths([NIIVUE_FOLDER])
     with gr.Blocks(title=render.TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         gr.HTML(render.html("header", title=render.TITLE))
+        if os.environ.get("SPACE_ID"):  # a copy belongs to whoever made it, and is private at first
+            gr.DuplicateButton("Sensitive data? Duplicate this Space")
         if models.warning:
             gr.HTML(render.html("banner", models=models))
         with gr.Tabs(elem_id="tabs"):

@@ -1,4 +1,7 @@
-"""The page's API: named endpoints for programs, with components of their own so that the page's stay free."""
+"""The page's API: named endpoints for programs, with components of their own so that the page's stay free.
+
+Language models are shown the endpoints' docstrings, of each argument its first line (`gradio.mcp`).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -36,10 +39,17 @@ class Api:
         gate_threshold: float | None = None,
         gate_mode: Gating = "hard",
     ) -> tuple[dict[str, Any], Rgb, NDArray[np.uint8]]:
-        """Gate and outline one axial brain MRI slice, a TIFF, PNG, JPEG or single-frame DICOM file.
+        """Outline low-grade glioma in one axial brain MRI slice. Research only, not a medical device.
 
-        Without thresholds, those that came with the weights decide. Returns what was found, the FLAIR with
-        the outline, and the outline as a mask of 0 and 255. Research only, not a medical device.
+        Args:
+            file: The slice, a TIFF, PNG, JPEG or single-frame DICOM file.
+            architecture: The network that outlines.
+            mask_threshold: From this probability on a pixel is outlined, 0 to 1; by default the weights' own.
+            gate_threshold: Below this probability a slice stays empty, 0 to 1; by default the weights' own.
+            gate_mode: hard; soft, where sure outlines stay on unsure slices; none, to outline on any slice.
+
+        Returns:
+            What was found, the FLAIR with the outline, and the outline as a mask of 0 and 255.
         """
         with refusing():
             request = _lone(file, architecture)
@@ -48,10 +58,13 @@ class Api:
             return self._report(request, result, gate_mode), View(request, result).picture(), mask
 
     def compare(self, file: str | None) -> dict[str, Any]:
-        """Ask every architecture about one axial brain MRI slice.
+        """Ask every network about one axial brain MRI slice. Research only, not a medical device.
 
-        Returns what each found, and the mean Dice between their outlines. Research only, not a medical
-        device.
+        Args:
+            file: The slice, a TIFF, PNG, JPEG or single-frame DICOM file.
+
+        Returns:
+            What each network found, and the mean Dice between their outlines.
         """
         with refusing():
             results = self.service.compare(_lone(file, None))
@@ -68,12 +81,18 @@ class Api:
         gate_threshold: float | None = None,
         gate_mode: Gating = "hard",
     ) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
-        """Gate and outline one patient's axial slices: files, an archive, a DICOM series or NIfTI volumes.
+        """Outline low-grade glioma in one patient's brain MRI. Research only, not a medical device.
 
-        For several volumes, `sequences` may say which is which: a NIfTI file's name, or a DICOM series'
-        unique identifier, and `pre`, `flair` or `post`. Returns what was found, a zip archive of masks,
-        overlays, probabilities and tables, and statistics: the volume, and each component's with its largest
-        diameter. Research only, not a medical device.
+        Args:
+            files: Slices as files, an archive of them, a DICOM series, or NIfTI volumes.
+            architecture: The network that outlines.
+            sequences: Volume (NIfTI file name or DICOM series UID) to its sequence: pre, flair or post.
+            mask_threshold: From this probability on a pixel is outlined, 0 to 1; by default the weights' own.
+            gate_threshold: Below this probability a slice stays empty, 0 to 1; by default the weights' own.
+            gate_mode: hard; soft, where sure outlines stay on unsure slices; none, to outline on any slice.
+
+        Returns:
+            What was found, a zip archive of masks, pictures and tables, and statistics in ml and mm.
         """
         with refusing(), TemporaryDirectory() as folder:
             if not files:

@@ -3,12 +3,12 @@
 Files are named after slices' numbers, never after the upload, whose name may be a patient's.
 """
 
-import csv
 import io
 import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -19,7 +19,7 @@ from lgg.export.dicom_seg import dicom_segmentation
 from lgg.export.folder import export
 from lgg.export.nifti import nifti_mask
 from lgg.export.provenance import NOTICE, Provenance
-from lgg.export.statistics import statistics
+from lgg.export.statistics import csv_text, statistics
 from lgg.files import write_atomically
 from lgg.postprocess import DEPTH, FEWEST, SHARE
 from lgg.types import SEQUENCES, Prediction, SeriesResult
@@ -27,17 +27,20 @@ from lgg.visualize import flair_picture, overlay
 
 __all__ = ["export", "export_zip", "write_zip"]
 
-README, TABLE, PROBABILITY = "README.txt", "slices.csv", "probability.tif"
+README, TABLE, COMPONENTS, PROBABILITY = "README.txt", "slices.csv", "components.csv", "probability.tif"
 STATISTICS = "statistics.json"
 NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"
 #: Compressed in the archive; PNG, gzip and the like do not shrink.
 SHRINKS = (".txt", ".csv", ".json", ".dcm")
 COLUMNS = ("slice", "gate_probability", "gate_passed", "area_px", "area_mm2", "head_percent")
+COMPONENT_COLUMNS = ("component", "voxels", "volume_ml", "largest_diameter_mm", "first_slice", "last_slice")
 
 #: File or folder → what it is.
 MEANINGS = {
     TABLE: "a row a slice: the gate's probability of a glioma, whether it passed, the outlined area "
     "in pixels and, where the upload states its pixel spacing, in mm², and its share of the head in percent",
+    COMPONENTS: "a row for each outlined component, the largest first: its volume, its largest diameter "
+    "where the upload states its distances, and the slices that it reaches through",
     STATISTICS: "volume, the components with their volumes and largest diameters, the gate, what made them",
     "masks": "the outlined tumour, white on black, at the size of the slices",
     "overlays": "FLAIR with the tumour outlined in orange, enlarged where slices are small",
@@ -52,17 +55,19 @@ MEANINGS = {
 def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
     """The archive of a series and what was found in it.
 
-    `README.txt`; `slices.csv`, a row a slice; `statistics.json`; `masks/` and `overlays/`, a PNG a slice;
-    `probability.tif`, a page a slice, 16 bits from 0 (0 %) to 65535 (100 %); for a NIfTI upload `mask.nii.gz`
-    and for a DICOM upload `segmentation.dcm`, both on the upload's own grid.
+    `README.txt`; `slices.csv`, a row a slice; `components.csv`, a row a component; `statistics.json`;
+    `masks/` and `overlays/`, a PNG a slice; `probability.tif`, a page a slice, 16 bits from 0 (0 %) to 65535
+    (100 %); for a NIfTI upload `mask.nii.gz` and for a DICOM upload `segmentation.dcm`, both on its own grid.
 
     Args:
         result: what was found; `Series.from_slice` makes a series of a lone slice.
         provenance: by what.
     """
     series, predictions, masks = result.series, result.predictions, result.masks
+    numbers = statistics(result, provenance)
     files = {TABLE: table(predictions).encode(), PROBABILITY: _probability(predictions)}
-    files[STATISTICS] = (json.dumps(statistics(result, provenance), indent=1) + "\n").encode()
+    files[COMPONENTS] = component_table(numbers).encode()
+    files[STATISTICS] = (json.dumps(numbers, indent=1) + "\n").encode()
     if series.nifti is not None:
         files[NIFTI] = nifti_mask(series, masks)
     if (segmentation := dicom_segmentation(series, masks, provenance)) is not None:
@@ -83,22 +88,29 @@ def write_zip(path: Path, result: SeriesResult, provenance: Provenance) -> None:
 
 def table(predictions: Sequence[Prediction]) -> str:
     """`slices.csv`: slices from 1, in their order; `area_mm2` is empty where no spacing is known."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for number, prediction in enumerate(predictions, start=1):
         mm2 = prediction.area_mm2
-        writer.writerow(
-            (
-                number,
-                f"{prediction.gate_probability:.6f}",
-                int(prediction.passed),
-                prediction.area,
-                "" if mm2 is None else f"{mm2:.2f}",
-                f"{prediction.head_percent:.4f}",
-            )
+        values = (
+            number,
+            f"{prediction.gate_probability:.6f}",
+            int(prediction.passed),
+            prediction.area,
+            None if mm2 is None else f"{mm2:.2f}",
+            f"{prediction.head_percent:.4f}",
         )
-    return stream.getvalue()
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return csv_text(COLUMNS, rows)
+
+
+def component_table(numbers: dict[str, Any]) -> str:
+    """`components.csv` from a result's statistics: the largest first; empty is what no spacing tells."""
+    rows = []
+    for number, component in enumerate(numbers["components"], start=1):
+        measured = (component[name] for name in COMPONENT_COLUMNS[1:4])
+        values = (number, *measured, *component["slices"])
+        rows.append(dict(zip(COMPONENT_COLUMNS, values, strict=True)))
+    return csv_text(COMPONENT_COLUMNS, rows)
 
 
 def readme(result: SeriesResult, provenance: Provenance, files: set[str]) -> str:

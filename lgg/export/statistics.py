@@ -1,5 +1,8 @@
 """A result in numbers: volume, components, the gate, and what the reader of them has to know."""
 
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -80,6 +83,15 @@ def components(series: Series, masks: NDArray[np.bool_]) -> list[dict[str, Any]]
             }
         )
     return sorted(found, key=lambda component: -component["voxels"])
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV with a header; None is an empty cell."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:

@@ -4,8 +4,6 @@ The next study is read while the networks examine this one. What is finished by 
 is left as it is, so a run that was stopped, or has new studies, goes on where it was.
 """
 
-import csv
-import io
 import json
 import logging
 import os
@@ -24,7 +22,7 @@ from lgg.errors import DiskError, LggError, SeriesError
 from lgg.export.dicom_seg import read_patient
 from lgg.export.folder import STATISTICS, Format, write_files, write_statistics
 from lgg.export.provenance import Provenance, provenance_of
-from lgg.export.statistics import rounded, statistics
+from lgg.export.statistics import csv_text, rounded, statistics
 from lgg.files import write_text
 from lgg.io.archive import unpack
 from lgg.io.dicom import is_dicom
@@ -316,11 +314,11 @@ def collect(out: Path) -> tuple[int, int]:
     found = {path.parent for depth in DEPTHS for path in out.glob(f"{depth}/*{STATISTICS}")}
     folders = sorted(folder for folder in found if f"{os.sep}." not in f"{os.sep}{folder.relative_to(out)}")
     rows = [row_of(numbers) for folder in folders if (numbers := load_statistics(folder)) is not None]
-    write_text(out / TABLE, _csv(COLUMNS, rows))
+    write_text(out / TABLE, csv_text(COLUMNS, rows))
     reasons = sorted(out.glob(f"{FAILURES}/*.json"))
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in reasons]
     if failures or (out / FAILED_TABLE).exists():
-        write_text(out / FAILED_TABLE, _csv(("study", "reason"), failures))
+        write_text(out / FAILED_TABLE, csv_text(("study", "reason"), failures))
     return len(rows), len(failures)
 
 
@@ -355,14 +353,6 @@ def remove_stale(out: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
         except OSError:
             continue  # another run was faster
-
-
-def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def _failure_file(out: Path, study: Study) -> Path:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from gradio.utils import get_function_description
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -13,7 +14,7 @@ from skimage.data import astronaut
 from torch import nn
 
 from lgg.app import build_page
-from lgg.app.api import report
+from lgg.app.api import Api, report
 from lgg.app.controls import refusal
 from lgg.app.gallery import SHIPPED
 from lgg.app.models import LoadedModels, load_cascades
@@ -167,6 +168,21 @@ def test_without_weights_the_page_comes_up_and_says_so(tmp_path):
     assert str(tmp_path) not in texts
     with pytest.raises(WeightsError):
         Service(cascades).result(slice_request(str(PHANTOM), None))
+
+
+def test_a_space_offers_a_copy_of_itself_and_no_other_page_does(tmp_path, monkeypatch):
+    models = LoadedModels(*load_cascades(tmp_path), Source(tmp_path, "here"))
+    for space, offered in (("", False), ("user/lgg-demo", True)):
+        monkeypatch.setenv("SPACE_ID", space)
+        assert ("Duplicate this Space" in str(build_page(models).config["components"])) == offered
+
+
+def test_every_argument_is_explained_to_language_models():
+    for endpoint in (Api.segment, Api.compare, Api.segment_series):
+        description, arguments, returned = get_function_description(endpoint)
+        assert "Research only" in description
+        assert all(words for name, words in arguments.items() if name != "self")
+        assert returned
 
 
 def test_a_large_picture_is_sent_small():

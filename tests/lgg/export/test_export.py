@@ -62,6 +62,7 @@ def test_a_series_of_pictures_gives_these_files():
     masks, overlays = ([f"{folder}/slice_00{n}.png" for n in range(1, 6)] for folder in ("masks", "overlays"))
     assert sorted(FILES) == [
         "README.txt",
+        "components.csv",
         *masks,
         *overlays,
         "probability.tif",
@@ -87,6 +88,15 @@ def test_the_statistics_are_those_of_the_result():
     assert numbers["voxels"] == sum(prediction.area for prediction in PREDICTIONS)
     assert sum(component["voxels"] for component in numbers["components"]) == numbers["voxels"]
     assert numbers["made_by"]["segmenter_weights"] == "b" * 64
+
+
+def test_the_components_are_a_table_too():
+    numbers = json.loads(FILES["statistics.json"])["components"]
+    rows = list(csv.DictReader(io.StringIO(FILES["components.csv"].decode())))
+    assert [int(row["voxels"]) for row in rows] == [component["voxels"] for component in numbers] != []
+    assert [int(row["first_slice"]) for row in rows] == [component["slices"][0] for component in numbers]
+    # Without a spacing, nobody knows it.
+    assert {row["volume_ml"] + row["largest_diameter_mm"] for row in rows} == {""}
 
 
 def test_probabilities_have_sixteen_bits():
