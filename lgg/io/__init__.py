@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File, Source, bare_name, load_bytes, unpack
+from lgg.io.combine import check_content
 from lgg.io.dicom import decode_dicom, is_dicom
 from lgg.io.dicom_series import read_dicom_series
 from lgg.io.images import Picture, decode_jpeg, decode_png, decode_stack, decode_tiff
@@ -31,7 +32,7 @@ from lgg.io.limits import (
     named,
 )
 from lgg.io.nifti import is_nifti, read_nifti
-from lgg.io.sequences import AmbiguousSeriesError, check_content
+from lgg.io.sequences import AmbiguousSeriesError
 from lgg.types import FLAIR, Candidate, Grid, Series, Slice
 
 __all__ = [

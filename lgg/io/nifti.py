@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File
+from lgg.io.combine import Volume, combine
 from lgg.io.limits import check_finite, check_volume, guarded, named
 from lgg.io.orientation import axial_grid, same_grid
-from lgg.io.sequences import Volume, choose, combine, found, left_out_note, recognise_file
+from lgg.io.sequences import choose, found, left_out_note, recognise_file
 from lgg.types import FLAIR, SEQUENCES, Candidate, Grid, Series
 
 if TYPE_CHECKING:

@@ -1,14 +1,11 @@
-"""Several volumes of one patient: which is pre-contrast T1, FLAIR, post-contrast T1, and all in one array."""
+"""Several volumes of one patient: which is pre-contrast T1, which FLAIR, which post-contrast T1."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lgg.errors import SeriesError
-from lgg.io.orientation import as_thick, axial_rank, describe, registered, resample, same_grid
+from lgg.io.orientation import as_thick, axial_rank, describe, same_grid
 from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, Found, Grid
 
 #: What a caller may say that a volume is.
@@ -53,10 +50,6 @@ COMPLETE = 0.9
 HALF_COMPLETE = 0.6
 #: Volumes that a message lists.
 LONGEST_LIST = 40
-#: The share of the head that a volume must hold.
-LEAST_OF_HEAD = 0.5
-#: A rest of the head below this share is not worth a note.
-ALL_OF_HEAD = 0.995
 
 
 @dataclass(frozen=True)
@@ -251,133 +244,6 @@ def left_out_note(what: str, candidates: Sequence[Candidate], chosen: Mapping[in
     return [f"Further {what} in the upload were left out: {left_out}."] if left_out > 0 else []
 
 
-@dataclass(frozen=True)
-class Volume:
-    """The voxels of one sequence.
-
-    Attributes:
-        values: float32, in its source's order of axes.
-        grid: where they lie.
-        on_flair: whether they are the FLAIR's own voxels, so that nothing has to be resampled.
-    """
-
-    values: NDArray[np.float32]
-    grid: Grid
-    on_flair: bool = True
-
-
-@dataclass(frozen=True)
-class Combined:
-    """All sequences in one array.
-
-    Attributes:
-        pixels: (N, H, W, 3) float32, axial slices of the FLAIR.
-        done: channel → what was done with its volume, in words.
-        notes: a sentence on each that was resampled.
-    """
-
-    pixels: NDArray[np.float32]
-    done: dict[int, str]
-    notes: list[str]
-
-
-def combine(volumes: Mapping[int, Volume], source: str, register: bool = False) -> Combined:
-    """Bring all sequences onto the FLAIR's grid; FLAIR stands where one is missing.
-
-    FLAIR itself is never resampled. What another volume does not cover is filled with FLAIR at that volume's
-    brightness, so that its z-scores there are the FLAIR's, as they are where a sequence is missing.
-
-    Args:
-        volumes: channel → its volume.
-        source: what a message calls the whole.
-        register: whether the others are aligned with FLAIR by what is seen in them.
-
-    Raises:
-        SeriesError: a voxel is not finite, all of them are equal, or a volume holds too little of the head.
-    """
-    onto = volumes[FLAIR].grid
-    flair = onto.to_axial(volumes[FLAIR].values)
-    pixels = np.empty((*flair.shape, 3), np.float32)
-    pixels[:] = flair[..., None]
-    done, notes = {FLAIR: "read as it is"}, list[str]()
-    moved = [channel for channel in (PRE, POST) if channel in volumes]
-    # Otherwise no head is looked for, which takes longer than reading.
-    resampled = [channel for channel in moved if register or not volumes[channel].on_flair]
-    head = _head(flair) if resampled else None
-    for channel in moved:
-        volume = volumes[channel]
-        if head is None or channel not in resampled:
-            pixels[..., channel], done[channel] = onto.to_axial(volume.values), "read as it is"
-            continue
-        pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel, register)
-        if done[channel] != "read as it is":
-            notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
-    check_content(pixels, source)
-    return Combined(pixels, done, notes)
-
-
-def _head(flair: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(N, H, W) bool, where the head is; everywhere if none is found."""
-    # Here, as it imports torch, which takes seconds and most readings do not need.
-    from lgg.preprocess import head_mask
-
-    head = head_mask(flair)
-    return head if head.any() else np.ones(flair.shape, bool)
-
-
-def _onto(
-    flair: NDArray[np.float32],
-    onto: Grid,
-    head: NDArray[np.bool_],
-    volume: Volume,
-    channel: int,
-    register: bool,
-) -> tuple[NDArray[np.float32], str]:
-    """A volume on the FLAIR's grid, and what was done with it."""
-    grid, done = volume.grid, []
-    if register:
-        motion = registered(volume.values, grid, flair, onto)
-        if motion is not None:
-            grid = motion.grid
-            done.append(f"moved by {motion.millimetres:.1f} mm and {motion.degrees:.1f}° to match the FLAIR")
-    if volume.on_flair and not done:
-        return onto.to_axial(volume.values), "read as it is"
-    values, covered = resample(volume.values, grid, onto)
-    share = np.count_nonzero(head & covered) / np.count_nonzero(head)
-    if share < LEAST_OF_HEAD:
-        raise _too_little(share, channel)
-    done.append("resampled onto the FLAIR's grid")
-    words = " and ".join(done)
-    if not covered.all():
-        values = np.where(covered, values, _matched(flair, values, head & covered))
-    if share < ALL_OF_HEAD:
-        words += f"; FLAIR stands in for the {1 - share:.0%} of the head that it does not cover"
-    return values, words
-
-
-def _too_little(share: float, channel: int) -> SeriesError:
-    name = SEQUENCES[channel]
-    if share == 0:
-        return SeriesError(
-            f"The {name} lies nowhere near the FLAIR, by what the files say of their places. Choose that of "
-            "the same examination, or read FLAIR alone."
-        )
-    return SeriesError(
-        f"The {name} covers {share:.0%} of the head that the FLAIR shows, and half is the least. Choose a "
-        "more complete one, or read FLAIR alone."
-    )
-
-
-def _matched(
-    flair: NDArray[np.float32], values: NDArray[np.float32], both: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """FLAIR with the mean and spread that another sequence has where both show the head."""
-    mean, spread = flair[both].mean(dtype=np.float64), flair[both].std(dtype=np.float64)
-    other, wanted = values[both].mean(dtype=np.float64), values[both].std(dtype=np.float64)
-    scale = wanted / spread if spread > 0 else 1.0
-    return ((flair - mean) * scale + other).astype(np.float32)
-
-
 def found(
     candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], done: Mapping[int, str]
 ) -> tuple[Found, ...]:
@@ -401,23 +267,6 @@ def found(
         grid = describe(candidate.grid) if candidate.grid else ""
         rows.append(Found(candidate.number, candidate.label, sequence, grid, what))
     return tuple(rows)
-
-
-def check_content(pixels: NDArray[np.float32], source: str) -> None:
-    """Refuse what no network could use.
-
-    Raises:
-        SeriesError: as for `combine`.
-    """
-    if not np.isfinite(pixels).all():
-        raise SeriesError(
-            f"{source}: some voxels are NaN or infinite. Replace them and save the series again."
-        )
-    if (pixels == pixels[:1, :1, :1]).all():
-        pixel, what = ("pixel", "slice") if len(pixels) == 1 else ("voxel", "series")
-        raise SeriesError(
-            f"{source}: every {pixel} has the same value: there is nothing to see. Choose another {what}."
-        )
 
 
 class AmbiguousSeriesError(SeriesError):
