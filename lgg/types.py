@@ -94,6 +94,8 @@ class DicomReference:
         thickness: of the slice in mm.
         orientation: direction of a row, then of a column, two unit vectors in the patient's LPS axes.
         position: centre of the first pixel in mm, in the same axes.
+        frames: pictures in the file.
+        frame: which of them this is, counted from 0.
     """
 
     sop_class: str
@@ -107,6 +109,8 @@ class DicomReference:
     thickness: float | None
     orientation: tuple[float, ...] | None
     position: tuple[float, ...] | None
+    frames: int
+    frame: int
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 #: From this size on, and for these suffixes, a file is large (LFS).
-LARGE_BYTES, LARGE_SUFFIXES = 1_000_000, (".safetensors", ".png", ".tif")
+LARGE_BYTES, LARGE_SUFFIXES = 1_000_000, (".safetensors", ".onnx", ".png", ".tif")
 
 
 def is_large(path: str, size: int) -> bool:

@@ -8,7 +8,7 @@ archive that wants a patient needs them filled in by whoever stores the file, as
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 MAKER, LABEL = "lgg (open source)", "LGG"
-#: MR and CT images, as one file a slice; and the form of an identifier.
-SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2")
+#: MR and CT images, as one file a slice and as all slices in a file; and the form of an identifier.
+SLICES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2")
+ENHANCED = (*(f"{uid}.1" for uid in SLICES), f"{SLICES[0]}.4")
 UID = re.compile(r"(?=.{5,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 #: The number of the new series; archives have hundreds at most.
 SERIES_NUMBER = 9001
@@ -47,7 +48,7 @@ def dicom_segmentation(
         provenance: becomes the identification of the algorithm.
         patient: keyword of `PATIENT` → its value; all of them are empty by default.
     """
-    if not series.dicom or not all(_can_be_referred_to(header) for header in series.dicom):
+    if not _can_be_referred_to(series.dicom):
         return None
     import highdicom
     from pydicom.sr.codedict import codes
@@ -75,10 +76,14 @@ def dicom_segmentation(
     )
     # highdicom reads no file without a thickness, and takes it from the images, where not all state one.
     thickness = first.thickness or series.slice_distance
-    images = [_reference(header, first, patient or {}) for header in series.dicom]
-    for image in images:
-        image.SliceThickness = image.SliceThickness or thickness
-    voxels = series.to_source(masks).astype(np.uint8)
+    voxels, headers = series.to_source(masks).astype(np.uint8), series.dicom
+    if first.sop_class in ENHANCED:
+        # Frames are referred to by their places in the file.
+        order = np.argsort([header.frame for header in headers])
+        voxels, headers = voxels[order], tuple(headers[index] for index in order)
+        images = [_whole_reference(headers, patient or {}, thickness)]
+    else:
+        images = [_reference(header, first, patient or {}, thickness) for header in headers]
     segmentation = highdicom.seg.Segmentation(
         source_images=images,
         pixel_array=voxels,
@@ -118,13 +123,21 @@ def read_patient(data: bytes) -> dict[str, str]:
         return {keyword: str(header[keyword].value or "") for keyword in PATIENT if keyword in header}
 
 
-def _can_be_referred_to(header: DicomReference) -> bool:
-    uids = (header.instance, header.series, header.study, header.frame_of_reference)
-    known = header.sop_class in SOP_CLASSES and all(map(UID.fullmatch, uids))
-    return known and None not in (header.spacing, header.orientation, header.position)
+def _can_be_referred_to(headers: Sequence[DicomReference]) -> bool:
+    """Whether all that a segmentation must repeat is known; of an enhanced file, of every frame."""
+    for header in headers:
+        uids = (header.instance, header.series, header.study, header.frame_of_reference)
+        known = header.sop_class in (*SLICES, *ENHANCED) and all(map(UID.fullmatch, uids))
+        if not known or None in (header.spacing, header.orientation, header.position):
+            return False
+    files = {header.instance for header in headers}
+    whole = len(files) == 1 and len(headers) == headers[0].frames
+    return bool(headers) and (whole or all(header.frames == 1 for header in headers))
 
 
-def _reference(header: DicomReference, first: DicomReference, patient: Mapping[str, str]) -> "Dataset":
+def _reference(
+    header: DicomReference, first: DicomReference, patient: Mapping[str, str], thickness: float | None
+) -> "Dataset":
     """What highdicom asks of a source image; the patient's and the study's texts are empty unless given.
 
     It wants one direction and spacing for all: the first image's, from which the others differ by less than
@@ -142,5 +155,37 @@ def _reference(header: DicomReference, first: DicomReference, patient: Mapping[s
     dataset.PixelSpacing = list(first.spacing or ())
     dataset.ImageOrientationPatient = list(first.orientation or ())
     dataset.ImagePositionPatient = list(header.position or ())
-    dataset.SliceThickness = header.thickness
+    dataset.SliceThickness = header.thickness or thickness
     return dataset
+
+
+def _whole_reference(
+    headers: Sequence[DicomReference], patient: Mapping[str, str], thickness: float | None
+) -> "Dataset":
+    """The same of an enhanced file, whose frames tell in groups where they lie."""
+    from pydicom.dataset import Dataset
+
+    frames = [_reference(header, headers[0], patient, thickness) for header in headers]
+
+    def group(frame: "Dataset", **sequences: tuple[str, ...]) -> "Dataset":
+        told = Dataset()
+        for sequence, keywords in sequences.items():
+            item = Dataset()
+            for keyword in keywords:
+                setattr(item, keyword, frame[keyword].value)
+            setattr(told, sequence, [item])
+        return told
+
+    whole = frames[0]
+    whole.SharedFunctionalGroupsSequence = [
+        group(
+            whole,
+            PixelMeasuresSequence=("PixelSpacing", "SliceThickness"),
+            PlaneOrientationSequence=("ImageOrientationPatient",),
+        )
+    ]
+    whole.PerFrameFunctionalGroupsSequence = [
+        group(frame, PlanePositionSequence=("ImagePositionPatient",)) for frame in frames
+    ]
+    whole.NumberOfFrames = len(frames)
+    return whole

@@ -93,20 +93,18 @@ class Header(DicomReference):
         modality: `MR`, `CT` …; description: the series', in the scanner's words; both "" where missing.
         series_number: the series' in the study; None where missing.
         parameters: how it was taken.
-        samples: values a pixel; frames: pictures in the file; photometric: `MONOCHROME2`, `RGB` …
+        samples: values a pixel; photometric: `MONOCHROME2`, `RGB` …
         allocated, stored, high_bit: bits a value takes, bits that count, number of the highest of these.
         signed: whether values are two's complement; slope, intercept: from stored values to the scanner's.
         transfer_syntax: how the pixels are packed.
         pixels_at, pixels_length: where they begin in the file, and their stated length; None where it is
             left open, as it is for compressed pixels.
-        frame: which of the frames this header tells of, counted from 0.
     """
 
     modality: str
     description: str
     series_number: int | None
     samples: int
-    frames: int
     photometric: str
     allocated: int
     stored: int
@@ -118,7 +116,6 @@ class Header(DicomReference):
     pixels_at: int
     pixels_length: int | None
     parameters: Parameters = field(default_factory=Parameters)
-    frame: int = 0
 
 
 def is_dicom(data: bytes) -> bool:
@@ -325,6 +322,7 @@ def _header(fields: _Fields, syntax: str, at: int, length: int | None) -> Header
         series_number=None if series_number is None else int(series_number),
         samples=fields.short("SamplesPerPixel", 1),
         frames=int(fields.number("NumberOfFrames") or 0) or 1,
+        frame=0,
         photometric=fields.text("PhotometricInterpretation"),
         allocated=fields.short("BitsAllocated", 0),
         stored=stored,

@@ -1,7 +1,8 @@
 """Weights from the Hugging Face Hub: only the files that are needed, all of one commit, cached ones offline.
 
-A repository has the shape of a folder of weights: a folder a model, each with its config. What comes back is
-such a folder, inside the Hub's own cache, so nothing behind this module knows about the Hub.
+A repository has the shape of a folder of weights: a folder a model, each with its config, and beside them a
+list of the models as `config.json`. What comes back is such a folder, inside the Hub's own cache, so nothing
+behind this module knows about the Hub.
 """
 
 import json
@@ -60,13 +61,17 @@ def download(repo: str, models: Sequence[str], revision: str) -> tuple[Path, str
 def _commit(repo: str, files: Sequence[str], revision: str) -> str:
     """The commit that a revision means."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
     cached = _cached_commit(repo, files, revision)
     if cached and COMMIT.fullmatch(revision):
         return cached
     try:
-        # One request without retries: whoever is offline learns so at once.
-        get_hf_file_metadata(hf_hub_url(repo, files[0], revision=revision), timeout=PATIENCE)
+        # One request without retries: whoever is offline learns so at once. For the repository's own config,
+        # since requests for that file are what the Hub counts as downloads.
+        get_hf_file_metadata(hf_hub_url(repo, CONFIG_FILE, revision=revision), timeout=PATIENCE)
+    except RemoteEntryNotFoundError:
+        pass  # published without one, or by hand: the models' folders are all that is needed
     except _hub_errors() as error:
         if cached and _is_silence(error):
             log.warning("The Hub does not answer: '%s' of '%s' is taken from the cache.", revision, repo)

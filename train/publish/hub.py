@@ -3,10 +3,11 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile
@@ -21,9 +22,18 @@ from huggingface_hub.errors import (
 from lgg.errors import PublishError
 from lgg.files import write_atomically
 from lgg.models import GATE
-from lgg.weights import CONFIG_FILE, REPOSITORY_WEIGHTS, WEIGHTS_FILE, ModelConfig, available, check_model
+from lgg.weights import (
+    CONFIG_FILE,
+    FORMAT,
+    REPOSITORY_WEIGHTS,
+    WEIGHTS_FILE,
+    ModelConfig,
+    available,
+    check_model,
+)
 from lgg.weights.hub import PINNED, VARIABLE, Pin, load_pin
 from train.evaluation.results import load_results
+from train.publish.onnx import convert
 from train.publish.space import HARDWARE, ROOT, Files, git, space_files
 from train.report.model_card import card_text, collection_text
 
@@ -50,7 +60,8 @@ def push(
     With both, the Space runs what was just published; with --space alone, what lgg/weights/pinned.json pins.
 
     Args:
-        repo: Model repository, as user/name: weights, configs, cards, results and figures in one commit.
+        repo: Model repository, as user/name: weights, also as ONNX, configs, cards, results and figures in
+            one commit.
         space: Space, as user/name: the files that the page needs, and the small weights to fall back to.
         private: Create what does not exist yet as private.
         dry_run: List every file with its size; ask nobody and send nothing.
@@ -65,13 +76,7 @@ def push(
     current = load_pin()
     if repo:
         tag = tag or version()
-        files = model_files(weights, repo)
-        print(f"{repo}, {tag}\n{listing(files)}")
-        commit = NOT_YET
-        if not dry_run:
-            message = f"Weights {tag}, code {code[:12]}"
-            commit = publish_models(HfApi(), repo, files, tag, message, private)
-            print(f"Published as {repo}, revision {commit}")
+        commit = _push_models(weights, repo, tag, code, private)
         current = Pin(repo, commit, tag, tuple(available(weights)))
         if pin and not dry_run:
             text = json.dumps(asdict(current), indent=1) + "\n"
@@ -81,12 +86,25 @@ def push(
         if current is None:
             raise PublishError("Nothing is pinned, so the Space has no weights to run: push --repo first.")
         preload = dry_run or is_public(HfApi(), current.repo, current.revision)
-        files = space_files(ROOT, current, hardware, weights, preload)
-        wanted, variables = HARDWARE[hardware], {VARIABLE: current.repo}
-        print(f"{space}, on {wanted}, {VARIABLE}={current.repo}\n{listing(files)}")
+        files = space_files(ROOT, space, current, hardware, weights, preload)
+        wanted, variables = HARDWARE[hardware], {VARIABLE: current.repo, "GRADIO_MCP_SERVER": "True"}
+        print(f"{space}, on {wanted}, {', '.join(map('='.join, variables.items()))}\n{listing(files)}")
         if not dry_run:
             deploy_space(HfApi(), space, files, variables, wanted, f"Page, code {code[:12]}", private)
             print(f"Deployed to {space}; it now builds")
+
+
+def _push_models(weights: Path, repo: str, tag: str, code: str, private: bool) -> str:
+    """List and publish a folder of weights; `code` is `NOT_YET` in a dry run. Returns the Hub's commit."""
+    with TemporaryDirectory() as scratch:
+        files = model_files(weights, repo) | onnx_files(weights, Path(scratch))
+        print(f"{repo}, {tag}\n{listing(files)}")
+        if code == NOT_YET:
+            return NOT_YET
+        message = f"Weights {tag}, code {code[:12]}"
+        commit = publish_models(HfApi(), repo, files, tag, message, private)
+    print(f"Published as {repo}, revision {commit}")
+    return commit
 
 
 def clean_commit(root: Path = ROOT) -> str:
@@ -136,7 +154,24 @@ def model_files(weights: Path, repo: str) -> Files:
     figures = [path for path in files if path.endswith((".png", ".svg"))]
     results = load_results(weights / "results.json")
     files["README.md"] = collection_text(configs, results, repo, figures).encode()
+    files[CONFIG_FILE] = _index(configs)
     return files
+
+
+def _index(configs: Sequence[ModelConfig]) -> bytes:
+    """The repository's own `config.json`: which models it holds. Its requests are what the Hub counts."""
+    models = {
+        config.architecture: {"sha256": config.sha256, "date": config.date, "parameters": config.parameters}
+        for config in configs
+    }
+    index = {"library_name": "lgg", "format": FORMAT, "models": models}
+    return (json.dumps(index, indent=1) + "\n").encode()
+
+
+def onnx_files(weights: Path, folder: Path) -> Files:
+    """Every model as ONNX, which is written into `folder` and checked against torch."""
+    convert(weights=weights, out=folder)
+    return {f"onnx/{path.name}": path for path in folder.glob("*.onnx")}
 
 
 def _checked(folder: Path) -> ModelConfig:

@@ -38,7 +38,7 @@ def convert(
         path = out / f"{name}.onnx"
         largest = export_onnx(weights / name, path)
         megabytes = path.stat().st_size / 1e6
-        print(f"{path}: {megabytes:.1f} MB, logits within {largest:.1e} of torch's under ONNX Runtime")
+        print(f"{path.name}: {megabytes:.1f} MB, logits within {largest:.1e} of torch's under ONNX Runtime")
 
 
 def export_onnx(folder: Path, path: Path) -> float:
@@ -66,6 +66,8 @@ def export_onnx(folder: Path, path: Path) -> float:
         verbose=False,
     )
     assert program is not None  # it is without dynamo only
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # they hold tracebacks with the paths of this machine
     program.model.metadata_props["config"] = json.dumps(asdict(config))
     largest = float("nan")
 

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HARDWARE = {"zero": "zero-a10g", "cpu": "cpu-basic"}
 #: A Space falls back to models that are no larger than this many bytes; git slows down with large ones.
 SMALL = 30_000_000
+#: The README's picture of the page, and the Space's name for it: shown where somebody shares the link.
+PICTURE, THUMBNAIL = "docs/page.png", "thumbnail.png"
 #: What the page needs beside the whole of `lgg/`.
 ROOT_FILES = ("app.py", "requirements.txt", "pre-requirements.txt", "LICENSE")
 
@@ -50,11 +52,14 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: bool = True) -> Files:
+def space_files(
+    root: Path, space: str, pin: Pin, hardware: str, weights: Path, preload: bool = True
+) -> Files:
     """All files of the Space.
 
     Args:
         root: the project.
+        space: `user/name` of the Space.
         pin: the published weights that the page is to run.
         hardware: a key of `HARDWARE`.
         weights: folder of weights; the gate and the small segmenters come along.
@@ -75,16 +80,22 @@ def space_files(root: Path, pin: Pin, hardware: str, weights: Path, preload: boo
     if (weights / BENCHMARK.name).is_file():  # the page's table of speeds
         files[f"weights/{BENCHMARK.name}"] = weights / BENCHMARK.name
     files[str(PINNED.relative_to(root))] = (json.dumps(asdict(pin), indent=1) + "\n").encode()
-    front = front_matter(root / "README.md", pin, hardware, preload)
+    files[THUMBNAIL] = root / PICTURE
+    front = front_matter(root / "README.md", space, pin, hardware, preload)
     card = f"---\n{SpaceCardData(**front).to_yaml()}\n---\n" + BODY.format(
         title=front["title"], **asdict(pin)
     )
     return files | {"README.md": card.encode()}
 
 
-def front_matter(readme: Path, pin: Pin, hardware: str, preload: bool = True) -> dict[str, Any]:
-    """The README's front matter with the weights and the hardware filled in."""
-    filled: dict[str, Any] = {"models": [pin.repo], "suggested_hardware": HARDWARE[hardware]}
+def front_matter(readme: Path, space: str, pin: Pin, hardware: str, preload: bool = True) -> dict[str, Any]:
+    """The README's front matter with the picture, the weights and the hardware filled in."""
+    picture = f"https://huggingface.co/spaces/{space}/resolve/main/{THUMBNAIL}"
+    filled: dict[str, Any] = {
+        "thumbnail": picture,
+        "models": [pin.repo],
+        "suggested_hardware": HARDWARE[hardware],
+    }
     if preload:
         wanted = ",".join(f"{name}/{file}" for name in pin.models for file in (CONFIG_FILE, WEIGHTS_FILE))
         filled["preload_from_hub"] = [f"{pin.repo} {wanted} {pin.revision}"]

@@ -25,6 +25,9 @@ SITES = {
     "HT": "Case Western, St. Joseph's",
 }
 LICENCE = "cc-by-nc-sa-4.0"
+DATASET = "lgg-mri-segmentation"
+#: Architecture → the Hub's name of the ImageNet weights that its encoder can begin from.
+ENCODERS = {"unet-lite0": "timm/tf_efficientnet_lite0.in1k"}
 #: Measures that cards show, in this order: the Hub's name of the metric, and words for people.
 SHOWN = {
     "volume_mean": ("dice", "Dice a volume, mean"),
@@ -125,8 +128,19 @@ def _front_matter(kind: str, tags: list[str], name: str, configs: Sequence[Model
         pipeline_tag=kind,
         tags=["medical", "mri", "brain", "glioma", *tags],
         model_name=name,
+        datasets=[DATASET],
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
+        base_model=list(filter(None, map(_base_model, configs))) or None,
         eval_results=results or None,
     )
+
+
+def _base_model(config: ModelConfig) -> str | None:
+    """The weights on the Hub that training began from, however many stages ago; None from scratch."""
+    training = config.training
+    while start := training.get("start"):
+        training = start
+    return ENCODERS.get(config.architecture) if training.get("initialised") == "imagenet" else None
 
 
 def _eval_results(config: ModelConfig, name_model: bool) -> Iterator[EvalResult]:
@@ -135,7 +149,7 @@ def _eval_results(config: ModelConfig, name_model: bool) -> Iterator[EvalResult]
         if row := _measured(config, measure):
             yield EvalResult(
                 task_type=task(config),
-                dataset_type="lgg-mri-segmentation",
+                dataset_type=DATASET,
                 dataset_name="LGG MRI segmentation (kaggle_3m)",
                 dataset_config=f"{config.metrics['protocol']} protocol",
                 dataset_split="test",

@@ -174,10 +174,11 @@ class TestHighdicom:
         assert again.slice_distance == pytest.approx(series.slice_distance)
         assert len(again.dicom) == 34
 
+    @pytest.mark.parametrize("whole", [False, True], ids=["slices", "enhanced"])
     @pytest.mark.parametrize("plane", PLANES.values(), ids=PLANES)
-    def test_a_segmentation_of_ours_is_a_volume_at_the_same_place(self, plane, tmp_path):
+    def test_a_segmentation_of_ours_is_a_volume_at_the_same_place(self, plane, whole, tmp_path):
         files, voxels, matrix = phantom(plane)
-        series = read_series(files)
+        series = read_series([enhanced(files[::-1])] if whole else files)
         data = dicom_segmentation(
             series,
             series.pixels[..., FLAIR] > 500,
@@ -191,6 +192,21 @@ class TestHighdicom:
         assert len(places) == voxels.sum()
         assert volume.array.shape[1:] == SHAPE[1:]
         assert pydicom.dcmread(tmp_path / "seg.dcm").StudyInstanceUID == STUDY
+
+    def test_a_segmentation_of_an_enhanced_file_names_the_frames_at_its_places(self):
+        files, *_ = phantom(PLANES["oblique"])
+        data = enhanced(files[::-1])
+        source = pydicom.dcmread(io.BytesIO(data)).PerFrameFunctionalGroupsSequence
+        series = read_series([data])
+        provenance = Provenance("unet-lite0", "a" * 64, "b" * 64, Thresholds())
+        made = dicom_segmentation(series, series.pixels[..., FLAIR] > 500, provenance)
+        frames = pydicom.dcmread(io.BytesIO(made)).PerFrameFunctionalGroupsSequence
+        assert len(frames) > 3
+        for frame in frames:
+            (image,) = frame.DerivationImageSequence[0].SourceImageSequence
+            named = source[image.ReferencedFrameNumber - 1]
+            there, place = (g.PlanePositionSequence[0].ImagePositionPatient for g in (named, frame))
+            assert there == pytest.approx(place, abs=1e-3)
 
 
 class TestPydicom:

@@ -19,7 +19,7 @@ from tests.tiny_weights import METRICS, use_tiny_networks, write_weights
 from train.evaluation.evaluate import Row
 from train.evaluation.results import Results, save_results
 from train.publish import hub as command
-from train.publish.hub import clean_commit, listing, model_files, publish_models
+from train.publish.hub import clean_commit, listing, model_files, onnx_files, publish_models
 
 #: `huggingface_hub` hands files to its HTTP library in a way that the latter would like changed.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -78,6 +78,14 @@ class TestPublish:
         for name in (GATE, "unet"):
             here, back = (load_model(place / name)[0] for place in (weights, there.source.folder))
             assert torch.equal(here(pictures), back(pictures))
+
+    def test_its_own_config_lists_the_models_and_is_what_a_download_asks_for_first(self, hub, api, weights):
+        revision = publish(api, weights)
+        listed = json.loads(repository(hub).files["config.json"])["models"]
+        assert listed["unet"]["sha256"] == load_config(weights / "unet").sha256
+        hub.seen.clear()
+        Cascade.from_pretrained(REPO, "unet", "cpu", revision=revision)
+        assert hub.seen[0] == f"HEAD /{REPO}/resolve/{revision}/config.json"
 
     def test_everything_is_one_commit_and_one_tag(self, hub, api, weights):
         revision = publish(api, weights)
@@ -186,10 +194,23 @@ class TestRefusal:
 
 
 class TestCommand:
-    def test_a_dry_run_lists_every_file_with_its_size_and_sends_nothing(self, hub, weights, pinned, capsys):
+    @pytest.fixture(autouse=True)
+    def _onnx_in_no_time(self, monkeypatch):
+        """Files of 9 bytes instead of graphs; `test_onnx.py` makes those."""
+
+        def convert(weights, out):
+            for name in (GATE, "unet", "unet-mini"):
+                (out / f"{name}.onnx").write_bytes(b"a network")
+
+        monkeypatch.setattr(command, "convert", convert)
+
+    def test_a_dry_run_lists_every_file_with_its_size_and_sends_nothing(
+        self, hub, weights, pinned, tmp_path, capsys
+    ):
         command.push(repo=REPO, dry_run=True, pin=True, weights=weights)
         said = capsys.readouterr().out
-        files = model_files(weights, REPO)
+        files = model_files(weights, REPO) | onnx_files(weights, tmp_path)
+        assert {"config.json", "onnx/gate.onnx", "onnx/unet.onnx"} < files.keys()
         assert listing(files) in said
         for path, content in files.items():
             size = len(content) if isinstance(content, bytes) else content.stat().st_size
@@ -203,6 +224,7 @@ class TestCommand:
         command.push(repo=REPO, pin=True, tag="v7", weights=weights)
         revision = repository(hub).tags["v7"]
         assert revision in capsys.readouterr().out
+        assert repository(hub).files["onnx/unet-mini.onnx"] == b"a network"
         pin = load_pin(pinned)
         assert (pin.repo, pin.revision, pin.version) == (REPO, revision, "v7")
         assert set(pin.models) == {GATE, "unet", "unet-mini"}
@@ -213,7 +235,7 @@ class TestCommand:
         space = hub.store.repositories["spaces", "user/page"]
         stored = json.loads(space.files["lgg/weights/pinned.json"])
         assert (stored["repo"], stored["revision"]) == (REPO, repository(hub).tags["v1"])
-        assert space.variables == {"LGG_WEIGHTS": REPO}
+        assert space.variables == {"LGG_WEIGHTS": REPO, "GRADIO_MCP_SERVER": "True"}
         assert "weights/unet-mini/model.safetensors" in space.files
 
     def test_a_command_without_an_aim_says_what_it_could_do(self):
@@ -228,8 +250,9 @@ class TestCards:
         assert "| U-Net (`unet`) | " in card
         assert "0.654 (0.600–0.700)" in card
         assert "![figures/dice.png](figures/dice.png)" in card
-        names = [result.metric_name for result in ModelCard(card).data.eval_results]
-        assert "U-Net: Dice a volume, mean" in names
+        data = ModelCard(card).data
+        assert "U-Net: Dice a volume, mean" in [result.metric_name for result in data.eval_results]
+        assert (data.datasets, data.metrics) == (["lgg-mri-segmentation"], ["dice"])
 
     def test_the_front_page_lacks_nothing_that_a_models_card_has(self, weights):
         card, model = (model_files(weights, REPO)[path].decode() for path in ("README.md", "unet/README.md"))

@@ -52,6 +52,11 @@ def test_the_file_carries_its_config(exported):
     assert config["thresholds"]["mask"] == 0.5
 
 
+def test_the_file_tells_nothing_of_the_machine_that_made_it(exported):
+    for path in exported[1].iterdir():
+        assert not re.search(rb"site-packages|File \"|\.py", path.read_bytes())
+
+
 def test_what_the_docs_do_with_a_file_gives_the_librarys_probability(tmp_path, monkeypatch):
     use_tiny_networks(monkeypatch)
     weights = write_weights(tmp_path, (GATE, "unet-mini"), temperature=3.0)

@@ -49,7 +49,7 @@ print(json.dumps([app.__file__, area, str(pages[0].get_config_file())]))
 
 @pytest.fixture(scope="module")
 def files():
-    return space_files(ROOT, PIN, "zero", REPOSITORY_WEIGHTS)
+    return space_files(ROOT, SPACE, PIN, "zero", REPOSITORY_WEIGHTS)
 
 
 def requirements(name: str) -> dict[str, Requirement]:
@@ -71,6 +71,7 @@ class TestFiles:
         for folder in ("niivue", "static", "templates"):
             inside = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lgg/app" / folder).glob("*.*")}
             assert set() < inside <= files.keys()
+        assert files["thumbnail.png"].read_bytes().startswith(b"\x89PNG")
         assert {path.split("/")[0] for path in files if "/" in path} == {"lgg", "weights"}
         assert not [path for path in files if "__pycache__" in path]
 
@@ -109,7 +110,7 @@ class TestFiles:
 class TestFrontMatter:
     def test_is_what_the_hub_takes(self):
         """By huggingface.co/docs/hub/spaces-config-reference."""
-        front = front_matter(ROOT / "README.md", PIN, "cpu")
+        front = front_matter(ROOT / "README.md", SPACE, PIN, "cpu")
         colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
         assert {front["colorFrom"], front["colorTo"]} <= colours
         assert (front["sdk"], front["app_file"]) == ("gradio", "app.py")
@@ -118,6 +119,7 @@ class TestFrontMatter:
         assert re.fullmatch(r"3\.\d+", front["python_version"]), "text: 3.10 without quotes would be 3.1"
         assert len(front["short_description"]) <= 60
         assert {"title", "license"} <= front.keys()
+        assert front["header"] == "mini"
         assert requirements("requirements-app.txt")["gradio"].specifier.contains(front["sdk_version"])
 
     def test_weights_and_hardware_are_filled_in(self, files, tmp_path):
@@ -128,6 +130,7 @@ class TestFrontMatter:
         assert (repo, revision) == (REPO, PIN.revision)
         assert names.split(",")[:2] == ["gate/config.json", "gate/model.safetensors"]
         assert filled["suggested_hardware"] == "zero-a10g"
+        assert filled["thumbnail"] == f"https://huggingface.co/spaces/{SPACE}/resolve/main/thumbnail.png"
         assert filled["python_version"] == "3.12"
         assert SpaceCardData(**filled).to_dict() == filled
 

@@ -38,6 +38,15 @@ def test_the_model_index_holds_the_measured_figures():
     assert result.dataset_config == "patient protocol"
 
 
+def test_the_front_matter_names_the_imagenet_weights_that_the_first_stage_began_from():
+    first = {"initialised": "imagenet", "sha256": "abc", "stages": [], "minutes": 60}
+    later = CONFIG.training | {"initialised": "weights", "start": first}
+    lite0 = replace(CONFIG, architecture="unet-lite0", training=later)
+    assert ModelCard(card_text(lite0)).data.base_model == ["timm/tf_efficientnet_lite0.in1k"]
+    scratch = replace(lite0, training=CONFIG.training)
+    assert ModelCard(card_text(scratch)).data.base_model is None
+
+
 def test_a_gate_is_a_classifier():
     assert (
         ModelCard(card_text(replace(CONFIG, architecture=GATE))).data.pipeline_tag == "image-classification"
