@@ -102,13 +102,13 @@ class Recognised:
 
     @property
     def found(self) -> tuple[Found, ...]:
-        """What each volume is taken for, and what is to be done with it."""
+        """What each volume is taken for, and what is to be done with it, once FLAIR is chosen."""
         by_key = {candidate.key: candidate for candidate in self.candidates}
         chosen = {channel: by_key[key] for channel, key in self.chosen.items()}
-        grid = chosen[FLAIR].grid if FLAIR in chosen else None
-        done = {}
-        for channel, candidate in chosen.items():
-            same = grid is None or candidate.grid is None or same_grid(grid, candidate.grid)
+        done = dict.fromkeys(chosen, "")
+        for channel in chosen if FLAIR in chosen else ():
+            grid, flair = chosen[channel].grid, chosen[FLAIR].grid
+            same = grid is None or flair is None or same_grid(grid, flair)
             done[channel] = "read as it is" if same else "to be resampled onto the FLAIR's grid"
         return found(self.candidates, chosen, done)
 
@@ -116,7 +116,7 @@ class Recognised:
     def open_channels(self) -> frozenset[int]:
         """Those for which somebody has to choose: FLAIR if it is not known, T1 if several fit equally."""
         guesses = {candidate.guess for candidate in self.candidates if candidate.guess is not None}
-        return frozenset({FLAIR, *guesses} - set(self.chosen))
+        return frozenset(({FLAIR, *guesses} if self.candidates else guesses) - set(self.chosen))
 
 
 def recognise(study: StudyPath | Iterable[StudyPath]) -> Recognised:
