@@ -144,10 +144,17 @@ def redecide(
     """
     if isinstance(result, SeriesResult):
         decided = [redecide(prediction, thresholds, gating) for prediction in result.predictions]
-        return replace(result, predictions=tuple(confirmed(decided)))
+        return replace(result, predictions=tuple(confirmed(decided)), corrected=False)
     mask = decide(result.gate_probability, result.probability, thresholds, gating)
     passed = result.gate_probability >= gate_floor(thresholds, gating)
     return replace(result, mask=mask, passed=passed, thresholds=thresholds)
+
+
+def corrected(result: SeriesResult, masks: NDArray[np.bool_]) -> SeriesResult:
+    """A result with masks that were drawn by hand, (N, H, W) bool; all else stays what the networks said."""
+    pairs = zip(result.predictions, masks, strict=True)
+    drawn = tuple(replace(prediction, mask=mask) for prediction, mask in pairs)
+    return replace(result, predictions=drawn, corrected=True)
 
 
 def confirmed(predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -325,10 +325,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class SeriesResult:
-    """A series and what was found in each of its slices, N of both. Slices are counted from 1."""
+    """A series and what was found in each of its slices, N of both. Slices are counted from 1.
+
+    `corrected`: whether the masks were drawn by hand over those that the thresholds had made.
+    """
 
     series: Series
     predictions: tuple[Prediction, ...]
+    corrected: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError where there is not one prediction for each slice."""

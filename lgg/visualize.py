@@ -266,14 +266,17 @@ def _third(share: float, first: str, last: str) -> str:
     return first if share < 1 / 3 else last if share > 2 / 3 else ""
 
 
-def legend(display: Display, truth: bool, oriented: bool) -> str:
+def legend(display: Display, truth: bool, oriented: bool, corrected: bool = False) -> str:
     """What the layer's colours mean, and which side is which, in plain sentences.
 
     Args:
         truth: whether a ground truth is there.
         oriented: whether the picture is known to lie as radiologists look at it.
+        corrected: whether the outline was drawn by hand.
     """
     colours = "Orange: what the segmenter outlines, if the gate lets the slice pass."
+    if corrected:
+        colours = "Orange: the outline, corrected by hand."
     if display.layer in HEAT_MAPS:
         colours = HEAT_MAPS[display.layer][1]
     elif display.layer == "errors" and truth:

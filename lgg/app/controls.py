@@ -109,7 +109,7 @@ class Tab(dict[str, Any]):
         names = {self[name]: name for name in inputs}
 
         def read(values: dict[Any, Any], visitor: gr.Request, data: gr.EventData | None) -> Values:
-            chosen = getattr(data, picked) if picked else None
+            chosen = getattr(data, picked, None) if picked else None
             by_name = {names[component]: value for component, value in values.items()}
             return {**by_name, "visitor": visitor, "picked": chosen}
 
@@ -230,7 +230,8 @@ class View:
 
     def legend_html(self) -> str:
         """What the colours mean, and which side is which."""
-        text = legend(self.display, self.truth is not None, self.result.series.oriented)
+        oriented, corrected = self.result.series.oriented, self.result.corrected
+        text = legend(self.display, self.truth is not None, oriented, corrected)
         return render.html("hint", text=text)
 
     def scores_html(self) -> str:

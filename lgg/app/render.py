@@ -87,11 +87,14 @@ def detail(result: SeriesResult, lone: bool) -> str:
 def _series_detail(result: SeriesResult) -> str:
     total, outlined = count_slices(len(result)), result.with_tumour
     in_all = "" if result.volume_ml is None else f": {volume(result.volume_ml)} in all"
+    by_hand = "Corrected by hand. " if result.corrected else ""
     if len(outlined) == 1:
-        return f"Outlined in slice {outlined[0]}{in_all}."
+        return f"{by_hand}Outlined in slice {outlined[0]}{in_all}."
     if outlined:
-        where = f"Outlined in {len(outlined)} of {total}, {_ranges(outlined)}{in_all}."
+        where = f"{by_hand}Outlined in {len(outlined)} of {total}, {_ranges(outlined)}{in_all}."
         return f"{where} The largest outline is in slice {result.most_telling}."
+    if result.corrected:
+        return f"{by_hand}Nothing is outlined any more."
     if result.suspected:
         confirmed = " that a neighbouring slice confirms" if len(result) >= FEWEST else ""
         return (

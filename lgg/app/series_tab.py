@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from lgg.app import controls, render, viewer
-from lgg.app.controls import DRAW, SERIES, SHOWN_BY, Handlers, Tab, Updates, Values, View
+from lgg.app.controls import DRAW, SERIES, SHOWN_BY, Handlers, Tab, Updates, Values, View, told
 from lgg.app.gallery import SHIPPED
 from lgg.app.render import message_html, script
-from lgg.app.service import ROLES, Cancellations, Request, Service, assigned
-from lgg.errors import LggError
+from lgg.app.service import ROLES, Cancellations, Correction, Request, Service, assigned
+from lgg.errors import LggError, SeriesError
 from lgg.export.mesh import surface_glb
 from lgg.io import AmbiguousSeriesError
 from lgg.io.archive import MAX_FILES
@@ -40,10 +40,11 @@ PAUSE = 0.5
 
 #: The names of all that decides which slice is shown and how.
 INPUTS = ("current", "slice", *SHOWN_BY)
-#: What was made of another outline, put away.
+#: What was made of another outline, or asked about it, put away.
 AWAY: Updates = {
     "surface": gr.Model3D(None, visible=False),
     "save": gr.DownloadButton(value=None, visible=False),
+    "ask": gr.Column(visible=False),
 }
 #: How the tab looks while a series is examined, and while none is.
 RUNNING: Updates = {
@@ -97,7 +98,7 @@ class SeriesHandlers(Handlers):
         with suppress(LggError):  # it is said when they are examined
             yield self._asking(tuple(values["files"] or ()))
 
-    def correct(self, values: Values) -> Updates:
+    def reassign(self, values: Values) -> Updates:
         """The volumes as the visitor takes them."""
         if values["asked"] is None:
             return {}
@@ -169,6 +170,43 @@ class SeriesHandlers(Handlers):
         turn = gr.Button(visible=view.result.voxels > 0)
         mask = viewer.mask_value(view.request, view.result)
         return {**super().words(view), "chart": chart, "turn": turn, "viewer": mask, **AWAY}
+
+    def decide(self, values: Values) -> Updates:
+        """What is said of the result by other thresholds, or a question: a correction would be lost."""
+        if values["current"] is not None and values["current"].correction is not None:
+            return {"ask": gr.Column(visible=True)}
+        return super().decide(values)
+
+    def correct(self, values: Values) -> Updates:
+        """The masks as the visitor drew them, which the viewer sends, in place of the networks'."""
+        request = values["current"]
+        if request is None:
+            return {}
+        try:
+            masks = viewer.sent_masks(request, self.service.series(request), values["picked"])
+        except SeriesError as error:  # the result stays; only the correction is refused
+            told(error)
+            return {}
+        began = request.correction
+        thresholds = (began.mask, began.gate) if began else (values["threshold"], values["gate"])
+        return self._redrawn(replace(request, correction=Correction.of(masks, *thresholds)), values)
+
+    def discard(self, values: Values) -> Updates:
+        """The networks' masks again, by the thresholds as they stand now."""
+        request = values["current"]
+        return {} if request is None else self._redrawn(replace(request, correction=None), values)
+
+    def keep(self, values: Values) -> Updates:
+        """The correction stays, and the thresholds go back to where it began."""
+        request = values["current"]
+        drawn = None if request is None else request.correction
+        thresholds = {} if drawn is None else {"threshold": drawn.mask, "gate": drawn.gate}
+        return {"ask": gr.Column(visible=False), **thresholds}
+
+    def _redrawn(self, request: Request, values: Values) -> Updates:
+        """The same series with other masks."""
+        view = self.view(request, values)
+        return {**self.words(view), **self.picture(view, values), "current": request}
 
     def surface(self, values: Values) -> Iterator[Updates]:
         """The tumour in 3D."""
@@ -273,6 +311,11 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
     tab["slice"] = gr.Slider(1, 2, value=1, step=1, label="Slice", buttons=[], elem_id="series-slice")
     tab["legend"] = gr.HTML(elem_id="series-legend")
     controls.display_controls(tab, service.thresholds(service.preferred, "volume"), "series-")
+    with gr.Column(visible=False, elem_id="series-ask") as tab["ask"]:
+        gr.HTML(render.html("ask"))
+        with gr.Row():
+            tab["keep"] = gr.Button("Keep the correction", elem_id="series-keep")
+            tab["discard"] = gr.Button("Discard the correction", variant="stop", elem_id="series-discard")
     tab["chart"] = gr.HTML(js_on_load=script("chart"), elem_id="series-chart")
     tab["scores"] = gr.HTML(elem_id="series-scores")
     tab["facts"] = gr.HTML(elem_id="series-facts")
@@ -292,7 +335,7 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
 def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     tab.on(tab["files"].change, handlers.recognise, ("files",), **DRAW)
-    tab.on([tab[role].input for role in ROLES], handlers.correct, ("asked", *ROLES), **DRAW)
+    tab.on([tab[role].input for role in ROLES], handlers.reassign, ("asked", *ROLES), **DRAW)
     for button, handler in (("start", handlers.start), ("sample", handlers.sample)):
         tab.on(
             tab[button].click,
@@ -318,6 +361,11 @@ def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
     deciding = [tab[name].input for name in ("threshold", "gate")]
     decided = tab.on(deciding, handlers.decide, INPUTS, **DRAW)
     tab.on(decided.then, handlers.redraw, INPUTS, **DRAW)
+    # A correction; moving a threshold afterwards only asks.
+    tab.on(tab["viewer"].corrected, handlers.correct, INPUTS, picked="correction", **DRAW)
+    for discarded in (tab["viewer"].discarded, tab["discard"].click):
+        tab.on(discarded, handlers.discard, INPUTS, **DRAW)
+    tab.on(tab["keep"].click, handlers.keep, INPUTS, **DRAW)
     # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
     opened = tab.on(
         tab["turn"].click, lambda values: {"surface": gr.Model3D(visible=True)}, queue=False, **quiet

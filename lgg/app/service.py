@@ -1,6 +1,8 @@
 """Runs the cascades on uploads, a lone slice being a series of one, and remembers what they said."""
 
+import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +26,7 @@ from lgg.io.archive import MAX_FILES
 from lgg.io.sequences import CHANNELS
 from lgg.io.study import Recognised, read_study, recognise
 from lgg.models import TITLES
-from lgg.postprocess import Gating, confirmed, redecide
+from lgg.postprocess import Gating, confirmed, corrected, redecide
 from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
 from lgg.types import SEQUENCES, Prediction, RawOutput, Series, SeriesResult, Thresholds
 from lgg.visualize import Layer
@@ -50,15 +52,41 @@ ROLES = tuple(CHANNELS)
 
 
 @dataclass(frozen=True)
+class Correction:
+    """A mask that a visitor drew by hand. It is small, so that it can be kept for each visitor.
+
+    Attributes:
+        bits: of the masks of all slices, packed and compressed.
+        mask, gate: the thresholds that had made the masks which were corrected.
+    """
+
+    bits: bytes
+    mask: float
+    gate: float
+
+    @classmethod
+    def of(cls, masks: NDArray[np.bool_], mask: float, gate: float) -> "Correction":
+        """The correction that consists of masks, (N, H, W) bool."""
+        return cls(zlib.compress(np.packbits(masks).tobytes()), mask, gate)
+
+    def masks(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """The masks again, bool, of the shape that they had."""
+        bits = np.frombuffer(zlib.decompress(self.bits), np.uint8)
+        return np.unpackbits(bits, count=math.prod(shape)).reshape(shape).astype(bool)
+
+
+@dataclass(frozen=True)
 class Request:
-    """What a visitor wants examined. It holds no more than names, so that it can be kept for each visitor.
+    """What a visitor wants examined. It holds little more than names: it is kept for each visitor.
 
     Attributes:
         paths: of the uploads, in Gradio's cache.
         architecture: of the segmenter.
         assignment: (candidate's key, `pre`, `flair` or `post`); empty where reading may guess.
         statistics: `slice` for a lone slice, by its own statistics and thresholds; `volume` for a series.
-        truth: paths of a ground truth; no part of what is examined, and so of what results are known by.
+        truth: paths of a ground truth.
+        correction: what the visitor drew in place of the masks. Like `truth` it is no part of what is
+            examined, and so of what results are known by.
     """
 
     paths: tuple[str, ...]
@@ -66,6 +94,7 @@ class Request:
     assignment: tuple[tuple[str, str], ...] = ()
     statistics: StatisticsMode = "volume"
     truth: tuple[str, ...] = field(default=(), compare=False)
+    correction: Correction | None = field(default=None, compare=False)
 
     @property
     def lone(self) -> bool:
@@ -214,11 +243,16 @@ class Service:
     def decided(self, request: Request, mask: float, gate: float, gating: Gating = "hard") -> SeriesResult:
         """The result by other thresholds of mask and gate, and what the gate may veto; no network runs.
 
+        Where the visitor corrected the masks, these, whatever the thresholds are.
+
         Remembered, because a visitor who moved a threshold goes on to look at slice after slice.
 
         Raises:
             WeightsError, SliceError: as for `examine`.
         """
+        if (drawn := request.correction) is not None:
+            result = self.decided(replace(request, correction=None), drawn.mask, drawn.gate, gating)
+            return corrected(result, drawn.masks(result.series.pixels.shape[:3]))
         result = self.result(request)
         thresholds = replace(result.thresholds, mask=mask, gate=gate)
         if thresholds == result.thresholds and gating == "hard":

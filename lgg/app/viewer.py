@@ -2,8 +2,9 @@
 
 import gzip
 import hashlib
+import math
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from gradio import FileData
 from numpy.typing import NDArray
 
 from lgg.app.service import Request
+from lgg.errors import SeriesError
 from lgg.types import FLAIR, POST, PRE, Series, SeriesResult
 
 if TYPE_CHECKING:
@@ -54,14 +56,40 @@ def study_value(request: Request, result: SeriesResult, folder: Path) -> dict[st
 
 def mask_value(request: Request, result: SeriesResult) -> dict[str, Any]:
     """The mask of a series whose volumes the viewer has."""
-    return {"study": _key(request), "mask": packed_mask(result)}
+    return {"study": _key(request), "mask": packed_mask(result.masks), "corrected": result.corrected}
 
 
-def packed_mask(result: SeriesResult) -> str:
-    """The mask on the display copies' grid: a bit a voxel, the first axis fastest; zlib, Base64."""
-    mask = np.asanyarray(canonical(result.series, result.masks.view(np.uint8)).dataobj)
-    bits = np.packbits(mask.ravel(order="F"), bitorder="little")
+def packed_mask(masks: NDArray[np.bool_]) -> str:
+    """Masks, (N, H, W), on the display copies' grid: a bit a voxel, the first axis fastest; zlib, Base64.
+
+    There, columns run to the patient's right and rows to the front, the other way round than in slices.
+    """
+    bits = np.packbits(masks[:, ::-1, ::-1], bitorder="little")
     return b64encode(zlib.compress(bits.tobytes())).decode()
+
+
+def sent_masks(request: Request, series: Series, sent: Any) -> NDArray[np.bool_]:
+    """The masks that a browser sends: the inverse of `mask_value`, (N, H, W) bool.
+
+    Args:
+        sent: anything, as nobody knows who sends it.
+
+    Raises:
+        SeriesError: they are not of this study, or no masks of its size at all.
+    """
+    shape = series.pixels.shape[:3]
+    voxels = math.prod(shape)
+    size, unpack = -(-voxels // 8), zlib.decompressobj()
+    try:
+        packed = sent["mask"] if sent["study"] == _key(request) else ""
+        # What cannot be compressed takes four thirds of its size, and little more.
+        bits = unpack.decompress(b64decode(packed[: 2 * size + 100], validate=True), size + 1)
+    except (TypeError, KeyError, ValueError, zlib.error):
+        bits = b""
+    if len(bits) != size or not unpack.eof:
+        raise SeriesError("The correction does not fit the series that is shown. Draw it once more.")
+    masks = np.unpackbits(np.frombuffer(bits, np.uint8), count=voxels, bitorder="little")
+    return masks.reshape(shape)[:, ::-1, ::-1].astype(bool)
 
 
 def canonical(series: Series, maps: NDArray[Any]) -> "Nifti1Image":

@@ -65,7 +65,8 @@ def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
     files[STATISTICS] = (json.dumps(statistics(result, provenance), indent=1) + "\n").encode()
     if series.nifti is not None:
         files[NIFTI] = nifti_mask(series, masks)
-    if (segmentation := dicom_segmentation(series, masks, provenance)) is not None:
+    segmentation = dicom_segmentation(series, masks, provenance, corrected=result.corrected)
+    if segmentation is not None:
         files[SEGMENTATION] = segmentation
     for number, (slice_, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
         picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
@@ -138,6 +139,8 @@ def readme(result: SeriesResult, provenance: Provenance, files: set[str]) -> str
             f"  neighbours: what reaches through fewer than {DEPTH} slices, or holds less than {SHARE:.0%} "
             "of the largest outline, is left out"
         )
+    if result.corrected:
+        lines.append("  outline: corrected by hand, after all of this")
     notes = list(series.notes)
     if series.dicom and SEGMENTATION not in roots:
         notes.append(

@@ -39,6 +39,7 @@ def dicom_segmentation(
     masks: NDArray[np.bool_],
     provenance: Provenance,
     patient: Mapping[str, str] | None = None,
+    corrected: bool = False,
 ) -> bytes | None:
     """A DICOM file of one binary segment; None where the upload is no DICOM, or lacks what it must refer to.
 
@@ -47,6 +48,7 @@ def dicom_segmentation(
         masks: (N, H, W) bool, of its axial slices.
         provenance: becomes the identification of the algorithm.
         patient: keyword of `PATIENT` → its value; all of them are empty by default.
+        corrected: whether the masks were corrected by hand, which makes the algorithm a semiautomatic one.
     """
     if not _can_be_referred_to(series.dicom):
         return None
@@ -65,12 +67,13 @@ def dicom_segmentation(
             "gate threshold": f"{provenance.thresholds.gate:g}",
         },
     )
+    kinds = highdicom.seg.SegmentAlgorithmTypeValues
     segment = highdicom.seg.SegmentDescription(
         segment_number=1,
         segment_label="Low-grade glioma, suspected",
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Neoplasm,
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=kinds.SEMIAUTOMATIC if corrected else kinds.AUTOMATIC,
         algorithm_identification=algorithm,
         anatomic_regions=[codes.SCT.Brain],
     )
@@ -98,7 +101,7 @@ def dicom_segmentation(
         software_versions=provenance.segmenter_weights[:16] or "unknown",
         device_serial_number="none",
         content_label=LABEL,
-        content_description=NOTICE,
+        content_description=f"{NOTICE}; corrected by hand" if corrected else NOTICE,
         series_description=f"Glioma mask. {NOTICE}",
         pixel_measures=highdicom.PixelMeasuresSequence(
             pixel_spacing=list(first.spacing or ()), slice_thickness=thickness

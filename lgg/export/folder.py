@@ -83,7 +83,7 @@ def write_files(
         maps = np.stack([prediction.probability for prediction in result.predictions])
         files[PROBABILITY] = nifti_volume(series, maps)
     if "dicom-seg" in formats:
-        files[SEGMENTATION] = dicom_segmentation(series, masks, provenance, patient)
+        files[SEGMENTATION] = dicom_segmentation(series, masks, provenance, patient, result.corrected)
     if "mesh" in formats:
         files[SURFACE] = surface_glb(result)
     for name, data in files.items():

@@ -42,6 +42,7 @@ def statistics(result: SeriesResult, provenance: Provenance | None = None) -> di
         "volumes": [asdict(volume) for volume in series.found],
         "warnings": list(series_warnings(series.slices(), heads)),
         "notes": list(series.notes),
+        "corrected_by_hand": result.corrected,
         "made_by": None if provenance is None else asdict(provenance),
     }
 

@@ -11,9 +11,10 @@ const PLANES = {axial: 0, coronal: 1, sagittal: 2, all: 3, render: 4};
 // All planes: axial large, coronal and sagittal beside it, [left, top, width, height] of each. Not 3D: without a
 // graphics card it would take a second at every step of the crosshair.
 const LAYOUT = [[0, 0, 0.6, 1], [0.6, 0, 0.4, 0.5], [0.6, 0.5, 0.4, 0.5]].map((position, sliceType) => ({sliceType, position}));
-const LINE = 1; // mm that the crosshair is wide, before zooming
+const LINE = 1, THIN_LINE = 0.5; // mm that the crosshair is wide, before zooming; while what it covers is drawn on
 const STEP = 1.25, LARGEST_ZOOM = 12;
 let nv = null, shown = null, failed = false; // shown: what is open, or being opened
+const PENS = {brush: 1, eraser: 0}; // what dragging draws
 let look = {layer: "fill", channel: 1, opacity: 0.35}, plane, drag, slice = 0, reporting;
 
 const on = () => viewer.classList.contains("on");
@@ -23,6 +24,7 @@ const pressed = (name, value) => {
 };
 const giveUp = reason => {
     const redraw = on();
+    if (correcting) leaveCorrection();
     failed = true;
     viewer.classList.remove("on");
     viewer.removeAttribute("data-ready");
@@ -46,6 +48,9 @@ const start = async script => {
         crosshairWidthUnit: "mm", crosshairWidth: LINE, crosshairGap: 4, crosshairColor: [0.37, 0.92, 0.83, 0.8],
         fontColor: [0.8, 0.8, 0.8, 1], isForceMouseClickToVoxelCenters: true,
     });
+    // Of two dabs it would make a double click, which sets another window.
+    const resetWindow = made.resetBriCon;
+    made.resetBriCon = event => { if (!(drag in PENS)) resetWindow.call(made, event); };
     await made.attachToCanvas(canvas, false);
     made.drawLut = cmapper.makeDrawLut(COLOURS);
     made.onLocationChange = moved;
@@ -61,6 +66,13 @@ const unpack = async (packed, count) => {
     const bits = new Uint8Array(await new Response(stream).arrayBuffer()), mask = new Uint8Array(count);
     for (let at = 0; at < count; at++) mask[at] = bits[at >> 3] >> (at & 7) & 1;
     return mask;
+};
+const pack = async mask => {
+    const bits = new Uint8Array(Math.ceil(mask.length / 8));
+    for (let at = 0; at < mask.length; at++) bits[at >> 3] |= mask[at] << (at & 7);
+    const stream = new Blob([bits]).stream().pipeThrough(new CompressionStream("deflate"));
+    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+    return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(""));
 };
 const drawMask = async study => {
     const packed = study.mask, [, x, y, z] = nv.volumes[0].dimsRAS;
@@ -112,6 +124,7 @@ const open = async study => {
     }
     if (shown !== study) return;
     without.textContent = "";
+    viewer.classList.toggle("corrected", study.corrected);
     failed = false;
     viewer.classList.toggle("on", LAYERS.includes(look.layer));
     nv.resizeListener();
@@ -123,6 +136,7 @@ const open = async study => {
 // Nothing of a patient stays when another one comes.
 const clear = () => {
     if (!nv) return;
+    if (correcting) leaveCorrection();
     nv.closeDrawing();
     nv.volumes = [];
     nv.overlays = [];
@@ -138,9 +152,11 @@ const take = () => {
         where.textContent = without.textContent = "";
         clear();
     } else if (shown?.study === value.study) {
+        shown.corrected = value.corrected;
+        viewer.classList.toggle("corrected", value.corrected);
         if (value.mask === shown.mask) return;
         shown.mask = value.mask;
-        if (viewer.dataset.ready) drawMask(shown);
+        if (viewer.dataset.ready && !correcting) drawMask(shown);
     } else if (value.volumes) {
         failed = false;
         open({...value});
@@ -214,7 +230,7 @@ const reset = () => {
     showZoom([0, 0, 0, 1]);
 };
 const showZoom = pan => {
-    nv.opts.crosshairWidth = LINE / pan[3];
+    nv.opts.crosshairWidth = (correcting ? THIN_LINE : LINE) / pan[3];
     nv.crosshairs3D = null; // is made anew
     nv.setPan2Dxyzmm(pan);
 };
@@ -226,7 +242,12 @@ const zoom = factor => {
     showZoom(after === 1 ? [0, 0, 0, 1] : [x + change * mm[0], y + change * mm[1], z + change * mm[2], after]);
 };
 const dragging = name => {
-    const {DRAG_MODE} = window.niivue, mode = DRAG_MODE[name] ?? DRAG_MODE.none;
+    const {DRAG_MODE} = window.niivue, pen = PENS[name];
+    const mode = pen === undefined ? DRAG_MODE[name] ?? DRAG_MODE.none : DRAG_MODE.crosshair;
+    Object.assign(nv.opts, {
+        drawingEnabled: pen !== undefined, penValue: pen ?? 1,
+        doubleTouchTimeout: pen === undefined ? 500 : 0, // of a second dab it would draw nothing
+    });
     nv.setMouseEventConfig({
         leftButton: {primary: mode, withShift: DRAG_MODE.pan, withCtrl: DRAG_MODE.none},
         rightButton: DRAG_MODE.none, centerButton: DRAG_MODE.pan,
@@ -236,14 +257,77 @@ const dragging = name => {
     pressed("drag", name);
 };
 viewer.addEventListener("click", event => {
-    const {plane: name, zoom: way, drag: mode} = event.target.closest("button")?.dataset ?? {};
+    const {plane: name, zoom: way, drag: mode, correct} = event.target.closest("button")?.dataset ?? {};
     if (!nv?.volumes.length) return;
     if (name) choosePlane(name);
     if (mode) dragging(mode);
+    if (correct) corrections[correct]();
     if (way === "reset") {
         reset();
         setWindow(shown.current.black, shown.current.white);
     } else if (way) zoom(way === "in" ? STEP : 1 / STEP);
+});
+
+// Correcting the mask in the axial plane, by NiiVue's pen. Its own undoing counts eight strokes and forgets those
+// that end beside the picture; here it is the plane as it was before each.
+const sizeInput = viewer.querySelector("[name=size]");
+let correcting = "", strokes = []; // correcting: the plane that was looked at before
+// Of the other controls these would put another outline in its place, hide it, or save the one before.
+const holdOthers = held => {
+    for (const name of ["layer", "threshold", "gate", "more"]) document.getElementById(`series-${name}`).inert = held;
+};
+const leaveCorrection = () => {
+    const before = correcting;
+    correcting = "";
+    viewer.classList.remove("correcting");
+    holdOthers(false);
+    dragging("crosshair");
+    choosePlane(before);
+    showZoom(nv.scene.pan2Dxyzmm);
+};
+const rememberPlane = () => {
+    const [, x, y] = nv.volumes[0].dimsRAS, start = (slice - 1) * x * y;
+    strokes.push({start, plane: nv.drawBitmap.slice(start, start + x * y)});
+};
+const drawHere = () => {
+    rememberPlane();
+    nv.drawPenAxCorSag = PLANES.axial;
+    nv.drawPt(...nv.frac2vox(nv.scene.crosshairPos), PENS[drag]);
+    nv.refreshDrawing(true);
+    report();
+};
+const corrections = {
+    start() {
+        correcting = plane;
+        strokes = [];
+        viewer.classList.add("correcting");
+        holdOthers(true);
+        nv.opts.penSize = Number(sizeInput.value);
+        choosePlane("axial");
+        dragging("brush");
+        showZoom(nv.scene.pan2Dxyzmm);
+    },
+    undo() {
+        const stroke = strokes.pop();
+        if (!stroke) return;
+        nv.drawBitmap.set(stroke.plane, stroke.start);
+        nv.refreshDrawing(true);
+        report();
+    },
+    cancel() {
+        leaveCorrection();
+        drawMask(shown);
+    },
+    async use() {
+        const {study} = shown, drawn = nv.drawBitmap;
+        leaveCorrection();
+        if (strokes.length) trigger("corrected", {correction: {study, mask: await pack(drawn)}});
+    },
+    discard: () => trigger("discarded", {}),
+};
+sizeInput.addEventListener("input", () => { if (nv) nv.opts.penSize = Number(sizeInput.value); });
+canvas.addEventListener("pointerdown", event => {
+    if (drag in PENS && !event.button) rememberPlane();
 });
 
 // Window and level, in the file's own units. NiiVue's own dragging draws at every step of the mouse, which a
@@ -289,7 +373,7 @@ stage.addEventListener("wheel", event => {
     zoom(event.deltaY < 0 ? STEP : 1 / STEP);
 }, {capture: true, passive: false});
 for (const name of ["touchstart", "touchmove", "touchend"])
-    stage.addEventListener(name, event => { if (!focused()) event.stopPropagation(); }, {capture: true, passive: false});
+    stage.addEventListener(name, event => { if (!focused() && !(drag in PENS)) event.stopPropagation(); }, {capture: true, passive: false});
 canvas.addEventListener("pointerdown", event => { if (event.pointerType === "mouse") canvas.focus({preventScroll: true}); });
 canvas.addEventListener("click", () => canvas.focus({preventScroll: true}));
 const MOVES = { // key → [in the plane to the picture's right, up, through the slices]
@@ -304,6 +388,7 @@ const AXES = { // what these are in voxels to the patient's right, front and top
 stage.addEventListener("keydown", event => {
     event.stopPropagation();
     if (event.key === "Escape") canvas.blur();
+    if (correcting && event.key === "z" && (event.ctrlKey || event.metaKey)) corrections.undo();
     if (!nv?.volumes.length || event.ctrlKey || event.metaKey || event.altKey) return;
     const move = MOVES[event.key];
     if (move && plane === "render") {
@@ -312,6 +397,7 @@ stage.addEventListener("keydown", event => {
     else if (event.key === "+" || event.key === "=") zoom(STEP);
     else if (event.key === "-") zoom(1 / STEP);
     else if (event.key === "0") reset();
+    else if (event.key === " " && drag in PENS) drawHere();
     else return;
     event.preventDefault();
 }, true);

@@ -16,6 +16,7 @@ from lgg.app.service import Progress
 from lgg.cascade import Cascade
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS, TITLES
+from lgg.postprocess import corrected
 from lgg.types import Series, SeriesResult, Slice, Thresholds
 from lgg.weights import ModelConfig
 from lgg.weights.hub import Source
@@ -107,6 +108,8 @@ def test_it_says_when_the_gate_is_unsure(gate, unsure):
         (result([0.9], [4]), ("slice 1",)),
         (VAIN, ("2 of 3 slices",)),
         (result([0.9] * 10, [0] * 10), ("neighbouring slice",)),
+        (corrected(SERIES, SERIES.masks), ("Corrected by hand", "2 of 4 slices")),
+        (corrected(SERIES, SERIES.masks & False), ("Corrected by hand", "Nothing is outlined")),
         (result([0.9] * 4, (4, 0, 4, 4)), ("1 and 3 to 4",)),
         (result([0.9] * 5, (4, 0, 4, 0, 4)), ("1, 3 and 5",)),
         (result([0.9] * 8, (4, 0) * 4), ("between 1 and 7",)),

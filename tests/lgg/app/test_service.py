@@ -1,5 +1,7 @@
 """The service and the handlers of both tabs, without a page around them."""
 
+import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,16 +10,19 @@ import gradio as gr
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
+from lgg.app import viewer
 from lgg.app.api import Api
 from lgg.app.series_tab import SeriesHandlers
-from lgg.app.service import EXTRA, Cancellations, Request, Service, assigned, slice_request
+from lgg.app.service import EXTRA, Cancellations, Correction, Request, Service, assigned, slice_request
 from lgg.app.slice_tab import SliceHandlers
 from lgg.cascade import BATCH
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
 from lgg.io import AmbiguousSeriesError
 from lgg.models import BUILDERS
+from lgg.postprocess import corrected
 from lgg.preprocess import prepare
 from lgg.types import Thresholds
 from tests.lgg.test_cascade import Bright, Level, cascade, head_with_lesion
@@ -201,8 +206,8 @@ def test_volumes_seem_to_be_something_until_they_are_corrected(service, tmp_path
     assert "&lt;b&gt;" in told["volumes"]
     assert "<b>" not in told["volumes"]
     choice = {"asked": told["asked"], "pre": "", "flair": "T1.nii", "post": None}
-    assert "another FLAIR was taken" in handlers.correct(choice)["volumes"]
-    assert handlers.correct({**choice, "asked": None}) == {}
+    assert "another FLAIR was taken" in handlers.reassign(choice)["volumes"]
+    assert handlers.reassign({**choice, "asked": None}) == {}
     *_, said = start(service, paths, **choice)
     assert "Several volumes may be the post-contrast T1" in said["said"]
     *_, shown = start(service, paths, **{**choice, "post": "FLAIR.nii"})
@@ -307,6 +312,79 @@ def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(service,
     assert "2 × 39 × 39" in said["scores"]
     assert set(said) == {"scores", "truth"}
     assert handlers.truth(controls(None, truth=["x"])) == {"truth": None}, "nothing is shown yet"
+
+
+def drawn(service, request, masks):
+    """What the viewer sends of masks that a visitor drew."""
+    return viewer.mask_value(request, corrected(service.result(request), masks))
+
+
+@pytest.fixture
+def truth(service, uploads, tmp_path):
+    """A request with a ground truth, and the truth's masks: a column of voxels through all slices."""
+    masks = np.zeros(service.result(Request(uploads, "unet")).masks.shape, bool)
+    masks[:, 20:24, 10:17] = True
+    tifffile.imwrite(tmp_path / "truth.tif", masks.astype("uint8"), photometric="minisblack")
+    return Request(uploads, "unet", truth=(str(tmp_path / "truth.tif"),)), masks
+
+
+def test_a_corrected_mask_is_the_mask_of_everything_and_says_so(service, truth):
+    request, masks = truth
+    handlers, before = SeriesHandlers(service), seen(service)
+    said = handlers.correct(controls(request, picked=drawn(service, request, masks), slice=3))
+    assert "Corrected by hand" in said["said"]
+    assert "corrected by hand" in said["facts"] + said["legend"]
+    assert f"{masks.sum():,}" in said["facts"]
+    assert "<dd>1.000" in said["scores"]
+    assert said["viewer"]["corrected"]
+    assert not said["surface"].visible
+    shown = said["current"]
+    assert shown == request, "what was examined is found again"
+    packed = handlers.archive(controls(shown))
+    with zipfile.ZipFile(next(packed)["save"].value["path"]) as archive:
+        numbers = json.loads(archive.read("statistics.json"))
+        names = sorted(name for name in archive.namelist() if name.startswith("masks/"))
+        stored = [np.asarray(Image.open(archive.open(name))) for name in names]
+    np.testing.assert_array_equal(np.stack(stored) > 0, masks)
+    assert numbers["corrected_by_hand"]
+    assert numbers["voxels"] == masks.sum()
+    assert seen(service) == before, "no network runs"
+    # Nobody else's result of the same files is another.
+    assert not service.decided(request, 0.5, 0.5).corrected
+    assert service.result(request).voxels != masks.sum()
+
+
+def test_a_threshold_moved_after_a_correction_asks_first(service, truth):
+    request, masks = truth
+    handlers = SeriesHandlers(service)
+    moved = {"threshold": 0.7, "gate": 0.0}
+    shown = handlers.correct(controls(request, picked=drawn(service, request, masks), gate=0.4))["current"]
+    asked = handlers.decide(controls(shown, **moved))
+    assert set(asked) == {"ask"}
+    assert asked["ask"].visible
+    assert service.decided(shown, 0.7, 0.0).voxels == masks.sum()
+    assert service.decided(shown, 0.7, 0.0).thresholds.gate == 0.4, "by which it began"
+    kept = handlers.keep(controls(shown, **moved))
+    assert (kept["threshold"], kept["gate"], kept["ask"].visible) == (0.5, 0.4, False)
+    again = handlers.correct(controls(shown, picked=drawn(service, request, ~masks), **moved))["current"]
+    assert (again.correction.mask, again.correction.gate) == (0.5, 0.4)
+    gone = handlers.discard(controls(again, **moved))
+    assert "Corrected" not in gone["said"]
+    assert not gone["ask"].visible
+    assert f"the gate passed {COUNT}" in gone["facts"]
+    assert gone["current"].correction is None
+    assert gone["current"].truth == request.truth
+
+
+def test_a_correction_that_does_not_fit_leaves_the_result_and_an_examination_drops_one(service, truth):
+    request, masks = truth
+    handlers, sent = SeriesHandlers(service), drawn(service, request, masks)
+    other = replace(request, paths=request.paths[1:])
+    for current, picked in ((request, {**sent, "mask": "no"}), (other, sent), (None, sent)):
+        assert handlers.correct(controls(current, picked=picked)) == {}
+    *_, last = start(service, request.paths, current=replace(request, correction=Correction.of(masks, 1, 1)))
+    assert last["current"].correction is None
+    assert not last["viewer"]["corrected"]
 
 
 def test_the_api_answers_once_with_a_report_and_an_archive(service, uploads):

@@ -11,6 +11,7 @@ import pytest
 
 from lgg.app import viewer
 from lgg.app.service import Request
+from lgg.errors import SeriesError
 from lgg.io import read_series
 from lgg.types import Prediction, SeriesResult, Thresholds
 from tests.series_files import DIRECTIONS, affine, nifti, rotated
@@ -66,6 +67,35 @@ def test_the_mask_lies_on_the_display_copies_grid(voxels, matrix, tmp_path):
     shape = result.series.pixels.shape[2:0:-1] + result.series.pixels.shape[:1]
     mask = unpacked(viewer.mask_value(REQUEST, result)["mask"], shape)
     assert np.array_equal(mask, result.masks.transpose(2, 1, 0)[::-1, ::-1])
+
+
+@pytest.mark.parametrize("matrix", [TILTED, *SOME], ids=["tilted", "one", "two", "three"])
+def test_masks_come_back_from_the_browser_as_they_went(voxels, matrix):
+    result = found_in(voxels, matrix)
+    sent = viewer.mask_value(REQUEST, result)
+    assert np.array_equal(viewer.sent_masks(REQUEST, result.series, sent), result.masks)
+
+
+def test_masks_that_no_viewer_of_this_series_sends_are_refused():
+    result = slices_result([0.9] * 4, [5] * 4, size=(39, 31))
+    good = viewer.mask_value(REQUEST, result)
+
+    def packed(data):
+        return {**good, "mask": base64.b64encode(data).decode()}
+
+    bits = zlib.decompress(base64.b64decode(good["mask"]))
+    hostile = [
+        *(None, [], "mask", 7, {}, {"study": good["study"]}),
+        {**good, "study": "another"},
+        *({**good, "mask": mask} for mask in (None, 7, [good["mask"]], "", "ä" * 100, "=" + good["mask"])),
+        *(packed(data) for data in (b"", bits, zlib.compress(bits[:-1]), zlib.compress(bits + b"\0"))),
+        *(packed(data) for data in (zlib.compress(bits)[:-1], zlib.compress(bytes(2**28)))),
+        {**good, "mask": good["mask"] * 2**12},
+    ]
+    for sent in hostile:
+        with pytest.raises(SeriesError, match="Draw it once more"):
+            viewer.sent_masks(REQUEST, result.series, sent)
+    assert np.array_equal(viewer.sent_masks(REQUEST, result.series, good), result.masks)
 
 
 def test_pictures_that_do_not_say_how_they_lie_are_shown_upright(tmp_path):

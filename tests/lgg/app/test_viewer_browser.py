@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import re
 import zipfile
 
@@ -55,6 +56,16 @@ def opened(page, study):
 
 def count(page, what):
     return sum(what in url for url in page.asked)
+
+
+def serious(page):
+    """What axe finds serious about the page."""
+    return [
+        (violation["id"], node["html"][:200])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
 
 
 def niivue(page, expression):
@@ -162,13 +173,7 @@ def test_the_sample_study_opens_with_its_truth_and_every_sequence(page):
     page.locator("#series-sequence label", has_text="T1 post").click()
     expect(page.locator("#viewer-where")).to_contain_text("T1 post")
     assert count(page, VOLUMES) == 2
-    serious = [
-        (violation["id"], node["html"][:200])
-        for violation in Axe().run(page).response["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    ]
-    assert serious == []
+    assert serious(page) == []
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -181,6 +186,84 @@ def test_without_webgl_the_servers_slices_stay(browser, page_url, study, viewpor
         before = picture.get_attribute("src")
         slide(page, "series-opacity", 1)
         expect(picture).not_to_have_attribute("src", before)
+
+
+def draw(page, canvas, start, end):
+    """A stroke between two places of the picture, 0 to 1: with a finger on the phone, else with the mouse."""
+    box = canvas.bounding_box()
+    (x, y), (u, v) = ((box["x"] + a * box["width"], box["y"] + b * box["height"]) for a, b in (start, end))
+    if page.viewport_size != PHONE:
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(u, v, steps=3)
+        page.mouse.up()
+        return
+    browser = page.context.new_cdp_session(page)
+    browser.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for kind, touches in (("Start", [(x, y)]), ("Move", [(u, v)]), ("End", [])):
+        points = [{"x": a, "y": b} for a, b in touches]
+        browser.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+    browser.detach()
+
+
+def voxels(page):
+    return niivue(page, "nv.drawBitmap.reduce((sum, voxel) => sum + voxel, 0)")
+
+
+def until(page, condition):
+    """Wait until something is true of the number of outlined voxels, `sum`; how many they are then."""
+    page.wait_for_function(
+        "condition => eval(`const sum = document.querySelector('.viewer').niivue().drawBitmap"
+        ".reduce((a, b) => a + b, 0); ${condition}`)",
+        arg=condition,
+    )
+    return voxels(page)
+
+
+@both_widths
+def test_the_mask_is_corrected_by_hand_and_taken_away(page, study):
+    canvas = opened(page, study)
+    outlined = page.locator("#series-facts dd").first
+    found, said = voxels(page), outlined.text_content()
+    page.locator("[data-correct=start]").click()
+    expect(page.locator("#series-threshold")).to_have_attribute("inert", "")
+    canvas.scroll_into_view_if_needed()
+    settle(page)
+    draw(page, canvas, (0.4, 0.3), (0.6, 0.3))
+    more = until(page, f"sum > {found}")
+    draw(page, canvas, (0.4, 0.6), (0.6, 0.6))
+    until(page, f"sum > {more}")
+    page.locator("[data-correct=undo]").click()
+    assert voxels(page) == more
+    page.locator("[data-drag=eraser]").click()
+    draw(page, canvas, (0.45, 0.3), (0.5, 0.3))
+    assert found < until(page, f"sum < {more}") < more
+    assert serious(page) == []
+    drawn = np.array(niivue(page, "Array.from(nv.drawBitmap)"))
+    here = np.split(drawn, 9)[int(page.locator("#series-slice input[type=number]").input_value()) - 1]
+    page.locator("[data-correct=use]").click()
+    expect(page.locator("#series-said")).to_contain_text("Corrected by hand")
+    expect(outlined).to_contain_text("corrected by hand")
+    expect(outlined).to_contain_text(f"{drawn.sum():,}")
+    served = re.compile(f"{here.sum():,} pixels outlined")
+    expect(page.locator("#series-picture img")).to_have_attribute("alt", served)
+    # Moved by mistake: the correction stays, and so does everything else.
+    slide(page, "series-threshold", 0.9)
+    expect(page.locator("#series-ask")).to_be_visible()
+    page.locator("#series-keep").click()
+    expect(page.locator("#series-ask")).to_have_count(0)
+    expect(page.locator("#series-threshold input[type=number]")).not_to_have_value("0.9")
+    with page.expect_download() as waiting:
+        page.locator("#series-pack").click()
+    taken = zipfile.ZipFile(io.BytesIO(waiting.value.path().read_bytes()))
+    mask = nibabel.Nifti1Image.from_bytes(gzip.decompress(taken.read("mask.nii.gz")))
+    exported = nibabel.as_closest_canonical(mask).get_fdata().ravel(order="F")
+    assert np.array_equal(exported, drawn)
+    assert json.loads(taken.read("statistics.json"))["corrected_by_hand"]
+    page.locator("[data-correct=discard]").click()
+    expect(outlined).to_have_text(said)
+    assert until(page, f"sum === {found}") == found
+    expect(page.locator("[data-correct=discard]")).to_be_hidden()
 
 
 @pytest.mark.slow

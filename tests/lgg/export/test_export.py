@@ -17,6 +17,7 @@ from PIL import Image
 
 from lgg.export import MEANINGS, NOTICE, Provenance, export_zip, write_zip
 from lgg.io import read_series, read_slice
+from lgg.postprocess import corrected, redecide
 from lgg.types import FLAIR, Prediction, Series, SeriesResult, Thresholds
 from lgg.visualize import enlarge
 from tests.dicom_files import PATIENT, dicom, scan
@@ -214,6 +215,27 @@ def test_a_segmentation_says_what_it_is():
     assert segment.SegmentAlgorithmType == "AUTOMATIC"
     assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "lgg unet-lite0"
     assert found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 4
+
+
+def test_an_outline_that_was_corrected_by_hand_is_taken_away_and_marked():
+    series = read_series(STACK)
+    result = SeriesResult(series, tuple(predict(series)))
+    masks = np.zeros((5, 48, 40), bool)
+    masks[1:4, 10:20, 5:9] = True
+    with zipfile.ZipFile(io.BytesIO(export_zip(corrected(result, masks), METHOD))) as archive:
+        found = pydicom.dcmread(io.BytesIO(archive.read("segmentation.dcm")))
+        numbers, text = json.loads(archive.read("statistics.json")), archive.read("README.txt").decode()
+        rows = list(csv.DictReader(io.StringIO(archive.read("slices.csv").decode())))
+    assert found.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
+    assert "corrected by hand" in found.ContentDescription
+    assert found.pixel_array.sum() == numbers["voxels"] == masks.sum()
+    assert [int(row["area_px"]) for row in rows] == [0, 40, 40, 40, 0]
+    assert numbers["corrected_by_hand"]
+    assert "corrected by hand" in text
+    assert not json.loads(FILES["statistics.json"])["corrected_by_hand"]
+    assert "corrected" not in TEXT
+    decided = redecide(corrected(result, masks), METHOD.thresholds)
+    assert not decided.corrected, "other thresholds make the networks' outline again"
 
 
 def test_directions_that_differ_by_rounding_are_one_direction():
