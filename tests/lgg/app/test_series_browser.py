@@ -202,7 +202,7 @@ def row(page, name):
 
 
 @both_widths
-def test_a_folder_is_recognised_corrected_and_examined(page, study, zipped):
+def test_a_folder_is_recognised_corrected_and_examined(page, study):
     drop(page, study)
     expect(page.locator("#series-volumes tbody tr")).to_have_count(4)
     expect(page.locator("#series-upload .file-preview tr")).to_have_count(37)
@@ -226,11 +226,6 @@ def test_a_folder_is_recognised_corrected_and_examined(page, study, zipped):
     waiting.value.set_files(study / "1")
     expect(page.locator("#series-upload .file-preview tr")).to_have_count(9)
     expect(page.locator("#series-sequences")).to_be_hidden()
-    page.locator("#series-upload button[aria-label*=lear]").first.click()
-    examine(page, zipped)
-    expect_result(page, 9, "slices.zip")
-    expect(page.locator("#series-sequences")).to_be_hidden()
-    expect(page.locator("#series-facts .volumes")).to_have_count(0)
 
 
 def expect_outline_on(page, mask):
