@@ -62,9 +62,9 @@ def hd95(predicted: Mask, truth: Mask, spacing: Sequence[float] | None = None) -
     """
     if not predicted.any() or not truth.any():
         return float("nan")
-    if predicted.ndim == 3:  # tumours are small; an empty voxel around them keeps their surfaces
-        (box,) = ndimage.find_objects((predicted | truth).view(np.uint8))
-        predicted, truth = np.pad(predicted[box], 1), np.pad(truth[box], 1)
+    # Tumours are small; an empty voxel around them keeps their surfaces.
+    (box,) = ndimage.find_objects((predicted | truth).view(np.uint8))
+    predicted, truth = np.pad(predicted[box], 1), np.pad(truth[box], 1)
     ours, theirs = _edge(predicted), _edge(truth)
     there = ndimage.distance_transform_edt(~theirs, spacing)[ours]
     back = ndimage.distance_transform_edt(~ours, spacing)[theirs]

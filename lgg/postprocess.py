@@ -92,10 +92,14 @@ def remove_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
     pixels = smallest * max(mask.shape) ** 2
     if pixels <= 1 or not mask.any():
         return mask
-    components, _ = ndimage.label(mask, np.ones((3, 3)))
+    # Tumours are small: what lies around all of them need not be searched.
+    (box,) = ndimage.find_objects(mask.view(np.uint8))
+    components, _ = ndimage.label(mask[box], np.ones((3, 3)))
     large = np.bincount(components.ravel()) >= pixels
     large[0] = False  # what is no component
-    return large[components]
+    kept = np.zeros_like(mask)
+    kept[box] = large[components]
+    return kept
 
 
 def remove_isolated(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -111,8 +115,7 @@ def remove_isolated(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     if len(masks) < FEWEST or not masks.any():
         return masks
-    # Tumours are small: what lies around all of them need not be searched.
-    (box,) = ndimage.find_objects(masks.view(np.uint8))
+    (box,) = ndimage.find_objects(masks.view(np.uint8))  # as above
     components, count = ndimage.label(masks[box], np.ones((3, 3, 3)))
     pixels, depths = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
     for slice_ in components:  # counting a large series at once would take eight bytes a voxel

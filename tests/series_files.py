@@ -29,9 +29,9 @@ def affine(directions, spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0)):
 def rotated(degrees, axis):
     turn = np.radians(degrees)
     matrix = np.eye(3)
-    one, other = [number for number in range(3) if number != axis]
-    matrix[[one, other], [one, other]] = np.cos(turn)
-    matrix[one, other], matrix[other, one] = -np.sin(turn), np.sin(turn)
+    first, other = [number for number in range(3) if number != axis]
+    matrix[[first, other], [first, other]] = np.cos(turn)
+    matrix[first, other], matrix[other, first] = -np.sin(turn), np.sin(turn)
     return matrix
 
 
@@ -42,7 +42,7 @@ def slices(count=4, height=48, width=40, channels=3):
 
 def slice_files(pixels, pattern="patient_{}.tif"):
     """Name → TIFF of each slice, numbered from 1."""
-    return {pattern.format(number): tiff(one) for number, one in enumerate(pixels, start=1)}
+    return {pattern.format(number): tiff(page) for number, page in enumerate(pixels, start=1)}
 
 
 def archive(files, compression=zipfile.ZIP_DEFLATED):
@@ -89,8 +89,8 @@ def dicom_stack(
                 plane,
                 series=series,
                 number=1000 - number,  # neither names nor numbers tell the order
-                ImagePositionPatient=[f"{one:.6f}" for one in position],
-                ImageOrientationPatient=[f"{one:.6f}" for one in (*row, *column)],
+                ImagePositionPatient=[f"{number:.6f}" for number in position],
+                ImageOrientationPatient=[f"{number:.6f}" for number in (*row, *column)],
                 **{"PixelSpacing": list(spacing), **changes},
             )
         )

@@ -43,4 +43,4 @@ def write_weights(folder: Path, names: tuple[str, ...] = (GATE, "unet-mini", "un
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """Relative path → content of everything in a folder."""
-    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

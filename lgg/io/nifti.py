@@ -184,10 +184,10 @@ def _on_flair(flair: _Volume, volume: _Volume, channel: int) -> bool:
     """
     if same_grid(flair.grid, volume.grid):
         return True
-    for one in (flair, volume):
-        if not _placed(one):
+    for image in (flair, volume):
+        if not _placed(image):
             raise SeriesError(
-                f"{one.file.name}: the file does not say how it lies in the patient, so the "
+                f"{image.file.name}: the file does not say how it lies in the patient, so the "
                 f"{SEQUENCES[channel]} cannot be brought onto the FLAIR's grid. Convert the volumes from "
                 "DICOM once more, or read FLAIR alone."
             )

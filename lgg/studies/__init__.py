@@ -208,7 +208,9 @@ class Examiner:
         numbers = {"study": study.name, **statistics(result, self.provenance)}
         seconds = {"reading": reading}
         for stage in ("preprocess", "gate", "segment"):
-            seconds[stage] = sum(one.milliseconds.get(stage, 0) for one in result.predictions) / 1000
+            seconds[stage] = (
+                sum(prediction.milliseconds.get(stage, 0) for prediction in result.predictions) / 1000
+            )
         engine = self.cascade.engine
         numbers |= {
             "notes": [*numbers["notes"], *notes],

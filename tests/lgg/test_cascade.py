@@ -140,21 +140,23 @@ class TestGating:
         assert prediction.mask.all()
 
     def test_in_a_series_only_slices_that_pass_are_segmented(self):
-        one, _ = head_with_lesion()
-        dim = replace(one, pixels=one.pixels * np.float32(0.1))
+        bright, _ = head_with_lesion()
+        dim = replace(bright, pixels=bright.pixels * np.float32(0.1))
         segmenter = Bright()
-        predictions = cascade(Level(0.5), segmenter).predict(stack([one, dim, one, dim, dim])).predictions
-        assert [one.passed for one in predictions] == [True, False, True, False, False]
-        assert [one.mask.any() for one in predictions] == [True, False, True, False, False]
+        predictions = (
+            cascade(Level(0.5), segmenter).predict(stack([bright, dim, bright, dim, dim])).predictions
+        )
+        assert [answer.passed for answer in predictions] == [True, False, True, False, False]
+        assert [answer.mask.any() for answer in predictions] == [True, False, True, False, False]
         assert segmenter.seen == 2
 
 
 class TestPlace:
     @pytest.mark.parametrize(("height", "width"), SIZES)
     def test_the_mask_lies_where_the_lesion_is_at_the_uploads_size(self, height, width):
-        one, lesion = head_with_lesion(height, width)
-        prediction = cascade(0.9, Bright(), size=128).predict(one)
-        assert prediction.mask.shape == prediction.probability.shape == prediction.head.shape == one.size
+        slice_, lesion = head_with_lesion(height, width)
+        prediction = cascade(0.9, Bright(), size=128).predict(slice_)
+        assert prediction.mask.shape == prediction.probability.shape == prediction.head.shape == slice_.size
         assert (prediction.mask & lesion).sum() / (prediction.mask | lesion).sum() > 0.9
         assert prediction.probability.dtype == np.float32
         assert 0 <= prediction.probability.min() <= prediction.probability.max() <= 1.0001
@@ -189,8 +191,8 @@ class TestArea:
 
 class TestSeries:
     def test_uses_the_volumes_statistics(self):
-        made, slices = cascade(0.9, Bright()), [head_with_lesion(bright=one)[0] for one in (1, 0.7, 1.3)]
-        together, alone = made.predict(stack(slices)).predictions, [made.predict(one) for one in slices]
+        made, slices = cascade(0.9, Bright()), [head_with_lesion(bright=level)[0] for level in (1, 0.7, 1.3)]
+        together, alone = made.predict(stack(slices)).predictions, [made.predict(slice_) for slice_ in slices]
         # Alone, brightness does not matter; in a series it does.
         assert np.allclose(alone[0].probability, alone[1].probability, atol=1e-3)
         assert not np.allclose(together[0].probability, together[1].probability, atol=0.1)
@@ -198,9 +200,9 @@ class TestSeries:
     def test_of_equal_slices_is_each_alone(self):
         made = cascade(0.9, Bright())
         alone = made.predict(head_with_lesion()[0])
-        for one in made.predict(stack([head_with_lesion()[0]] * 3)).predictions:
-            assert np.allclose(one.probability, alone.probability, atol=1e-4)
-            assert np.array_equal(one.mask, alone.mask)
+        for together in made.predict(stack([head_with_lesion()[0]] * 3)).predictions:
+            assert np.allclose(together.probability, alone.probability, atol=1e-4)
+            assert np.array_equal(together.mask, alone.mask)
 
     def test_has_thresholds_of_its_own_and_wants_neighbours_to_agree(self):
         made = cascade(0.4, Bright())
@@ -209,15 +211,16 @@ class TestSeries:
         plain = replace(plain, pixels=np.where(plain.pixels > 90, 60, plain.pixels).astype(np.float32))
         slices = [plain] * 2 + [lesion] * 3 + [plain] * 3 + [lesion] + [plain]
         found = made.predict(stack(slices)).predictions
-        assert all(one.passed and one.thresholds.gate == 0.3 for one in found)
+        assert all(answer.passed and answer.thresholds.gate == 0.3 for answer in found)
         assert not made.predict(lesion).passed
-        outlined = [number for number, one in enumerate(found) if one.area]
+        outlined = [number for number, answer in enumerate(found) if answer.area]
         assert outlined == [2, 3, 4], "the lesion in a slice alone is left out"
 
     def test_longer_than_a_batch_keeps_its_order(self):
         slices = [head_with_lesion(bright=1 + number / 10)[0] for number in range(2 * BATCH + 1)]
         found = [
-            one.gate_probability for one in cascade(Level(0.5), Bright()).predict(stack(slices)).predictions
+            answer.gate_probability
+            for answer in cascade(Level(0.5), Bright()).predict(stack(slices)).predictions
         ]
         assert len(found) == len(slices)
         assert found == sorted(found)
@@ -239,7 +242,7 @@ class TestRuns:
     def test_times_have_three_stages(self):
         times = cascade(0.9, Bright()).predict(head_with_lesion()[0]).milliseconds
         assert list(times) == ["preprocess", "gate", "segment"]
-        assert all(0 <= one < 60_000 for one in times.values())
+        assert all(0 <= time < 60_000 for time in times.values())
 
     def test_networks_are_put_in_evaluation_mode(self):
         gate, segmenter = Gate(0.9).train(), Bright().train()
@@ -250,7 +253,7 @@ class TestRuns:
         torch.manual_seed(0)
         made = cascade(0.9, UNet(widths=(4, 8)))
         uploads = [head_with_lesion(bright=bright, width=width)[0] for bright, width in ((1, 64), (2, 80))]
-        expected = [made.predict(one).probability for one in uploads]
+        expected = [made.predict(upload).probability for upload in uploads]
         assert len(np.unique(expected[0])) > 100
         with ThreadPoolExecutor(4) as pool:
             found = pool.map(lambda number: made.predict(uploads[number]).probability, [0, 1] * 20)

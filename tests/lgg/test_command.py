@@ -106,7 +106,7 @@ def test_files_of_sequences_make_a_study(lgg, studies, tmp_path):
     words = ("--flair", folder / "FLAIR.nii.gz", "--post", folder / "T1-post.nii.gz")
     code, out, err = lgg(*SEGMENT, tmp_path / "out", *words, "--json")
     assert code == 0, err
-    found = {name: one["found"] for name, one in json.loads(out)["sequences"].items()}
+    found = {name: row["found"] for name, row in json.loads(out)["sequences"].items()}
     assert list(found.values()) == [False, True, True]
 
 

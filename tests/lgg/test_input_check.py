@@ -29,17 +29,17 @@ def slice_of(pixels):
     return as_slice(Picture(pixels if pixels.ndim == 3 else pixels[..., None]), "picture")
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_the_shipped_examples_are_plausible(example):
     assert input_warnings(read_slice(example.image)) == ()
 
 
 @pytest.mark.parametrize("factor", [0.05, 16.0])
 def test_the_units_change_nothing(factor):
-    one = read_slice(EXAMPLES[0].image)
-    head = head_mask(one.pixels[..., FLAIR])
-    scaled = replace(one, pixels=one.pixels * np.float32(factor))
-    assert features(scaled, head) == pytest.approx(features(one, head), rel=1e-3, abs=1e-4)
+    slice_ = read_slice(EXAMPLES[0].image)
+    head = head_mask(slice_.pixels[..., FLAIR])
+    scaled = replace(slice_, pixels=slice_.pixels * np.float32(factor))
+    assert features(scaled, head) == pytest.approx(features(slice_, head), rel=1e-3, abs=1e-4)
 
 
 COLOUR = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry")
@@ -80,16 +80,16 @@ def test_a_picture_without_a_head_is_named():
 
 
 def test_a_head_that_fills_the_picture_is_named():
-    one = read_slice(EXAMPLES[0].image)
-    reasons = input_warnings(one, np.ones(one.size, bool))
+    slice_ = read_slice(EXAMPLES[0].image)
+    reasons = input_warnings(slice_, np.ones(slice_.size, bool))
     assert any("fills more of the picture" in reason for reason in reasons)
     assert any("runs out of the picture" in reason for reason in reasons)
 
 
 def test_strong_colours_are_named():
-    one = read_slice(next(example.image for example in EXAMPLES if example.name == "healthy"))
-    red = one.pixels * np.array([1, 0.01, 0.01], np.float32)
-    assert any("colour photo" in reason for reason in input_warnings(replace(one, pixels=red)))
+    slice_ = read_slice(next(example.image for example in EXAMPLES if example.name == "healthy"))
+    red = slice_.pixels * np.array([1, 0.01, 0.01], np.float32)
+    assert any("colour photo" in reason for reason in input_warnings(replace(slice_, pixels=red)))
 
 
 def test_every_feature_has_bounds_and_reasons_and_the_bounds_name_no_patient():
@@ -102,10 +102,10 @@ def test_every_feature_has_bounds_and_reasons_and_the_bounds_name_no_patient():
 
 
 def test_a_series_is_judged_by_its_middle():
-    one, noise = read_slice(EXAMPLES[0].image), slice_of(np.random.default_rng(0).normal(size=(256, 256)))
-    ends = [noise] * 3 + [one] * 4 + [noise] * 3
-    middle = [one] * 3 + [noise] * 4 + [one] * 3
-    for slices, expected in ((ends, False), (middle, True), ([one], False), ([noise], True)):
+    brain, noise = read_slice(EXAMPLES[0].image), slice_of(np.random.default_rng(0).normal(size=(256, 256)))
+    ends = [noise] * 3 + [brain] * 4 + [noise] * 3
+    middle = [brain] * 3 + [noise] * 4 + [brain] * 3
+    for slices, expected in ((ends, False), (middle, True), ([brain], False), ([noise], True)):
         heads = [head_mask(each.pixels[..., FLAIR]) for each in slices]
         assert bool(series_warnings(slices, heads)) == expected
 

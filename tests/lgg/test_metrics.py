@@ -72,7 +72,9 @@ class TestOverlap:
     def test_slice_dices_are_monais_in_their_order(self):
         predicted, truth = (np.stack(masks) for masks in zip(*PAIRS, strict=True))
         metric = DiceMetric(ignore_empty=False, reduction="none")
-        expected = metric(*(torch.from_numpy(one[:, None].astype(np.float32)) for one in (predicted, truth)))
+        expected = metric(
+            *(torch.from_numpy(mask[:, None].astype(np.float32)) for mask in (predicted, truth))
+        )
         assert slice_dices(predicted, truth) == pytest.approx(expected[:, 0].numpy(), abs=1e-6)
 
     def test_a_volume_counts_voxels_not_slices(self):

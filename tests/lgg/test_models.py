@@ -27,7 +27,7 @@ def trained(request):
     model = build(request.param)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 + 1
     model.train()(images).square().mean().backward()
-    gradients = {name: one.grad for name, one in model.named_parameters()}
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad(set_to_none=True)
     # Channels last as `load_model` leaves a network, so that outputs can be compared bit for bit.
     return request.param, model.eval().to(memory_format=torch.channels_last), gradients
@@ -57,9 +57,11 @@ def test_output_has_the_inputs_size_odd_ones_too(trained, size):
 
 def test_answers_are_logits_not_probabilities(trained):
     _, model, _ = trained
-    assert not any(isinstance(one, nn.Sigmoid | nn.Softmax | nn.LogSoftmax) for one in last_modules(model))
+    assert not any(
+        isinstance(module, nn.Sigmoid | nn.Softmax | nn.LogSoftmax) for module in last_modules(model)
+    )
     # A last bias of ±5 moves logits by ±5; a probability could not leave 0 to 1.
-    bias = [one for name, one in model.named_parameters() if name.endswith("bias")][-1]
+    bias = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")][-1]
     with torch.no_grad():
         before, kept = answer(model, 1, 3, 64, 64), bias.clone()
         for shift in (5.0, -5.0):
@@ -70,19 +72,19 @@ def test_answers_are_logits_not_probabilities(trained):
 
 def last_modules(model):
     """The modules without children that follow the last one with weights."""
-    leaves = [one for one in model.modules() if not list(one.children())]
-    weighted = [number for number, one in enumerate(leaves) if list(one.parameters())]
+    leaves = [module for module in model.modules() if not list(module.children())]
+    weighted = [number for number, module in enumerate(leaves) if list(module.parameters())]
     return leaves[weighted[-1] + 1 :]
 
 
 def test_gradients_reach_every_parameter_and_are_finite(trained):
     _, _, gradients = trained
-    without = {name for name, one in gradients.items() if one is None}
+    without = {name for name, gradient in gradients.items() if gradient is None}
     # smp keeps the classifier's last convolution in the encoder, and nothing reads it.
     assert {name.removeprefix("encoder.").split(".")[0] for name in without} <= {"conv_head", "bn2"}
-    gradients = {name: one for name, one in gradients.items() if name not in without}
-    assert [name for name, one in gradients.items() if not one.isfinite().all()] == []
-    assert all(one.any() for name, one in gradients.items() if name.endswith("conv.weight"))
+    gradients = {name: gradient for name, gradient in gradients.items() if name not in without}
+    assert [name for name, gradient in gradients.items() if not gradient.isfinite().all()] == []
+    assert all(gradient.any() for name, gradient in gradients.items() if name.endswith("conv.weight"))
 
 
 def test_a_slice_is_answered_the_same_alone_and_in_a_batch(trained):
@@ -98,21 +100,21 @@ def test_save_and_load_give_the_fp16_rounded_network_exactly(trained, tmp_path):
     loaded, _ = load_model(tmp_path)
     source, target = model.state_dict(), loaded.state_dict()
     assert list(source) == list(target)
-    statistics = [one for one in source if one.endswith(("running_mean", "running_var"))]
+    statistics = [key for key in source if key.endswith(("running_mean", "running_var"))]
     assert statistics
-    assert any(not torch.equal(source[one], source[one].half().float()) for one in statistics)
-    for one, value in source.items():
-        exact = one in statistics or not value.is_floating_point()
-        assert torch.equal(target[one], value if exact else value.half().float()), one
-        assert target[one].dtype == value.dtype
+    assert any(not torch.equal(source[key], source[key].half().float()) for key in statistics)
+    for key, value in source.items():
+        exact = key in statistics or not value.is_floating_point()
+        assert torch.equal(target[key], value if exact else value.half().float()), key
+        assert target[key].dtype == value.dtype
     answers = answer(loaded, 2, 3, 64, 64)
     with torch.no_grad():
-        kept = [one.clone() for one in model.parameters()]
-        for one in model.parameters():
-            one.copy_(one.half())
+        kept = [parameter.clone() for parameter in model.parameters()]
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
         rounded = answer(model, 2, 3, 64, 64)
-        for one, old in zip(model.parameters(), kept, strict=True):
-            one.copy_(old)
+        for parameter, old in zip(model.parameters(), kept, strict=True):
+            parameter.copy_(old)
     assert torch.equal(answers, rounded)
     assert not loaded.training
 

@@ -36,16 +36,16 @@ def brain(height=64, width=64, seed=0, radius=24):
 def series(count=5, height=64, width=64):
     """Slices whose heads and brightness differ, as those of a patient do."""
     slices = [brain(height, width, seed, radius=12 + 3 * seed) for seed in range(count)]
-    return np.stack([(one * (1 + 0.05 * n)).round() for n, one in enumerate(slices)]).astype(np.float32)
+    return np.stack([(slice_ * (1 + 0.05 * n)).round() for n, slice_ in enumerate(slices)]).astype(np.float32)
 
 
-def iou(one, other):
-    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+def iou(mask, other):
+    return np.count_nonzero(mask & other) / np.count_nonzero(mask | other)
 
 
 def is_disc(head, radius, within=2):
     """Whether a head is the disc of this radius around the middle, its outline `within` so many pixels."""
-    inner, outer = (disc(*head.shape, one) for one in (radius - within, radius + within))
+    inner, outer = (disc(*head.shape, size) for size in (radius - within, radius + within))
     return head[inner].all() and not head[~outer].any()
 
 
@@ -242,7 +242,7 @@ class TestTrainingAndServing:
 
     def uploads(self, patient):
         (slices,) = patient.values()
-        return [read_slice(one.image).pixels[None] for one in slices]
+        return [read_slice(file.image).pixels[None] for file in slices]
 
     def test_agree_on_a_series(self, patient):
         pixels = np.concatenate(self.uploads(patient))
@@ -250,5 +250,5 @@ class TestTrainingAndServing:
 
     def test_agree_on_lone_slices(self, patient):
         own = replace(PLAIN, slice_statistics=1)
-        alone = [served(one, "slice") for one in self.uploads(patient)]
+        alone = [served(upload, "slice") for upload in self.uploads(patient)]
         assert torch.equal(self.trained(patient, own), torch.cat(alone))

@@ -175,7 +175,7 @@ def test_the_sequence_chosen_lies_below(channel):
     slice_, prediction = examined()
     expected = enlarge(window(slice_.pixels[..., channel], prediction.head))
     assert np.array_equal(base(slice_, prediction, Display(channel)), expected)
-    assert len({window(slice_.pixels[..., one]).tobytes() for one in (PRE, FLAIR, POST)}) == 3
+    assert len({window(slice_.pixels[..., channel]).tobytes() for channel in (PRE, FLAIR, POST)}) == 3
 
 
 def test_opacity_is_how_much_of_the_colour_there_is():

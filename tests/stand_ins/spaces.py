@@ -73,7 +73,7 @@ torch.cuda.is_available = lambda: True
 def GPU(task: Callable | None = None, *, duration: float | None = None) -> Callable:
     """The decorator, with and without arguments."""
     if task is None:
-        return lambda one: GPU(one, duration=duration)
+        return lambda function: GPU(function, duration=duration)
 
     @wraps(task)
     def handler(*args, **kwargs):

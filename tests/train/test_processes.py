@@ -54,9 +54,9 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(root, model):
     for name, processes in (("one", 1), ("two", 2)):
         config = json.loads((root / name / model / "config.json").read_text())
         assert config["training"]["processes"] == processes
-    one, two = learned(root, model, "one"), learned(root, model, "two")
-    assert len(one) > 10
-    torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
+    alone, two = learned(root, model, "one"), learned(root, model, "two")
+    assert len(alone) > 10
+    torch.testing.assert_close(alone, two, atol=1e-5, rtol=0)
 
 
 def test_training_moved_the_weights(root):
@@ -76,10 +76,10 @@ def without_times(path: Path) -> dict[str, list]:
 def test_two_processes_validate_on_every_slice_once(root, model):
     """What chooses the best epoch is what one process would find."""
     logs = [root / "runs" / f"{model}-{name}" / "stage1" / "log.jsonl" for name in ("one", "two")]
-    one, two = (json.loads(path.read_text()) for path in logs)
-    names = [name for name in one if name.startswith("val_")]
+    alone, two = (json.loads(path.read_text()) for path in logs)
+    names = [name for name in alone if name.startswith("val_")]
     assert len(names) == 3
-    assert [two[name] for name in names] == pytest.approx([one[name] for name in names], abs=0.01)
+    assert [two[name] for name in names] == pytest.approx([alone[name] for name in names], abs=0.01)
 
 
 @pytest.mark.slow

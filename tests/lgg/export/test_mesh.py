@@ -18,7 +18,7 @@ def ball(shape, distances, centre, radius):
 
 @pytest.mark.parametrize("distances", [(1.0, 1.0, 1.0), (5.0, 0.9, 0.75)])
 def test_volume_and_place_are_those_of_the_mask(distances):
-    shape = tuple(round(120 / one) for one in distances)
+    shape = tuple(round(120 / distance) for distance in distances)
     mask = ball(shape, distances, (70, 40, 55), 25)
     surface = mesh(mask, distances, 96)
     assert surface.is_watertight
@@ -62,6 +62,6 @@ def test_the_file_holds_tumour_and_head_in_one_frame():
 def test_a_ragged_tumour_is_drawn_coarser_until_the_file_is_small():
     made = result([0.9] * 48, [0] * 48, size=(96, 96))
     noise = np.random.default_rng(0).random((48, 96, 96)) < 0.3
-    for one, mask in zip(made.predictions, noise, strict=True):
-        one.mask[:] = mask
+    for prediction, mask in zip(made.predictions, noise, strict=True):
+        prediction.mask[:] = mask
     assert len(surface_glb(made)) <= MAX_BYTES

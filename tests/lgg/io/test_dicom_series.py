@@ -124,7 +124,7 @@ def test_sequences_are_known_by_their_descriptions():
 def test_descriptions_that_tell_nothing_ask_for_a_choice():
     with pytest.raises(AmbiguousSeriesError, match="Say which is pre-contrast T1") as caught:
         read_series(study(dict.fromkeys(DESCRIPTIONS, "axial")))
-    labels = [one.label for one in caught.value.candidates]
+    labels = [candidate.label for candidate in caught.value.candidates]
     assert labels == [f"axial (series {number}, 34 slices)" for number in (1, 2, 3)]
 
 

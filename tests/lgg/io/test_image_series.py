@@ -77,7 +77,7 @@ def test_a_black_slice_within_a_series_is_kept():
 
 def test_spacing_is_told_where_all_slices_state_the_same():
     options = {"resolution": (20, 10), "resolutionunit": "CENTIMETER"}
-    series = read_series([tiff(one, **options) for one in PIXELS])
+    series = read_series([tiff(page, **options) for page in PIXELS])
     assert series.spacing == (1.0, 0.5)
     assert series.slice_distance is None
     assert read_series([tiff(PIXELS[0], **options), tiff(PIXELS[1])]).spacing is None

@@ -29,8 +29,8 @@ def candidates(*labels):
 
 
 def test_a_lone_candidate_is_flair_whatever_its_name():
-    (one,) = candidates("Ax T1 +C")
-    assert choose([one]) == {FLAIR: one}
+    (candidate,) = candidates("Ax T1 +C")
+    assert choose([candidate]) == {FLAIR: candidate}
 
 
 def test_what_is_no_sequence_of_these_is_ignored():

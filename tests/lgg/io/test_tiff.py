@@ -124,7 +124,7 @@ def test_a_text_that_only_looks_like_a_shape_is_ignored():
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data set is not here")
 def test_a_slice_of_the_data_set_has_exactly_pillows_pixels():
-    paths = [one.image for slices in index_folder(DATA).values() for one in slices][::500]
+    paths = [slice_.image for slices in index_folder(DATA).values() for slice_ in slices][::500]
     assert paths
     for path in paths:
         np.testing.assert_array_equal(read_slice(path).pixels, np.asarray(Image.open(path), np.float32))

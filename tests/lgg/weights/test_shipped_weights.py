@@ -43,7 +43,7 @@ def test_shipped_weights_were_measured_on_patients_they_never_saw(name):
     assert not seen & set(config.metrics["patients"])
 
 
-@pytest.mark.parametrize("example", load_examples(), ids=lambda one: one.name)
+@pytest.mark.parametrize("example", load_examples(), ids=lambda example: example.name)
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_segmenter_outlines_each_phantom_lesion_and_leaves_the_healthy_ones_empty(name, example):
     prediction = Cascade.from_pretrained(architecture=name, device="cpu").predict(read_slice(example.image))
@@ -65,10 +65,10 @@ def test_on_real_predictions_dice_iou_and_hd95_are_those_of_monai(name):
     pairs = [(a, b) for a, b in zip(masks, volume.masks, strict=True) if a.any() and b.any()]
     assert len(pairs) >= 3
     for mask, truth in pairs:
-        one, other = (torch.from_numpy(array)[None, None] for array in (mask, truth))
-        assert dice(mask, truth) == pytest.approx(compute_dice(one, other).item(), abs=1e-5)
-        assert iou(mask, truth) == pytest.approx(compute_iou(one, other).item(), abs=1e-5)
-        distance = compute_hausdorff_distance(one, other, include_background=True, percentile=95)
+        ours, other = (torch.from_numpy(array)[None, None] for array in (mask, truth))
+        assert dice(mask, truth) == pytest.approx(compute_dice(ours, other).item(), abs=1e-5)
+        assert iou(mask, truth) == pytest.approx(compute_iou(ours, other).item(), abs=1e-5)
+        distance = compute_hausdorff_distance(ours, other, include_background=True, percentile=95)
         assert hd95(mask, truth) == pytest.approx(distance.item(), abs=1e-4)
 
 

@@ -51,9 +51,9 @@ class TestIndex:
 
     def test_sorts_slices_by_number(self, data):
         slices = index_folder(data)[A]
-        assert [one.number for one in slices] == [1, 2, 9, 10, 11]
-        assert [one.image.name for one in slices[-2:]] == [f"{A}_10.tif", f"{A}_11.tif"]
-        assert all(one.mask.name == f"{one.id}_mask.tif" for one in slices)
+        assert [slice_.number for slice_ in slices] == [1, 2, 9, 10, 11]
+        assert [slice_.image.name for slice_ in slices[-2:]] == [f"{A}_10.tif", f"{A}_11.tif"]
+        assert all(slice_.mask.name == f"{slice_.id}_mask.tif" for slice_ in slices)
         assert load_volume(slices).pixels[:, 16, 16, FLAIR].tolist() == [91, 92, 99, 100, 101]
 
     def test_names_every_missing_and_every_orphan_mask(self, data):

@@ -26,7 +26,7 @@ class TestInitialise:
             if not name.startswith("_fc") and not name.endswith("num_batches_tracked")
         ]
         assert len(encoder) == len(source) == 245
-        assert all(torch.equal(one, other) for one, other in zip(encoder, source, strict=True))
+        assert all(torch.equal(own, other) for own, other in zip(encoder, source, strict=True))
         # Known by name too, in case both sides were counted in the same wrong order.
         assert torch.equal(after["encoder.conv_stem.weight"], stored["_conv_stem.weight"])
         assert torch.equal(after["encoder.conv_head.weight"], stored["_conv_head.weight"])

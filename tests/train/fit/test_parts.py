@@ -143,7 +143,7 @@ class TestNetworkWithLoss:
 
     def test_a_teachers_encoder_gives_the_gate_hints_and_is_neither_trained_nor_kept(self):
         teacher, (inputs, masks, tumour) = build("unet-lite0").eval(), BATCH
-        plain, taught = (self.learner(GATE, one, loss="bce", hints=2) for one in (None, teacher))
+        plain, taught = (self.learner(GATE, model, loss="bce", hints=2) for model in (None, teacher))
         assert taught.network.state_dict().keys() == plain.network.state_dict().keys()
         loss = taught.eval()(inputs, masks, tumour)
         hints = taught.hint_head(
@@ -174,7 +174,7 @@ class TestNetworkWithLoss:
         inputs, masks, tumour = BATCH
         agreeing, opposing = (self.learner(teacher=Teacher(logit)).eval() for logit in (20, -20))
         plain = self.learner().eval()
-        losses = [one(inputs, masks, tumour).item() for one in (agreeing, plain, opposing)]
+        losses = [learner(inputs, masks, tumour).item() for learner in (agreeing, plain, opposing)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
         assert losses[2] > 1.2 * losses[1]
         assert opposing.state_dict().keys() == plain.state_dict().keys()
@@ -188,13 +188,13 @@ class TestFeatureDistillation:
         network, inputs = build(architecture).eval(), torch.randn(2, 3, 64, 64)
         logits, features = forward_with_features(network, inputs)
         assert torch.equal(logits, network(inputs))
-        assert {factor: one.shape[-1] for factor, one in features.items()} == {
+        assert {factor: feature.shape[-1] for factor, feature in features.items()} == {
             factor: 64 // factor for factor in features
         }
         assert {4, 8} <= set(features)
         same = encoder_features(network, inputs)
         assert same.keys() == features.keys()
-        assert all(torch.equal(one, features[factor]) for factor, one in same.items())
+        assert all(torch.equal(feature, features[factor]) for factor, feature in same.items())
 
     @pytest.mark.parametrize(
         ("pupil", "factors"), [(GATE, ["4", "8", "16", "32"]), ("unet-mini", ["2", "4", "8"])]
@@ -206,8 +206,8 @@ class TestFeatureDistillation:
         head = FeatureDistillation(build("unet-mini"), build("unet-lite0"))
         own = {2: torch.zeros(4, 64, 16, 16), 4: torch.zeros(4, 128, 8, 8), 8: torch.zeros(4, 256, 4, 4)}
         wanted = {
-            factor: torch.randn(4, head.outputs[str(factor)].out_channels, *one.shape[-2:])
-            for factor, one in own.items()
+            factor: torch.randn(4, head.outputs[str(factor)].out_channels, *feature.shape[-2:])
+            for factor, feature in own.items()
         }
         for output in head.outputs.values():
             nn.init.zeros_(output.bias)

@@ -149,7 +149,7 @@ class TestAugmentation:
     def test_statistics_are_the_slices_for_their_share_of_slices(self):
         inputs, _ = bent(replace(PLAIN, slice_statistics=0.5))
         own, shared = (normalise(batch().fitted, batch().mean[:, n], batch().std[:, n]) for n in (0, 1))
-        by_own, by_shared = ((inputs == one).flatten(1).all(1) for one in (own, shared))
+        by_own, by_shared = ((inputs == part).flatten(1).all(1) for part in (own, shared))
         assert torch.equal(by_own, ~by_shared)
         assert 0 < by_own.sum() < len(inputs)
 
@@ -164,7 +164,9 @@ class TestAugmentation:
 
     def test_both_are_dropped_together_in_their_share_of_slices(self):
         inputs, _ = bent(replace(PLAIN, drop_both=0.5))
-        pre, post = (torch.eq(inputs[:, one], inputs[:, FLAIR]).flatten(1).all(1) for one in (PRE, POST))
+        pre, post = (
+            torch.eq(inputs[:, channel], inputs[:, FLAIR]).flatten(1).all(1) for channel in (PRE, POST)
+        )
         assert torch.equal(pre, post)
         assert 0 < pre.sum() < len(inputs)
 

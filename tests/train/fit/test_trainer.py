@@ -65,9 +65,9 @@ def weights(state):
     return {name.removeprefix("network."): value for name, value in state["learner"].items()}
 
 
-def same(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
+def same(state, other):
+    assert state.keys() == other.keys()
+    for name, value in state.items():
         assert torch.equal(value, other[name]), name
 
 
@@ -75,7 +75,7 @@ class TestRun:
     def test_leaves_a_checkpoint_a_log_and_curves(self, monkeypatch, tmp_path):
         monkeypatch.setattr(train.fit.trainer, "draw_curves", draw_curves)
         state = run(tmp_path / "run")
-        assert sorted(one.name for one in (tmp_path / "run").iterdir()) == [
+        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
             "checkpoint.pt",
             "curves.png",
             "log.jsonl",
@@ -117,7 +117,7 @@ class TestRun:
         train.fit.trainer.train(
             "unet-mini", replace(RECIPE, slices_per_epoch=8, ema=0.25), SPLITS, tmp_path / "run"
         )
-        first, second = (weights(one)["head.weight"] for one in steps)
+        first, second = (weights(step)["head.weight"] for step in steps)
         average = steps[-1]["average"]["module.head.weight"]
         assert not torch.equal(first, second)
         torch.testing.assert_close(average, 0.25 * first + 0.75 * second)

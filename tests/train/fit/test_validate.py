@@ -31,7 +31,7 @@ def weights(bias: float) -> dict[str, torch.Tensor]:
     state = build("unet-mini").state_dict()
     last = list(state)[-1]
     assert last.endswith("bias")
-    zeros = {name: torch.zeros_like(one) for name, one in state.items()}
+    zeros = {name: torch.zeros_like(value) for name, value in state.items()}
     return zeros | {last: torch.full_like(state[last], bias)}
 
 
