@@ -143,7 +143,7 @@ class Found:
     Attributes:
         number, name: of the series, as in `Candidate`.
         sequence: one of `SEQUENCES`; "" where it is left out.
-        grid: slices × rows × columns, then the distances of pixels and of slices; "" where it has none.
+        grid: columns × rows × slices, then their distances; "" where it has none.
         done: what was done with it, in words.
     """
 

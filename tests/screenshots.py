@@ -101,10 +101,10 @@ def _sample(page: Page) -> None:
     expect(page.locator("#series-viewer .viewer.on[data-ready]")).to_be_visible(timeout=2 * PATIENCE_MS)
 
 
-def _sample_plane(name: str) -> Callable[[Page], None]:
+def _sample_button(button: str) -> Callable[[Page], None]:
     def choose(page: Page) -> None:
         _sample(page)
-        page.locator(f"#series-viewer [data-plane={name}]").click()
+        page.locator(f"#series-viewer [data-{button}]").click()
         page.wait_for_timeout(3000)  # it is drawn without a graphics card
 
     return choose
@@ -148,8 +148,9 @@ STATES: dict[str, Callable[[Page], None]] = {
     "series": _series,
     "series-truth": _series_truth,
     "series-sample": _sample,
-    "series-sample-coronal": _sample_plane("coronal"),
-    "series-sample-3d": _sample_plane("render"),
+    "series-sample-coronal": _sample_button("plane=coronal"),
+    "series-sample-3d": _sample_button("plane=render"),
+    "series-sample-correct": _sample_button("correct=start"),
     "series-surface": _surface,
     "series-junk": _series_junk,
     "about": _about,

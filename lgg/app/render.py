@@ -23,7 +23,7 @@ from lgg.explain import agreement, calibration_error, in_words
 from lgg.export.statistics import components
 from lgg.models import SEGMENTERS, TITLES
 from lgg.postprocess import FEWEST
-from lgg.types import SEQUENCES, Series, SeriesResult
+from lgg.types import SEQUENCES, Found, Series, SeriesResult
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 
 log = logging.getLogger("lgg.app")
@@ -149,6 +149,11 @@ def facts_html(result: SeriesResult, cascade: Cascade, lone: bool) -> str:
     if lone:
         return html("slice_facts", **values)
     return html("series_facts", components=components(result.series, result.masks), **values)
+
+
+def volumes_html(volumes: Sequence[Found]) -> str:
+    """What the volumes of an upload are taken for, before they are read."""
+    return html("volumes", volumes=volumes, label="What each volume is taken for")
 
 
 def truth_html(

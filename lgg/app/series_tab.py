@@ -1,7 +1,8 @@
 """The tab for a whole series: what only it does with a result, its layout, and its events."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +15,12 @@ from lgg.app.controls import DRAW, SERIES, SHOWN_BY, Handlers, Tab, Updates, Val
 from lgg.app.gallery import SHIPPED
 from lgg.app.render import message_html, script
 from lgg.app.service import ROLES, Cancellations, Correction, Request, Service, assigned
-from lgg.errors import SeriesError
+from lgg.errors import LggError, SeriesError
 from lgg.export.mesh import surface_glb
 from lgg.io import AmbiguousSeriesError
-from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, SeriesResult
+from lgg.io.archive import MAX_FILES
+from lgg.io.sequences import CHANNELS
+from lgg.types import FLAIR, SEQUENCES, SeriesResult
 
 WAITING = message_html("empty", "No series yet", "Upload a patient's slices, then choose Examine.")
 CANCELLED = message_html(
@@ -55,11 +58,14 @@ IDLE: Updates = {
     "stop": gr.Button(visible=False),
 }
 #: Other files have other volumes.
-OTHER_FILES: Updates = {"asked": False, "sequences": gr.Column(visible=False)}
+OTHER_FILES: Updates = {"asked": None, "volumes": ""}
 
 
 class SeriesHandlers(Handlers):
-    """What the controls of the tab do; `asked` says whether the visitor was asked which volume is which."""
+    """What the controls of the tab do.
+
+    `asked` holds the files whose volumes the visitor can choose from, and what these seem to be; else None.
+    """
 
     archive_name = "segmentation.zip"
     cleared: ClassVar[Updates] = {
@@ -83,18 +89,47 @@ class SeriesHandlers(Handlers):
     def sample(self, values: Values) -> Iterator[Updates]:
         """Examine the sample study, and compare it with its ground truth."""
         files = {"files": list(SAMPLE)}
-        for updates in self.start({**values, **files, "asked": False, "truth": SAMPLE_TRUTH}):
+        for updates in self.start({**values, **files, "asked": None, "truth": SAMPLE_TRUTH}):
             yield {**updates, **files}
+
+    def recognise(self, values: Values) -> Iterator[Updates]:
+        """What the volumes of an upload seem to be, and a choice of them, before they are examined."""
+        yield OTHER_FILES
+        with suppress(LggError):  # it is said when they are examined
+            yield self._asking(tuple(values["files"] or ()))
+
+    def reassign(self, values: Values) -> Updates:
+        """The volumes as the visitor takes them."""
+        if values["asked"] is None:
+            return {}
+        chosen = {channel: values[role] for role, channel in CHANNELS.items() if values[role]}
+        _, seem = values["asked"]
+        return {"volumes": render.volumes_html(replace(seem, chosen=chosen).found)}
+
+    def _asking(self, paths: Sequence[str]) -> Updates:
+        """A choice of volume for each sequence; none where there is nothing to choose from."""
+        seem = self.service.recognise(paths)
+        if not seem.candidates or (len(seem.candidates) == 1 and FLAIR in seem.chosen):
+            return OTHER_FILES
+        volumes = [(candidate.label, candidate.key) for candidate in seem.candidates]
+        fields: Updates = {}
+        for role, channel in CHANNELS.items():
+            choices = volumes if channel == FLAIR else [(NONE, ""), *volumes]
+            value = None if channel in seem.open_channels else seem.chosen.get(channel, "")
+            fields[role] = gr.Dropdown(choices, value=value)
+        return {"asked": (paths, seem), "volumes": render.volumes_html(seem.found), **fields}
 
     def _examine(self, values: Values, folder: Path) -> Iterator[Updates]:
         # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
         # loses some, but not the last.
         last: Updates = {}
         with self.cancellations.running(str(values["visitor"].session_hash)) as stopped:
+            paths = tuple(values["files"] or ())
             try:
-                chosen = assigned([values[role] for role in ROLES]) if values["asked"] else ()
+                of_these = values["asked"] is not None and values["asked"][0] == paths
+                chosen = assigned([values[role] for role in ROLES]) if of_these else ()
                 truth = values.get("truth", ())
-                request = Request(tuple(values["files"] or ()), values["architecture"], chosen, truth=truth)
+                request = Request(paths, values["architecture"], chosen, truth=truth)
                 for progress in self.service.examine(request):
                     if stopped():
                         last = {**self.cleared, "said": CANCELLED}
@@ -105,9 +140,8 @@ class SeriesHandlers(Handlers):
                     else:
                         last = self._opened(request, progress.result, values, folder)
             except AmbiguousSeriesError as error:
-                guesses = {c.guess: c.key for c in error.candidates if c.guess is not None}
                 said = render.error_html("Which volume is which?", str(error))
-                last = {**self.cleared, "said": said, **_asking(error.candidates, guesses)}
+                last = {**self.cleared, "said": said, **self._asking(paths)}
             except Exception as error:
                 last = self.failed(error)
         yield {**last, **IDLE}
@@ -208,7 +242,6 @@ class SeriesHandlers(Handlers):
         view = self.view(request, values)
         return {
             **self.words(view),
-            **(_asking(series.candidates, series.chosen) if len(series.candidates) > 1 else {}),
             **self.picture(view, values),
             "viewer": viewer.study_value(request, result, folder) if len(result) > 1 else None,
             "current": request,
@@ -221,23 +254,12 @@ class SeriesHandlers(Handlers):
         }
 
 
-def _asking(candidates: Sequence[Candidate], chosen: Mapping[int, str]) -> Updates:
-    """A choice of volume for each sequence; `chosen` stands there at first."""
-    volumes = [(candidate.label, candidate.key) for candidate in candidates]
-    fields: Updates = {}
-    for role, channel in zip(ROLES, (PRE, FLAIR, POST), strict=True):
-        choices = volumes if channel == FLAIR else [(NONE, ""), *volumes]
-        value = chosen.get(channel)
-        fields[role] = gr.Dropdown(choices, value=value if value or channel == FLAIR else "")
-    return {"asked": True, "sequences": gr.Column(visible=True), **fields}
-
-
 def build_series_tab(service: Service) -> None:
     """Lay the tab out in the surrounding blocks and connect it."""
     handlers = SeriesHandlers(service)
     tab = Tab(handlers.failed)
-    # Of this visitor: what was examined, and whether it was asked which volume is which.
-    tab |= {"current": gr.State(None), "asked": gr.State(False)}
+    # Of this visitor: what was examined, and among which volumes there is a choice.
+    tab |= {"current": gr.State(None), "asked": gr.State(None)}
     with gr.Row(elem_id="series-columns"):
         with gr.Column(scale=2, min_width=280, elem_id="series-controls"):
             _lay_out_choice(tab, service)
@@ -253,10 +275,15 @@ def build_series_tab(service: Service) -> None:
 def _lay_out_choice(tab: Tab, service: Service) -> None:
     gr.HTML("<h2>Upload a series</h2>")
     tab["files"] = gr.File(show_label=False, file_count="multiple", height=150, elem_id="series-upload")
-    gr.HTML(render.html("series_hint"))
-    tab["sample"] = gr.Button("Sample study", size="sm", elem_id="series-sample")
-    with gr.Column(visible=False, elem_id="series-sequences") as tab["sequences"]:
+    with gr.Row(elem_id="series-sources"):
+        # A script of the hint's answers it.
+        gr.Button("Choose a folder", size="sm", elem_id="series-folder", min_width=120)
+        tab["sample"] = gr.Button("Sample study", size="sm", elem_id="series-sample", min_width=120)
+    gr.HTML(render.html("series_hint", most=MAX_FILES), js_on_load=script("folder"))
+    # The style hides it while there is no table.
+    with gr.Column(elem_id="series-sequences"):
         gr.HTML("<h2>Which volume is which?</h2>")
+        tab["volumes"] = gr.HTML(elem_id="series-volumes")
         for role, sequence in zip(ROLES, SEQUENCES, strict=True):
             tab[role] = gr.Dropdown([], label=sequence, interactive=True, elem_id=f"series-{role}")
     tab["architecture"] = controls.architecture_choice(service, "series-")
@@ -307,7 +334,8 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
 
 def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    tab.on(tab["files"].change, lambda values: OTHER_FILES, **quiet)
+    tab.on(tab["files"].change, handlers.recognise, ("files",), **DRAW)
+    tab.on([tab[role].input for role in ROLES], handlers.reassign, ("asked", *ROLES), **DRAW)
     for button, handler in (("start", handlers.start), ("sample", handlers.sample)):
         tab.on(
             tab[button].click,

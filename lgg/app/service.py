@@ -22,10 +22,13 @@ from lgg.export import write_zip
 from lgg.export.provenance import Provenance, provenance_of
 from lgg.input_check import series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
+from lgg.io.archive import MAX_FILES
+from lgg.io.sequences import CHANNELS
+from lgg.io.study import Recognised, read_study, recognise
 from lgg.models import TITLES
 from lgg.postprocess import Gating, confirmed, corrected, redecide
 from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
-from lgg.types import Prediction, RawOutput, Series, SeriesResult, Thresholds
+from lgg.types import SEQUENCES, Prediction, RawOutput, Series, SeriesResult, Thresholds
 from lgg.visualize import Layer
 
 try:  # On Spaces only, and before anything touches CUDA.
@@ -45,7 +48,7 @@ Map = NDArray[np.float32]
 #: Layers that run a network once more.
 EXTRA: tuple[Layer, ...] = ("why", "unsure")
 #: What a visitor may call a volume in an assignment.
-ROLES = ("pre", "flair", "post")
+ROLES = tuple(CHANNELS)
 
 
 @dataclass(frozen=True)
@@ -176,12 +179,24 @@ class Service:
         def read() -> Series:
             if not request.paths:
                 raise SeriesError("There is nothing to examine yet. Upload a series.")
-            check_still_there(request.paths)
+            check_uploads(request.paths)
             if request.lone:
                 return read_lone_slice(request.paths)
-            return read_series(request.paths, assignment=dict(request.assignment) or None)
+            try:
+                return read_study(request.paths, assignment=dict(request.assignment))
+            except AmbiguousSeriesError as error:  # in words without the command line's options
+                raise AmbiguousSeriesError(error.candidates, error.chosen) from None
 
         return self.uploads.recall(request.upload, read, lambda series: series.pixels.nbytes)
+
+    def recognise(self, paths: Sequence[str]) -> Recognised:
+        """What the volumes of an upload seem to be, by their headers alone.
+
+        Raises:
+            SliceError: as for `series`.
+        """
+        check_uploads(paths)
+        return recognise(paths)
 
     def examine(self, request: Request) -> Iterator[Progress]:
         """Read and examine, telling how far it is; the last progress holds the result.
@@ -291,7 +306,7 @@ class Service:
             return None
 
         def read() -> NDArray[np.bool_]:
-            check_still_there(request.truth)
+            check_uploads(request.truth)
             series = self.series(request)
             if request.lone:
                 return read_lone_mask(request.truth[0], series)
@@ -355,12 +370,14 @@ class Cancellations:
             event.set()
 
 
-def check_still_there(paths: Sequence[str]) -> None:
-    """Refuse uploads that were deleted meanwhile.
+def check_uploads(paths: Sequence[str]) -> None:
+    """Refuse uploads that are too many, or were deleted meanwhile.
 
     Raises:
-        SliceError: at least one is gone.
+        SliceError: there are over `MAX_FILES` of them, or at least one is gone.
     """
+    if len(paths) > MAX_FILES:
+        raise SliceError(f"There are {len(paths)} files, and at most {MAX_FILES} can be read. Upload fewer.")
     if not all(Path(path).is_file() for path in paths):
         raise SliceError("Uploads are deleted after a while, and this one is gone. Upload it once more.")
 
@@ -402,14 +419,18 @@ def assigned(chosen: Sequence[str | None]) -> tuple[tuple[str, str], ...]:
     """The assignment that a visitor chose.
 
     Args:
-        chosen: keys of the candidates for `ROLES`, in that order; None or empty for a missing sequence.
+        chosen: keys of the candidates for `ROLES`, in that order; empty for a missing sequence, None for one
+            that is still to be chosen.
 
     Raises:
-        SeriesError: FLAIR is missing, or one volume is chosen twice.
+        SeriesError: FLAIR is missing, another is still to be chosen, or one volume is chosen twice.
     """
     pairs = [(key, role) for key, role in zip(chosen, ROLES, strict=True) if key]
     if "flair" not in [role for _, role in pairs]:
         raise SeriesError("Choose the volume that is FLAIR. The T1 sequences may be missing, FLAIR may not.")
+    if None in chosen:
+        sequence = SEQUENCES[list(chosen).index(None)]
+        raise SeriesError(f"Several volumes may be the {sequence}. Choose one of them, or none.")
     if len(dict(pairs)) < len(pairs):
         raise SeriesError("One volume is chosen for two sequences. Choose another for each, or none.")
     return tuple(pairs)

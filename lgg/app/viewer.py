@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gradio import FileData
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lgg.app.service import Request
 from lgg.errors import SeriesError
@@ -30,6 +31,8 @@ NAMES = {PRE: "t1-pre.nii.gz", FLAIR: "flair.nii.gz", POST: "t1-post.nii.gz"}
 BLACK, WHITE = 1, 99.5
 #: Whole numbers up to here are stored as they are.
 LARGEST = np.iinfo(np.int16).max
+#: Separate parts of a mask that somebody drew; each is measured, and told in a row of a table.
+MOST_PARTS = 500
 #: Grey values of other sequences.
 STEPS = 4095
 
@@ -75,7 +78,7 @@ def sent_masks(request: Request, series: Series, sent: Any) -> NDArray[np.bool_]
         sent: anything, as nobody knows who sends it.
 
     Raises:
-        SeriesError: they are not of this study, or no masks of its size at all.
+        SeriesError: they are not of this study, no masks of its size at all, or noise.
     """
     shape = series.pixels.shape[:3]
     voxels = math.prod(shape)
@@ -88,8 +91,12 @@ def sent_masks(request: Request, series: Series, sent: Any) -> NDArray[np.bool_]
         bits = b""
     if len(bits) != size or not unpack.eof:
         raise SeriesError("The correction does not fit the series that is shown. Draw it once more.")
-    masks = np.unpackbits(np.frombuffer(bits, np.uint8), count=voxels, bitorder="little")
-    return masks.reshape(shape)[:, ::-1, ::-1].astype(bool)
+    flat = np.unpackbits(np.frombuffer(bits, np.uint8), count=voxels, bitorder="little")
+    masks = flat.reshape(shape)[:, ::-1, ::-1].astype(bool)
+    for box in ndimage.find_objects(masks.view(np.uint8)):
+        if ndimage.label(masks[box], np.ones((3, 3, 3)))[1] > MOST_PARTS:
+            raise SeriesError(f"The correction has more than {MOST_PARTS} separate parts. Draw fewer.")
+    return masks
 
 
 def canonical(series: Series, maps: NDArray[Any]) -> "Nifti1Image":

@@ -57,11 +57,11 @@ Reader = Callable[[Sequence[File], str, Mapping[str, str] | None, bool], Series]
 MAGIC = dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TIFF)
 MAGIC |= {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
 
-ONE_SLICE = "Upload one slice, not a series."
-EXPORT_SLICE = "Save one axial slice of it as TIFF or PNG and upload that."
-SAVE_AGAIN = "Save it as TIFF or PNG and upload that."
+ONE_SLICE = "Give one slice, not a series."
+EXPORT_SLICE = "Save one axial slice of it as TIFF or PNG and give that."
+SAVE_AGAIN = "Save it as TIFF or PNG and give that."
 UNPACK_VOLUME = "Unpack it, then save one axial slice as TIFF or PNG."
-UNPACK = "Unpack it and upload one slice as TIFF, PNG or JPEG."
+UNPACK = "Unpack it and give one slice as TIFF, PNG or JPEG."
 
 #: (offset, bytes there, what it is, what to do). The first match counts.
 FOREIGN = (
@@ -83,7 +83,7 @@ FOREIGN = (
     (4, b"ftyphev", "a HEIC photo", SAVE_AGAIN),
     (4, b"ftypmif1", "a HEIC photo", SAVE_AGAIN),
     (4, b"ftypmsf1", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftyp", "a video", "Upload slices as TIFF, PNG or JPEG."),
+    (4, b"ftyp", "a video", "Give slices as TIFF, PNG or JPEG."),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image", SAVE_AGAIN),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", SAVE_AGAIN),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL image", SAVE_AGAIN),
@@ -95,8 +95,8 @@ FOREIGN = (
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (0, b"Rar!", "a RAR archive", UNPACK),
     (257, b"ustar", "a TAR archive", UNPACK),
-    (0, b"%PDF", "a PDF", "Export the slice itself as TIFF or PNG and upload that."),
-    (0, b"<", "text (a web page, SVG or XML)", "Upload the picture itself as TIFF, PNG or JPEG."),
+    (0, b"%PDF", "a PDF", "Export the slice itself as TIFF or PNG and give that."),
+    (0, b"<", "text (a web page, SVG or XML)", "Give the picture itself as TIFF, PNG or JPEG."),
 )
 #: The first field of a NIfTI-1 or Analyze header, which holds its own length, in either byte order.
 ANALYZE_LENGTH = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
@@ -156,7 +156,7 @@ def read_series(
     files, left_out = _readable(unpack(uploads, names))
     kinds = {_kind(file.data) for file in files}
     if len(kinds) > 1:
-        raise SeriesError(f"The files are of several kinds ({', '.join(sorted(kinds))}). Upload one kind.")
+        raise SeriesError(f"The files are of several kinds ({', '.join(sorted(kinds))}). Give one kind.")
     source = bare_name(uploads[0], names[0] if names else None)
     if len(uploads) > 1:
         source = f"{len(uploads)} files"
@@ -222,7 +222,7 @@ def read_series_mask(
         (count, height, width), (slices, rows, columns) = masks.shape, series.pixels.shape[:3]
         raise SeriesError(
             f"The ground truth is {count} × {width} × {height} and the series {slices} × {columns} × {rows} "
-            "(slices, width, height). Upload the masks that were drawn on this series."
+            "(slices, width, height). Give the masks that were drawn on this series."
         )
     return masks
 
@@ -252,7 +252,7 @@ def kind_of(data: bytes) -> str:
             raise SliceError(f"this is {what}, which is not read here. {advice}")
     if len(data) >= 348 and data.startswith(ANALYZE_LENGTH):
         raise SliceError(f"this is an Analyze volume's header, which is not read here. {EXPORT_SLICE}")
-    raise SliceError("this is not an image that can be read. Upload TIFF, PNG, JPEG or DICOM.")
+    raise SliceError("this is not an image that can be read. Give TIFF, PNG, JPEG or DICOM.")
 
 
 def _readable(files: Sequence[File]) -> tuple[list[File], list[File]]:
@@ -338,7 +338,7 @@ def _check_sizes(slices: Sequence[Slice]) -> None:
         if slice_.size != first.size:
             raise SeriesError(
                 f"{slice_.source} is {slice_.size[1]} × {slice_.size[0]} pixels, {first.source} is "
-                f"{first.size[1]} × {first.size[0]}. Upload the slices of one series."
+                f"{first.size[1]} × {first.size[0]}. Give the slices of one series."
             )
 
 
@@ -363,7 +363,7 @@ def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
     first = files[0]
     if is_nifti(first.data):
         if len(files) > 1:
-            raise SeriesError("A ground truth is one NIfTI volume. Upload that one alone.")
+            raise SeriesError("A ground truth is one NIfTI volume. Give that one alone.")
         volume: NDArray[np.bool_] = (
             read_nifti(files, first.name, {first.name: "flair"}).pixels[..., FLAIR] > 0
         )
@@ -378,5 +378,5 @@ def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
         masks.append(read_mask(file.data, file.name))
         check_volume(len(files), *masks[0].shape)  # at once, before more of them are kept
         if masks[-1].shape != masks[0].shape:
-            raise SeriesError(f"{file.name} has another size than {first.name}. Upload masks of one series.")
+            raise SeriesError(f"{file.name} has another size than {first.name}. Give masks of one series.")
     return np.stack(masks)

@@ -30,14 +30,14 @@ MAX_FILES = 2000
 MAX_UNPACKED = 2**29
 #: Bytes of an archive's table of contents; one entry takes a hundred or two.
 MAX_CONTENTS = MAX_FILES * 512
-SMALLER = "Upload fewer slices, or the sequences alone."
+SMALLER = "Give fewer slices, or the sequences alone."
 
 #: The first bytes of a ZIP archive, with and without files in it, and of gzip.
 ZIPPED, GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"
 #: The record that ends an archive, how long a comment may follow, and the mark of the 64-bit variant.
 END_RECORD, MAX_COMMENT, ZIP64 = b"PK\x05\x06", 2**16 + 22, b"PK\x06\x07"
 CHUNK = 2**20
-NESTED = "an archive inside an archive. Unpack it and upload what is in it."
+NESTED = "an archive inside an archive. Unpack it and give what is in it."
 DAMAGED = "the archive is cut short or damaged. Pack it once more."
 
 
@@ -71,7 +71,7 @@ def unpack(uploads: Sequence[Source], names: Sequence[str] | None = None) -> lis
         SliceError, SeriesError: an upload cannot be opened, is damaged, or there is too much of it.
     """
     if not uploads:
-        raise SeriesError("There is nothing to read. Upload a series.")
+        raise SeriesError("There is nothing to read. Give a series.")
     if len(uploads) > MAX_FILES:
         raise _too_many(len(uploads))
     files: list[File] = []
@@ -129,6 +129,16 @@ def natural(name: str) -> list[tuple[int, str]]:
     # Only ASCII digits, and not endless ones, which int() refuses.
     parts = re.split(r"([0-9]{1,30})", name.casefold())
     return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]
+
+
+def check_unpacked(size: int) -> None:
+    """Refuse archives of which too many bytes came out together.
+
+    Raises:
+        SeriesError: they are over `MAX_UNPACKED`.
+    """
+    if size > MAX_UNPACKED:
+        raise _too_large()
 
 
 def _files(name: str, data: bytes, left: int) -> Iterator[File]:

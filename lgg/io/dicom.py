@@ -77,7 +77,7 @@ NO_PLACES = (
 )
 COLOUR = (
     "this DICOM file is a colour picture (a screenshot or a colour map, perhaps). "
-    "Upload the MR image itself, which is grey."
+    "Give the MR image itself, which is grey."
 )
 
 
@@ -243,7 +243,7 @@ def _refuse_without_pixels(size: int, limit: int) -> None:
         )
     raise NoPictureError(
         "this DICOM file holds no picture (a report, a directory or a plan, perhaps), or it is cut short. "
-        "Upload the MR images themselves."
+        "Give the MR images themselves."
     )
 
 

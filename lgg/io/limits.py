@@ -113,7 +113,7 @@ def check_size(height: int, width: int) -> None:
     if min(height, width) < MIN_SIDE:
         raise SliceError(
             f"the image is {width} × {height} pixels, and a slice has at least {MIN_SIDE} a side. "
-            "Upload the slice itself, not a thumbnail."
+            "Give the slice itself, not a thumbnail."
         )
     if max(height, width) > MAX_SIDE:
         raise SliceError(
@@ -132,12 +132,12 @@ def check_volume(slices: int, height: int, width: int) -> None:
     check_size(height, width)
     if slices > MAX_SLICES:
         raise SeriesError(
-            f"the series has {slices} slices, and at most {MAX_SLICES} can be read. Upload a part of it."
+            f"the series has {slices} slices, and at most {MAX_SLICES} can be read. Give a part of it."
         )
     if slices * height * width > MAX_VOXELS:
         raise SeriesError(
             f"the series has {slices} slices of {width} × {height} pixels, "
-            f"and at most {MAX_VOXELS >> 20} million pixels can be read. Upload a part of it."
+            f"and at most {MAX_VOXELS >> 20} million pixels can be read. Give a part of it."
         )
 
 

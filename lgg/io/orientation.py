@@ -132,7 +132,7 @@ def sort_stack(group: Sequence[tuple[File, H]]) -> Stack[H]:
     if close.size:
         raise SeriesError(
             f"{files[close[0]].name} and {files[close[0] + 1].name} lie in the same place (echoes or points "
-            "in time, perhaps). Upload one image of each slice."
+            "in time, perhaps). Give one image of each slice."
         )
     return Stack(files, headers, offsets[order])
 
@@ -370,9 +370,9 @@ def _rigid_motion(
 
 
 def describe(grid: Grid) -> str:
-    """Slices × rows × columns, then the distances of columns, rows and slices, for people."""
+    """Columns × rows × slices, then their distances, for people."""
     slices, rows, columns = (grid.shape[axis] for axis in grid.order)
-    size = f"{slices} × {rows} × {columns}"
+    size = f"{columns} × {rows} × {slices}"
     if grid.distances is None:
         return size
     apart, down, across = grid.distances
@@ -401,15 +401,15 @@ def _check_like(first_file: File, first: DicomReference, file: File, header: Dic
     if (header.rows, header.columns) != (first.rows, first.columns):
         raise SeriesError(
             f"{file.name} is {header.columns} × {header.rows} pixels, {first_file.name} is "
-            f"{first.columns} × {first.rows}. Upload the slices of one series."
+            f"{first.columns} × {first.rows}. Give the slices of one series."
         )
     if not _near(header.orientation, first.orientation, POSITION_SLACK):
         raise SeriesError(
             f"{file.name} and {first_file.name} are not parallel (a localizer, perhaps). "
-            "Upload one stack of slices."
+            "Give one stack of slices."
         )
     if not _near(header.spacing, first.spacing, POSITION_SLACK):
-        raise SeriesError(f"{file.name} and {first_file.name} differ in pixel spacing. Upload one series.")
+        raise SeriesError(f"{file.name} and {first_file.name} differ in pixel spacing. Give one series.")
 
 
 def _near(values: tuple[float, ...] | None, others: tuple[float, ...] | None, slack: float) -> bool:

@@ -241,7 +241,7 @@ def _height(grid: Grid | None) -> float:
 def left_out_note(what: str, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate]) -> list[str]:
     """A sentence on the candidates that were not chosen, if there are any; `what` they are in the plural."""
     left_out = len(candidates) - len(chosen)
-    return [f"Further {what} in the upload were left out: {left_out}."] if left_out > 0 else []
+    return [f"Further {what} were left out: {left_out}."] if left_out > 0 else []
 
 
 def found(
@@ -263,7 +263,7 @@ def found(
         elif candidate.guess not in chosen:
             sequence, what = SEQUENCES[candidate.guess], "not read until it is chosen"
         else:
-            sequence, what = "", f"left out: another {SEQUENCES[candidate.guess]} fits better"
+            sequence, what = "", f"left out: another {SEQUENCES[candidate.guess]} was taken"
         grid = describe(candidate.grid) if candidate.grid else ""
         rows.append(Found(candidate.number, candidate.label, sequence, grid, what))
     return tuple(rows)
@@ -297,11 +297,13 @@ class AmbiguousSeriesError(SeriesError):
                 + "\n".join(lines)
             )
             return
-        names = ", ".join(f"“{volume.label}”" for volume in shown)
+        names = ", ".join(
+            f"“{volume.label}”" + (f" ({volume.reason})" if volume.reason else "") for volume in shown
+        )
         rest = f" and {more} more" if more else ""
         super().__init__(
-            f"There are {len(self.candidates)} volumes: {names}{rest}. {why}. "
-            f"Say which is {SEQUENCES[PRE]}, {SEQUENCES[FLAIR]} and {SEQUENCES[POST]}, or upload FLAIR alone."
+            f"These volumes are there: {names}{rest}. {why}. "
+            f"Say which is {SEQUENCES[PRE]}, {SEQUENCES[FLAIR]} and {SEQUENCES[POST]}, or give FLAIR alone."
         )
 
 

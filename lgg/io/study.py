@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io import kind_of, read_series
-from lgg.io.archive import GZIP, ZIPPED, File, natural, unpack
+from lgg.io.archive import GZIP, ZIPPED, File, check_unpacked, natural, unpack
 from lgg.io.dicom import MAX_FRAMES_HEADER, Header, NoPictureError, is_dicom
 from lgg.io.dicom_series import dicom_candidates, group_series
 from lgg.io.nifti import is_nifti, nifti_candidates
@@ -42,6 +42,7 @@ def read_study(
     flair: SeriesChoice | None = None,
     pre: SeriesChoice | None = None,
     post: SeriesChoice | None = None,
+    assignment: Mapping[str, str] | None = None,
     register: bool = False,
 ) -> Series:
     """Read one patient's study from the disk.
@@ -53,6 +54,8 @@ def read_study(
     Args:
         study: a folder (all that is below it), an archive, a file, or several of them.
         flair, pre, post: the file, folder or number of a series where it is not to be recognised.
+        assignment: all that is read where nothing is to be recognised: `Candidate.key` → `pre`, `flair` or
+            `post`, as `recognise` tells the keys.
         register: whether T1 volumes are aligned with FLAIR by what is seen in them, not by headers alone.
 
     Raises:
@@ -61,8 +64,9 @@ def read_study(
     """
     contents = _look_through(study, {"flair": flair, "pre": pre, "post": post})
     if not contents.candidates:
-        return _named(read_series([part.source for part in contents.pictures]), contents.name)
-    chosen = _choose(contents)
+        series = read_series(contents.pictures)
+        return replace(series, source=contents.name, notes=(*contents.notes, *series.notes))
+    chosen = choose(contents.candidates, assignment) if assignment else _choose(contents)
     roles = {channel: role for role, channel in CHANNELS.items()}
     parts = [part for candidate in chosen.values() for part in contents.parts[candidate.key]]
     series = read_series(
@@ -74,17 +78,49 @@ def read_study(
     done = {channel: row.done for channel, row in _rows(series).items()}
     what = "volumes" if series.nifti is not None else "series"
     notes = [*left_out_note(what, contents.candidates, chosen), *contents.notes, *series.notes]
-    series = replace(
+    return replace(
         series,
+        source=contents.name,
         candidates=contents.candidates,
         found=found(contents.candidates, chosen, done),
         notes=tuple(notes),
     )
-    return _named(series, contents.name)
 
 
-def recognise(study: StudyPath | Iterable[StudyPath]) -> tuple[Found, ...]:
-    """What `read_study` would take each volume of a study for, by the headers alone.
+@dataclass(frozen=True)
+class Recognised:
+    """What the volumes of a study seem to be, by their headers alone.
+
+    Attributes:
+        candidates: the volumes; none in a study of pictures.
+        chosen: channel (PRE, FLAIR, POST) → key of the candidate that would be read for it. Where several
+            fit equally, none of them stands there.
+    """
+
+    candidates: tuple[Candidate, ...] = ()
+    chosen: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def found(self) -> tuple[Found, ...]:
+        """What each volume is taken for, and what is to be done with it, once FLAIR is chosen."""
+        by_key = {candidate.key: candidate for candidate in self.candidates}
+        chosen = {channel: by_key[key] for channel, key in self.chosen.items()}
+        done = dict.fromkeys(chosen, "")
+        for channel in chosen if FLAIR in chosen else ():
+            grid, flair = chosen[channel].grid, chosen[FLAIR].grid
+            same = grid is None or flair is None or same_grid(grid, flair)
+            done[channel] = "read as it is" if same else "to be resampled onto the FLAIR's grid"
+        return found(self.candidates, chosen, done)
+
+    @property
+    def open_channels(self) -> frozenset[int]:
+        """Those for which somebody has to choose: FLAIR if it is not known, T1 if several fit equally."""
+        guesses = {candidate.guess for candidate in self.candidates if candidate.guess is not None}
+        return frozenset(({FLAIR, *guesses} if self.candidates else guesses) - set(self.chosen))
+
+
+def recognise(study: StudyPath | Iterable[StudyPath]) -> Recognised:
+    """What `read_study` would take each volume of a study for.
 
     Raises:
         SeriesError: there is nothing in it that can be read, or the volumes of several examinations.
@@ -93,13 +129,9 @@ def recognise(study: StudyPath | Iterable[StudyPath]) -> tuple[Found, ...]:
     try:
         chosen = _choose(contents) if contents.candidates else {}
     except AmbiguousSeriesError:
-        chosen = {}
-    grid = chosen[FLAIR].grid if FLAIR in chosen else None
-    done = {}
-    for channel, candidate in chosen.items():
-        same = grid is None or candidate.grid is None or same_grid(grid, candidate.grid)
-        done[channel] = "read as it is" if same else "to be resampled onto the FLAIR's grid"
-    return found(contents.candidates, chosen, done)
+        guesses = Counter(candidate.guess for candidate in contents.candidates)
+        chosen = {c.guess: c for c in contents.candidates if c.guess is not None and guesses[c.guess] == 1}
+    return Recognised(contents.candidates, {channel: candidate.key for channel, candidate in chosen.items()})
 
 
 @dataclass(frozen=True)
@@ -131,15 +163,15 @@ class _Contents:
         candidates: its volumes; none in a study of pictures.
         parts: a candidate's key → its files.
         pinned: channel → key of the candidate that was named for it.
-        pictures: slices as TIFF, PNG or JPEG.
-        notes: a sentence on what could not be read.
+        pictures: where slices as TIFF, PNG or JPEG lie, themselves or in archives.
+        notes: a sentence on what was left out.
     """
 
     name: str
     candidates: tuple[Candidate, ...] = ()
     parts: Mapping[str, list[_Part]] = field(default_factory=dict)
     pinned: Mapping[int, str] = field(default_factory=dict)
-    pictures: tuple[_Part, ...] = ()
+    pictures: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -158,22 +190,31 @@ def _look_through(
     paths = [file for path in given for file in _below(path)]
     paths = list(dict.fromkeys([*paths, *(file for files in places.values() for file in files)]))
     if not paths:
-        raise SeriesError("There are no files to read. Name the folder or the files of one study.")
+        raise SeriesError("There are no files to read. Give the folder or the files of one study.")
     name = given[0].resolve().name if len(given) == 1 else f"{len(paths)} files"
-    dicom, nifti, pictures, unread = _sorted_by_kind(paths)
+    dicom, nifti, pictures, others, unread = _sorted_by_kind(paths)
     if dicom and nifti:
-        raise SeriesError("There are both DICOM and NIfTI files. Name the folder or the files of one kind.")
+        raise SeriesError("There are both DICOM and NIfTI files. Give the folder or the files of one kind.")
     if not (dicom or nifti):
-        if not pictures:
-            raise SeriesError("There are no images that can be read. Name the folder or files of one study.")
-        return _Contents(name, pictures=tuple(pictures))
-    candidates, parts, damaged = _dicom_volumes(dicom) if dicom else _nifti_volumes(nifti)
-    left_out = damaged + unread
-    notes = (f"Files that could not be read were left out: {left_out}.",) if left_out else ()
+        if not pictures and len(paths) > 1:
+            raise SeriesError("There are no images that can be read. Give the folder or files of one study.")
+        # Of an archive, reading itself says what it leaves out; of a lone file, why it cannot be read.
+        loose = [part for part in others if part.data is None]
+        lying = dict.fromkeys(part.path for part in pictures) or paths
+        return _Contents(name, pictures=tuple(lying), notes=_left_out("images", len(loose), unread))
+    candidates, parts, no_pictures, damaged = _dicom_volumes(dicom) if dicom else _nifti_volumes(nifti)
+    kind, without = "DICOM images" if dicom else "NIfTI volumes", len(others) + len(pictures) + no_pictures
+    notes = _left_out(kind, without, damaged + unread)
     pinned = {channel: _by_number(candidates, number).key for channel, number in numbers.items()}
     for channel, files in places.items():
         pinned[channel] = _by_place(candidates, parts, channel, set(files)).key
     return _Contents(name, candidates, parts, pinned, notes=notes)
+
+
+def _left_out(kind: str, others: int, unread: int) -> tuple[str, ...]:
+    """Sentences on the files of a study that are none of its images, and on those that are damaged."""
+    notes = ((f"Files that are no {kind}", others), ("Files that could not be read", unread))
+    return tuple(f"{files} were left out: {count}." for files, count in notes if count)
 
 
 def _choose(contents: _Contents) -> dict[int, Candidate]:
@@ -221,31 +262,38 @@ def _below(path: Path) -> list[Path]:
         files += [Path(folder) / name for name in sorted(kept, key=natural)]
         if len(files) > MAX_STUDY_FILES:
             raise SeriesError(
-                f"There are over {MAX_STUDY_FILES:,} files below {path.name}. Name the folder of one study."
+                f"There are over {MAX_STUDY_FILES:,} files below {path.name}. Give the folder of one study."
             )
     return files
 
 
-def _sorted_by_kind(paths: Sequence[Path]) -> tuple[list[_Part], list[_Part], list[_Part], int]:
-    """DICOM files, NIfTI volumes, pictures, and how many files cannot be opened; the rest are no images."""
+def _sorted_by_kind(paths: Sequence[Path]) -> tuple[list[_Part], list[_Part], list[_Part], list[_Part], int]:
+    """DICOM files, NIfTI volumes, pictures, what is no image, and how many files cannot be opened.
+
+    Raises:
+        SliceError: an archive is damaged, or all that is in archives takes too much memory.
+    """
     dicom: list[_Part] = []
     nifti: list[_Part] = []
     pictures: list[_Part] = []
-    unread = 0
+    others: list[_Part] = []
+    unread = unpacked = 0
     for path in paths:
         try:
             parts = list(_parts(path))
         except OSError:
             unread += 1
             continue
+        unpacked += sum(len(part.data or b"") for part, _ in parts)
+        check_unpacked(unpacked)
         for part, start in parts:
             if is_nifti(start):
                 nifti.append(part)
             elif is_dicom(start):
                 dicom.append(part)
-            elif _is_picture(start):
-                pictures.append(part)
-    return dicom, nifti, pictures, unread
+            else:
+                (pictures if _is_picture(start) else others).append(part)
+    return dicom, nifti, pictures, others, unread
 
 
 def _parts(path: Path) -> Iterator[tuple[_Part, bytes]]:
@@ -284,7 +332,8 @@ def _is_picture(start: bytes) -> bool:
     return True
 
 
-Volumes = tuple[tuple[Candidate, ...], dict[str, list[_Part]], int]
+#: Candidates, the files of each, and how many files hold no picture and are damaged.
+Volumes = tuple[tuple[Candidate, ...], dict[str, list[_Part]], int, int]
 
 
 def _nifti_volumes(files: Sequence[_Part]) -> Volumes:
@@ -296,26 +345,24 @@ def _nifti_volumes(files: Sequence[_Part]) -> Volumes:
         for part in sorted(files, key=lambda part: natural(part.name))
     ]
     if len({part.name for part in unique}) < len(unique):
-        raise SeriesError("Two of the volumes have the same name. Name the folder of one study.")
+        raise SeriesError("Two of the volumes have the same name. Give the folder of one study.")
     heads = [
         File(part.name, part.name, part.data[:NIFTI_HEADER] if part.data else _start(part.path, NIFTI_HEADER))
         for part in unique
     ]
-    return nifti_candidates(heads), {part.name: [part] for part in unique}, 0
+    return nifti_candidates(heads), {part.name: [part] for part in unique}, 0, 0
 
 
 def _dicom_volumes(files: Sequence[_Part]) -> Volumes:
-    """A candidate for each series; and how many files are damaged."""
+    """A candidate for each series."""
     groups: dict[str, list[tuple[File, Header]]] = defaultdict(list)
     parts: dict[str, list[_Part]] = defaultdict(list)
-    seen, damaged = set[str](), 0
+    seen, failed = set[str](), list[Exception]()
     for part in files:
         try:
             groups_of_one, _ = group_series([File(part.name, part.name, _header_bytes(part))])
-        except NoPictureError:
-            continue  # a report, a directory
-        except (SliceError, OSError):
-            damaged += 1
+        except (SliceError, OSError) as error:
+            failed.append(error)
             continue
         ((key, slices),) = groups_of_one.items()
         instance = slices[0][1].instance
@@ -326,13 +373,15 @@ def _dicom_volumes(files: Sequence[_Part]) -> Volumes:
         groups[key] += [(File(part.name, part.name, b""), header) for _, header in slices]
         parts[key].append(part)
     if not groups:
-        raise SeriesError("The DICOM files hold no pictures that can be read. Export the series once more.")
+        unreadable = SeriesError("The DICOM files cannot be read. Export the series once more.")
+        raise next((error for error in failed if isinstance(error, SliceError)), unreadable)
     studies = {group[0][1].study for group in groups.values()} - {""}
     if len(studies) > 1:
         raise SeriesError(
-            f"There are series of {len(studies)} examinations. Name the folder or the files of one of them."
+            f"There are series of {len(studies)} examinations. Give the folder or the files of one of them."
         )
-    return dicom_candidates(groups), dict(parts), damaged
+    no_pictures = sum(isinstance(error, NoPictureError) for error in failed)  # a report, a directory
+    return dicom_candidates(groups), dict(parts), no_pictures, len(failed) - no_pictures
 
 
 def _header_bytes(part: _Part) -> bytes:
@@ -370,7 +419,3 @@ def _rows(series: Series) -> dict[int, Found]:
     keys = {key: channel for channel, key in series.chosen.items()}
     rows = zip(series.candidates, series.found, strict=True)
     return {keys[candidate.key]: row for candidate, row in rows if candidate.key in keys}
-
-
-def _named(series: Series, name: str) -> Series:
-    return replace(series, source=name)

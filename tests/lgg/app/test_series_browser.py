@@ -17,6 +17,8 @@ from lgg import metrics
 from lgg.app.gallery import SHIPPED
 from lgg.visualize import PREDICTED
 from tests.browsing import DESKTOP, PATIENCE_MS, both_widths, examine, open_truth, slide, visit
+from tests.dicom_files import dicom, scan
+from tests.lgg.io.test_study import AXIAL, TAKEN, write
 from tests.series_files import affine, archive, dicom_stack, nifti, slice_files
 
 
@@ -150,13 +152,80 @@ def test_volumes_that_nobody_knows_are_asked_for(page, volume, tmp_path):
         voxels = np.ascontiguousarray(volume[..., channel].transpose(2, 1, 0)).astype("int16")
         (tmp_path / f"{name}.nii.gz").write_bytes(nifti(voxels, place))
     examine(page, *sorted(tmp_path.iterdir()))
-    expect(page.locator("#series-said")).to_contain_text("Which volume is which?")
+    expect(page.locator("#series-sequences")).to_contain_text("Which volume is which?")
     for role, name in (("pre", "a"), ("flair", "b"), ("post", "c")):
-        page.locator(f"#series-{role} input").click()
-        page.locator(f"#series-{role}").get_by_role("option", name=f"{name}.nii").click()
+        choose(page, role, f"{name}.nii")
     page.locator("#series-start").click()
     expect_result(page, 9, "3 files")
     expect(page.locator("#series-facts")).to_contain_text("post-contrast T1")
+
+
+@pytest.fixture(scope="module")
+def study(volume, tmp_path_factory):
+    """A folder as a hospital exports it: a series in each of its folders, and what lies beside them.
+
+    Two FLAIR, of which nobody knows which to take, a T1 whose slices lie elsewhere, and one with contrast.
+    """
+    files = {
+        "DICOMDIR": dicom(scan(), data=b""),
+        "README.TXT": b"<b>viewer",
+        ".DS_Store": b"",
+        "4/.hidden": b"",
+    }
+    taken = (("FLAIR", 1), ("T1", 0), ("T1+C", 2), ("FLAIR", 1))
+    for number, (name, channel) in enumerate(taken, start=1):
+        pixels = volume[: 8 if name == "T1" else 9, ..., channel].astype(np.uint16)
+        told = {**TAKEN[name], "description": f"AX {name} <b>", "SeriesNumber": number}
+        options = {"spacing": (0.9, 0.9), "series": f"1.2.3.{number}", "step": 5.5 if name == "T1" else 5.0}
+        slices, _ = dicom_stack(pixels, *AXIAL, **options, **told)
+        files |= {f"{number}/IM{place}": data for place, data in enumerate(slices)}
+    return write(tmp_path_factory.mktemp("patient"), files)
+
+
+def drop(page, folder):
+    """Drag a folder from the desktop onto the zone, as no page may do by itself."""
+    box = page.locator("#series-upload").bounding_box()
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    browser = page.context.new_cdp_session(page)
+    for step in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": step, **place, "data": data})
+
+
+def choose(page, role, name):
+    page.locator(f"#series-{role} input").click()
+    page.locator(f"#series-{role}").get_by_role("option", name=name).click()
+
+
+def row(page, name):
+    return page.locator("#series-volumes tbody tr", has_text=name)
+
+
+@both_widths
+def test_a_folder_is_recognised_corrected_and_examined(page, study):
+    drop(page, study)
+    expect(page.locator("#series-volumes tbody tr")).to_have_count(4)
+    expect(page.locator("#series-upload .file-preview tr")).to_have_count(37)
+    expect(row(page, "series 1")).to_contain_text("not read until it is chosen")
+    expect(row(page, "T1+C")).to_contain_text("247 × 256 × 9, 0.9 × 0.9 × 5.0 mm")
+    page.locator("#series-start").click()
+    expect(page.locator("#series-said .error")).to_contain_text("Choose the volume that is FLAIR")
+    choose(page, "flair", "series 4")
+    choose(page, "post", "none")
+    expect(row(page, "series 1")).to_contain_text("left out: another FLAIR was taken")
+    expect(row(page, "AX T1 <b>")).to_contain_text("to be resampled onto the FLAIR")
+    page.locator("#series-start").click()
+    expect_result(page, 9, "37 files")
+    page.locator("#series-facts summary", has_text="4 volumes").click()
+    facts = page.locator("#series-facts .volumes tr")
+    expect(facts.filter(has_text="AX T1 <b>")).to_contain_text("resampled onto the FLAIR")
+    expect(facts.filter(has_text="T1+C")).to_contain_text("not read until it is chosen")
+    expect(page.locator("#series-said .notes")).to_contain_text("no DICOM images were left out: 2")
+    with page.expect_file_chooser() as waiting:
+        page.locator("#series-folder").click()
+    waiting.value.set_files(study / "1")
+    expect(page.locator("#series-upload .file-preview tr")).to_have_count(9)
+    expect(page.locator("#series-sequences")).to_be_hidden()
 
 
 def expect_outline_on(page, mask):

@@ -20,6 +20,7 @@ from lgg.app.slice_tab import SliceHandlers
 from lgg.cascade import BATCH
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
+from lgg.io import AmbiguousSeriesError
 from lgg.models import BUILDERS
 from lgg.postprocess import corrected
 from lgg.preprocess import prepare
@@ -53,7 +54,7 @@ def seen(service):
 
 def start(service, files, **values):
     """All that the button says."""
-    asked = {"files": files, "architecture": "unet", "asked": False, "pre": "", "flair": "", "post": ""}
+    asked = {"files": files, "architecture": "unet", "asked": None, "pre": "", "flair": "", "post": ""}
     return SeriesHandlers(service).start({**CONTROLS, **asked, "visitor": VISITOR, **values})
 
 
@@ -148,7 +149,7 @@ def test_a_failure_clears_the_last_result_and_says_why(service, tmp_path):
 
 def test_a_visitor_who_cancels_gets_no_more_than_that_and_nothing_is_kept(service, uploads):
     handlers = SeriesHandlers(service)
-    asked = {"files": uploads, "architecture": "unet", "asked": False, "pre": "", "flair": "", "post": ""}
+    asked = {"files": uploads, "architecture": "unet", "asked": None, "pre": "", "flair": "", "post": ""}
     steps = handlers.start({**CONTROLS, **asked, "visitor": VISITOR})
     said = [next(steps)["said"]]
     handlers.stop(SimpleNamespace(session_hash="another"))
@@ -180,13 +181,66 @@ def test_sequences_are_asked_for_and_then_used(service, tmp_path):
         (tmp_path / f"{name}.nii.gz").write_bytes(data)
     paths = sorted(str(path) for path in tmp_path.iterdir())
     *_, asked = start(service, paths)
-    assert asked["asked"] is True
-    assert "&lt;c&gt;" in asked["said"]
-    assert "<c>" not in asked["said"]
+    assert all("&lt;c&gt;" in asked[name] and "<c>" not in asked[name] for name in ("said", "volumes"))
     assert asked["flair"].choices == [(f"{name}.nii", f"{name}.nii") for name in ("<c>", "a", "b")]
-    *_, shown = start(service, paths, asked=True, pre="a.nii", flair="b.nii")
+    assert asked["flair"].value is None
+    *_, shown = start(service, paths, asked=asked["asked"], pre="a.nii", flair="b.nii")
     assert shown["current"].assignment == (("a.nii", "pre"), ("b.nii", "flair"))
     assert len(service.result(shown["current"])) == 3
+
+
+def volumes(folder, *names):
+    """The paths of a NIfTI file for each name, all on one grid."""
+    paths = []
+    for name, voxels in zip(names, slices(3, channels=len(names)).T, strict=True):
+        paths.append(folder / f"{name}.nii.gz")
+        paths[-1].write_bytes(nifti(voxels.astype("int16"), affine(np.eye(3))))
+    return tuple(map(str, paths))
+
+
+def test_volumes_seem_to_be_something_until_they_are_corrected(service, tmp_path):
+    paths, handlers = volumes(tmp_path, "FLAIR", "T1", "<b>T1c"), SeriesHandlers(service)
+    first, told = handlers.recognise({"files": list(paths)})
+    assert (first["asked"], first["volumes"]) == (None, "")
+    assert [told[role].value for role in ("pre", "flair", "post")] == ["T1.nii", "FLAIR.nii", "<b>T1c.nii"]
+    assert "&lt;b&gt;" in told["volumes"]
+    assert "<b>" not in told["volumes"]
+    choice = {"asked": told["asked"], "pre": "", "flair": "T1.nii", "post": None}
+    assert "another FLAIR was taken" in handlers.reassign(choice)["volumes"]
+    assert handlers.reassign({**choice, "asked": None}) == {}
+    *_, said = start(service, paths, **choice)
+    assert "Several volumes may be the post-contrast T1" in said["said"]
+    *_, shown = start(service, paths, **{**choice, "post": "FLAIR.nii"})
+    assert dict(service.series(shown["current"]).chosen) == {1: "T1.nii", 2: "FLAIR.nii"}
+    assert "<summary>3 volumes" in shown["facts"]
+    *_, shown = start(service, paths[:2], **choice)
+    assert shown["current"].assignment == (), "the choice was made for other files"
+
+
+def test_pictures_and_a_lone_flair_leave_nothing_to_choose_from(service, uploads, tmp_path):
+    handlers = SeriesHandlers(service)
+    for paths in (uploads, volumes(tmp_path, "scan"), (), (*uploads, str(tmp_path / "gone.dcm"))):
+        assert all(not any(step.values()) for step in handlers.recognise({"files": list(paths)}))
+
+
+def test_a_lone_volume_that_seems_to_be_another_sequence_is_asked_about(service, tmp_path):
+    *_, asked = start(service, volumes(tmp_path, "T1"))
+    assert "Which volume is which?" in asked["said"]
+    assert asked["flair"].choices == [("T1.nii", "T1.nii")]
+    *_, shown = start(service, asked["asked"][0], asked=asked["asked"], flair="T1.nii")
+    assert service.series(shown["current"]).flair_only
+
+
+def test_a_question_comes_without_options_of_the_command_line_and_uploads_are_counted(
+    service, tmp_path, monkeypatch
+):
+    paths = volumes(tmp_path, "a", "b")
+    with pytest.raises(AmbiguousSeriesError, match=r"“a\.nii”, “b\.nii”") as caught:
+        service.result(Request(paths, "unet"))
+    assert "--flair" not in str(caught.value)
+    monkeypatch.setattr("lgg.app.service.MAX_FILES", 1)
+    with pytest.raises(SliceError, match="at most 1"):
+        service.recognise(paths)
 
 
 def test_both_thresholds_decide_all_slices_and_no_network_runs(service, uploads):

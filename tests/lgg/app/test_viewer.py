@@ -98,6 +98,15 @@ def test_masks_that_no_viewer_of_this_series_sends_are_refused():
     assert np.array_equal(viewer.sent_masks(REQUEST, result.series, good), result.masks)
 
 
+def test_a_correction_in_countless_parts_is_refused_before_each_is_measured():
+    result = slices_result([0.9] * 20, [0] * 20)
+    dots = np.zeros_like(result.masks)
+    dots[::2, ::3, ::3] = True
+    sent = {**viewer.mask_value(REQUEST, result), "mask": viewer.packed_mask(dots)}
+    with pytest.raises(SeriesError, match="separate parts"):
+        viewer.sent_masks(REQUEST, result.series, sent)
+
+
 def test_pictures_that_do_not_say_how_they_lie_are_shown_upright(tmp_path):
     result = slices_result([0.9] * 4, [5] * 4, spacing=(0.5, 0.25), step=6.0)
     value = viewer.study_value(REQUEST, result, tmp_path)

@@ -220,7 +220,9 @@ def until(page, condition):
     return voxels(page)
 
 
-@both_widths
+@pytest.mark.parametrize(
+    "page", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desktop", "phone"], indirect=True
+)
 def test_the_mask_is_corrected_by_hand_and_taken_away(page, study):
     canvas = opened(page, study)
     outlined = page.locator("#series-facts dd").first

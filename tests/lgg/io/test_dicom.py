@@ -120,7 +120,7 @@ def test_reading_warns_of_nothing(capfd):
         (dicom(scan(), PhotometricInterpretation="PALETTE COLOR"), "colour picture"),
         (dicom(scan(), Rows=None, PhotometricInterpretation=None), "not state Rows, Photometric.*Export"),
         (dicom(scan(), BitsAllocated=None, data=bytes(3840)), "not state BitsAllocated.*Export"),
-        (dicom(scan(), data=b""), "no picture.*Upload the MR images"),
+        (dicom(scan(), data=b""), "no picture.*Give the MR images"),
         (dicom(scan(), BitsAllocated=1, BitsStored=1, HighBit=0), "1 of 1 bits.*16 bits"),
         (dicom(scan(), BitsStored=17), "17 of 16 bits"),
         (dicom(scan(), DEFLATED), "deflated.*uncompressed"),

@@ -134,7 +134,7 @@ def test_a_choice_goes_before_the_descriptions():
     np.testing.assert_array_equal(series.pixels[..., FLAIR], volume(0))
     np.testing.assert_array_equal(series.pixels[..., PRE], volume(0))
     np.testing.assert_array_equal(series.pixels[..., POST], volume(1))
-    assert series.notes == ("Further series in the upload were left out: 1.",)
+    assert series.notes == ("Further series were left out: 1.",)
 
 
 def test_a_t1_on_a_grid_of_its_own_is_brought_onto_the_flairs():

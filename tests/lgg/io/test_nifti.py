@@ -121,7 +121,7 @@ def test_a_choice_goes_before_the_names():
 
 
 def test_names_that_tell_nothing_ask_for_a_choice():
-    with pytest.raises(AmbiguousSeriesError, match=r"known to be FLAIR.*upload FLAIR alone") as caught:
+    with pytest.raises(AmbiguousSeriesError, match=r"known to be FLAIR.*give FLAIR alone") as caught:
         read_series([THREE[name] for name in NAMES.values()], ["a.nii", "b.nii", "c.nii"])
     assert [candidate.key for candidate in caught.value.candidates] == ["a.nii", "b.nii", "c.nii"]
 

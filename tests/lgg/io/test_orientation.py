@@ -114,7 +114,7 @@ def test_voxels_beyond_the_field_are_told():
 
 def test_a_grid_is_described_by_its_slices_and_distances():
     grid = axial_grid((208, 256, 26), affine(np.eye(3), (0.9, 0.9, 5.5)))
-    assert describe(grid) == "26 × 256 × 208, 0.9 × 0.9 × 5.5 mm"
+    assert describe(grid) == "208 × 256 × 26, 0.9 × 0.9 × 5.5 mm"
 
 
 class TestRegistration:

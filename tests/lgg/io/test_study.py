@@ -9,7 +9,7 @@ import pytest
 
 import lgg
 from lgg import read_study
-from lgg.errors import SeriesError
+from lgg.errors import SeriesError, SliceError
 from lgg.io import AmbiguousSeriesError, study
 from lgg.io.study import recognise
 from lgg.types import FLAIR, POST, PRE, SEQUENCES
@@ -179,12 +179,12 @@ class TestDicom:
         assert "localiser" in done[1]
         assert "left out" in done[2]
         assert "map" in done[5]
-        assert series.found[2].grid == "5 × 48 × 40, 0.5 × 0.8 × 5.0 mm"
+        assert series.found[2].grid == "40 × 48 × 5, 0.5 × 0.8 × 5.0 mm"
 
     def test_what_is_recognised_is_told_without_reading_pixels(self, tmp_path):
         apart = series(8, "T1+C", step=2.5, count=9) | series(3, "FLAIR")
         damaged = {name: data[:-500] for name, data in apart.items()}
-        found = recognise(write(tmp_path, damaged))
+        found = recognise(write(tmp_path, damaged)).found
         assert taken_for(found) == {3: "FLAIR", 8: "post-contrast T1"}
         assert "resampled" in found[-1].done
 
@@ -220,9 +220,11 @@ class TestDicom:
         for choice in (8, folder / "8", "8/1.dcm"):
             read = read_study(folder, flair=choice)
             assert (read.chosen[FLAIR], read.chosen[PRE]) == ("1.2.3.8", "1.2.3.6")
-        rows = recognise(folder)
+        seems = recognise(folder)
+        rows = seems.found
         assert taken_for(rows) == {3: "FLAIR", 6: SEQUENCES[PRE], 7: SEQUENCES[POST], 8: "FLAIR"}
         assert "chosen" in rows[-1].done
+        assert (seems.open_channels, dict(seems.chosen)) == ({FLAIR}, {PRE: "1.2.3.6", POST: "1.2.3.7"})
 
     def test_a_number_that_is_not_there_is_refused_with_those_that_are(self, tmp_path):
         with pytest.raises(SeriesError, match=r"no series 11.* 1, 2, 3, 4, 5, 6, 7"):
@@ -267,7 +269,7 @@ class TestDicom:
 )
 def test_parameters_and_descriptions_together_tell_a_sequence(taken, description, sequence, tmp_path):
     files = series(1, "FLAIR", description="FLAIR", count=9) | series(2, taken, description=description)
-    rows = recognise(write(tmp_path, files | series(3, "localiser")))
+    rows = recognise(write(tmp_path, files | series(3, "localiser"))).found
     told = rows[1].sequence or ("FLAIR" if "another FLAIR" in rows[1].done else "")
     assert told == sequence
 
@@ -306,7 +308,41 @@ def test_a_folder_of_pictures_is_read_as_slices(tmp_path):
     files = {f"p_{number}.tif": tiff(slice_) for number, slice_ in enumerate(pixels)}
     folder = write(tmp_path, files | {"notes.txt": b"text"})
     np.testing.assert_array_equal(read_study(folder).pixels, pixels)
-    assert recognise(folder) == ()
+    assert read_study(folder).notes == ("Files that are no images were left out: 1.",)
+    assert recognise(folder).candidates == ()
+
+
+def test_what_is_no_slice_of_a_folder_is_left_out_and_said(tmp_path):
+    files = series(1, "FLAIR") | {
+        "README.TXT": b"viewer",
+        "DICOMDIR": dicom(scan(), data=b""),
+        "1/a.tif": tiff(scan()),
+    }
+    read = read_study(write(tmp_path, {name.removesuffix(".dcm"): data for name, data in files.items()}))
+    np.testing.assert_array_equal(read.pixels[..., FLAIR], planes(seed=1))
+    assert "Files that are no DICOM images were left out: 3." in read.notes
+
+
+def test_an_assignment_alone_decides_what_is_read(tmp_path):
+    folder = write(tmp_path, EVERYTHING)
+    seems = recognise(folder)
+    assert (seems.open_channels, len(seems.candidates)) == (frozenset(), 7)
+    read = read_study(folder, assignment={seems.chosen[FLAIR]: "flair", seems.chosen[PRE]: "post"})
+    assert dict(read.chosen) == {FLAIR: "1.2.3.3", POST: "1.2.3.6"}
+    with pytest.raises(SeriesError, match="other files"):
+        read_study(folder, assignment={"1.2.3.99": "flair"})
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_archives_take_no_more_memory_together_than_one_may(count, tmp_path, monkeypatch):
+    monkeypatch.setattr("lgg.io.archive.MAX_UNPACKED", 50_000)
+    for number in range(count):
+        (tmp_path / f"{number}.zip").write_bytes(archive(series(number + 1, "FLAIR", count=6)))
+    if count == 1:
+        assert len(recognise(tmp_path).candidates) == 1
+        return
+    with pytest.raises(SeriesError, match="MiB"):
+        recognise(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -314,13 +350,14 @@ def test_a_folder_of_pictures_is_read_as_slices(tmp_path):
     [
         ({}, "no files"),
         ({".hidden/FLAIR.nii.gz": b""}, "no files"),
-        ({"notes.txt": b"text"}, "no images"),
+        ({"notes.txt": b"text"}, "not an image"),
+        ({"notes.txt": b"text", "more.txt": b"text"}, "no images"),
         ({**volumes("FLAIR.nii.gz"), **series(1, "FLAIR")}, "both DICOM and NIfTI"),
     ],
-    ids=["empty", "hidden", "texts", "both"],
+    ids=["empty", "hidden", "text", "texts", "both"],
 )
 def test_what_is_no_study_is_refused(files, message, tmp_path):
-    with pytest.raises(SeriesError, match=message):
+    with pytest.raises(SliceError, match=message):
         read_study(write(tmp_path, files))
 
 
