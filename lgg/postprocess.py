@@ -115,7 +115,7 @@ def remove_isolated(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     if len(masks) < FEWEST or not masks.any():
         return masks
-    (box,) = ndimage.find_objects(masks.view(np.uint8))  # as above
+    (box,) = ndimage.find_objects(masks.view(np.uint8))
     components, count = ndimage.label(masks[box], np.ones((3, 3, 3)))
     pixels, depths = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
     for slice_ in components:  # counting a large series at once would take eight bytes a voxel

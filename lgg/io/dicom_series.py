@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File
 from lgg.io.combine import Volume, combine
-from lgg.io.dicom import Header, NoPictureError, decode_frame, read_frames
+from lgg.io.dicom import decode_frame
+from lgg.io.dicom_header import Header, NoPictureError, read_frames
 from lgg.io.limits import check_finite, check_volume, guarded, named
 from lgg.io.orientation import Stack, evenly_spaced, gaps, same_slices, sort_stack, stack_grid
 from lgg.io.sequences import choose, found, left_out_note, recognise_series

@@ -15,7 +15,8 @@ from pathlib import Path
 from lgg.errors import SeriesError, SliceError
 from lgg.io import kind_of, read_series
 from lgg.io.archive import GZIP, ZIPPED, File, check_unpacked, natural, unpack
-from lgg.io.dicom import MAX_FRAMES_HEADER, Header, NoPictureError, is_dicom
+from lgg.io.dicom import is_dicom
+from lgg.io.dicom_header import MAX_FRAMES_HEADER, Header, NoPictureError
 from lgg.io.dicom_series import dicom_candidates, group_series
 from lgg.io.nifti import is_nifti, nifti_candidates
 from lgg.io.orientation import same_grid

@@ -204,11 +204,9 @@ class Examiner:
         if self.settings.bids:
             written = bids.rename(folder, written, study.name, self.provenance)
         numbers = {"study": study.name, **statistics(result, self.provenance)}
-        seconds = {"reading": reading}
+        seconds, times = {"reading": reading}, [prediction.milliseconds for prediction in result.predictions]
         for stage in ("preprocess", "gate", "segment"):
-            seconds[stage] = (
-                sum(prediction.milliseconds.get(stage, 0) for prediction in result.predictions) / 1000
-            )
+            seconds[stage] = sum(stages.get(stage, 0) for stages in times) / 1000
         engine = self.cascade.engine
         numbers |= {
             "notes": [*numbers["notes"], *notes],

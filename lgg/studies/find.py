@@ -176,7 +176,7 @@ def _plain_studies(root: Path, bids: bool, out: Path | None) -> list[Study]:
 
 def _parted(files: Iterable[Path], bids: bool) -> list[Study]:
     """Loose DICOM files, a study for each StudyInstanceUID."""
-    from lgg.io.dicom import MAX_HEADER, read_header
+    from lgg.io.dicom_header import MAX_HEADER, read_header
 
     parts: dict[str, list[Path]] = defaultdict(list)
     for file in files:
