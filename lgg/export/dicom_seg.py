@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg.export.provenance import NOTICE, Provenance
+from lgg.io.dicom_header import ENHANCED
 from lgg.types import DicomReference, Series
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 MAKER, LABEL = "lgg (open source)", "LGG"
-#: MR and CT images, as one file a slice and as all slices in a file; and the form of an identifier.
+#: MR and CT images, as one file a slice; and the form of an identifier.
 SLICES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2")
-ENHANCED = (*(f"{uid}.1" for uid in SLICES), f"{SLICES[0]}.4")
 UID = re.compile(r"(?=.{5,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 #: The number of the new series; archives have hundreds at most.
 SERIES_NUMBER = 9001
@@ -127,15 +127,18 @@ def read_patient(data: bytes) -> dict[str, str]:
 
 
 def _can_be_referred_to(headers: Sequence[DicomReference]) -> bool:
-    """Whether all that a segmentation must repeat is known; of an enhanced file, of every frame."""
+    """Whether all that a segmentation must repeat is known; enhanced, of all frames of one file."""
     for header in headers:
         uids = (header.instance, header.series, header.study, header.frame_of_reference)
-        known = header.sop_class in (*SLICES, *ENHANCED) and all(map(UID.fullmatch, uids))
-        if not known or None in (header.spacing, header.orientation, header.position):
+        if not all(map(UID.fullmatch, uids)):
             return False
-    files = {header.instance for header in headers}
-    whole = len(files) == 1 and len(headers) == headers[0].frames
-    return bool(headers) and (whole or all(header.frames == 1 for header in headers))
+        if None in (header.spacing, header.orientation, header.position):
+            return False
+    classes = {header.sop_class for header in headers}
+    if not classes or classes <= set(SLICES):
+        return bool(classes)
+    whole = len({header.instance for header in headers}) == 1 and len(headers) == headers[0].frames
+    return whole and classes <= set(ENHANCED)
 
 
 def _reference(

@@ -193,6 +193,12 @@ class TestHighdicom:
         assert volume.array.shape[1:] == SHAPE[1:]
         assert pydicom.dcmread(tmp_path / "seg.dcm").StudyInstanceUID == STUDY
 
+    def test_enhanced_files_of_a_frame_each_are_not_referred_to_as_frames_of_one(self):
+        files, *_ = phantom(PLANES["axial"])
+        series = read_series([enhanced([data]) for data in files[:12]])
+        provenance = Provenance("unet-lite0", "a" * 64, "b" * 64, Thresholds())
+        assert dicom_segmentation(series, series.pixels[..., FLAIR] > 500, provenance) is None
+
     def test_a_segmentation_of_an_enhanced_file_names_the_frames_at_its_places(self):
         files, *_ = phantom(PLANES["oblique"])
         data = enhanced(files[::-1])
