@@ -28,6 +28,7 @@ from train.report.tables import (
     group_table,
     headline_rows,
     headline_tables,
+    judged,
     modes_table,
     patient_table,
     published,
@@ -86,18 +87,14 @@ def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None
 
 
 def results_block(results: Results) -> str:
-    """README's block: folds where there are any, then the test patients; the gate, and a word on leakage."""
+    """README's block: the segmenters by patient, the gate, and a word on leakage."""
     gates = headline_rows(results, "patient", GATE_COLUMNS)
     words = zip(GATE_COLUMNS.values(), gates[0][2:] if gates else [], strict=False)
-    judged = {
-        protocol: len({row.patient for row in results.patients if row.protocol == protocol})
-        for protocol in ("fold", "patient")
-    }
     return _fill(
         "readme_results.md",
-        judged=judged,
-        folds=readme_table(results, "fold", compare=True) if judged["fold"] else "",
-        table=readme_table(results, "patient", compare=not judged["fold"]),
+        patients=judged(results, "patient"),
+        folds=judged(results, "fold"),
+        table=readme_table(results),
         gate=f"{gates[0][0]}: {', '.join(map(' '.join, words))}" if gates else "",
         empty=_all_empty(),
     )

@@ -60,8 +60,8 @@ def networks(results: Results, protocol: Protocol) -> list[tuple[str, str]]:
 
 
 def title(model: str, recipe: str, results: Results, protocol: Protocol) -> str:
-    """A network for people; with its recipe where results by one protocol are of several."""
-    several = len({other for _, other in networks(results, protocol)}) > 1
+    """A network for people; with its recipe where its results by one protocol are of several."""
+    several = sum(name == model for name, _ in networks(results, protocol)) > 1
     return f"{TITLES[model]}, {recipe} recipe" if several else TITLES[model]
 
 
@@ -131,18 +131,27 @@ def published_table(protocol: Protocol) -> str:
     return markdown_table(("published", "measure", "value", ""), rows)
 
 
-def readme_table(results: Results, protocol: Protocol, compare: bool) -> str:
-    """The segmenters by one protocol; `compare` adds who else reports Dice a volume by patient."""
+def readme_table(results: Results) -> str:
+    """The segmenters by patient, those of folds first; then who else reports Dice a volume by patient."""
     others: dict[tuple[str, str], dict[str, str]] = {}
-    for row in published("patient") if compare else ():
+    for row in published("patient"):
         others.setdefault((row["who"], row["note"]), {})[row["measure"]] = f"{row['value']:.3f}"
-    rows = headline_rows(results, protocol, README_COLUMNS)
+    rows = [
+        [f"*{judged(results, 'fold')} patients in five folds:* {name}", *figures]
+        for name, *figures in headline_rows(results, "fold", README_COLUMNS)
+    ]
+    rows += headline_rows(results, "patient", README_COLUMNS)
     rows += [
         [f"*published:* {who} ({note})", "", *(values.get(measure, "") for measure in README_COLUMNS)]
         for (who, note), values in others.items()
         if "volume_mean" in values
     ]
     return markdown_table(("", "parameters", *README_COLUMNS.values()), rows)
+
+
+def judged(results: Results, protocol: Protocol) -> int:
+    """How many patients were judged by a protocol."""
+    return len({row.patient for row in results.patients if row.protocol == protocol})
 
 
 def modes_table(results: Results, protocol: Protocol) -> str:
