@@ -14,14 +14,13 @@ from lgg.errors import DataError
 from lgg.files import write_text
 from lgg.weights import REPOSITORY_WEIGHTS
 from train.data.kaggle_3m import load_volumes
-from train.data.splits import Split
 from train.evaluation.patient_metrics import Mode
 from train.fit.checkpoint import CHECKPOINT, runs_folder
-from train.fit.leakage import load_teacher
+from train.fit.initialise import load_teacher
 from train.fit.trainer import train
 from train.fit.validate import validate_at_full_resolution
 from train.hardware import make_accelerator
-from train.pipeline import Patients, load_ids, splits_of
+from train.pipeline import Cohort, Patients, splits_of
 from train.recipes import PLAIN, RECIPES, Overrides, Recipe, RecipeName
 
 ABLATIONS = REPOSITORY_WEIGHTS / "ablations.json"
@@ -121,36 +120,31 @@ def run_all(
     Yields:
         Each new run, to the first of several processes.
     """
-    splits = splits_of(patients, "patient")
+    cohort = Cohort(patients, splits_of(patients, "patient"))
     done = {(run.variant, run.seed, run.recipe) for run in load_runs(record)}
     for seed, name in product(seeds, names):
         if (name, seed, recipe) not in done:
             stage = VARIANTS[name].change(RECIPES[recipe][VARIANTS[name].architecture][0])
             stage = replace(stage, seed=seed, epochs=max(1, stage.epochs // 2))
-            run = _train_and_validate(name, recipe, budget.apply(stage), patients, splits)
+            run = _train_and_validate(name, recipe, budget.apply(stage), cohort)
             if make_accelerator().is_main_process:
                 save_run(run, record)
                 yield run
 
 
-def _train_and_validate(
-    name: str, recipe: RecipeName, stage: Recipe, patients: Patients, splits: dict[Split, list[str]]
-) -> Run:
+def _train_and_validate(name: str, recipe: RecipeName, stage: Recipe, cohort: Cohort) -> Run:
     """Train one variant, or go on with it, and validate it."""
     variant = VARIANTS[name]
     folder = runs_folder() / "ablations" / f"{name}-{recipe}-{stage.seed}"
     result = train(
         variant.architecture,
         stage,
-        (
-            load_ids(patients, splits["train"], stage.size),
-            load_ids(patients, splits["validation"], stage.size),
-        ),
+        cohort.slices(stage.size),
         folder,
         resume=(folder / CHECKPOINT).exists(),
-        teacher=load_teacher(TEACHER, splits["train"]) if variant.taught else None,
+        teacher=load_teacher(TEACHER, cohort.splits["train"]) if variant.taught else None,
     )
-    volumes = load_volumes(patients, splits["validation"])  # in the order of the patients' names
+    volumes = load_volumes(cohort.patients, cohort.splits["validation"])
     dices = validate_at_full_resolution(variant.architecture, stage.size, result.best, volumes, MODES)
     minutes = round(result.seconds / 60, 1)
     return Run(name, stage.seed, recipe, stage.epochs, stage.size, minutes, dices.volume, dices.slice_tumour)

@@ -27,9 +27,17 @@ from train.data.dataset import Slices, load_slices
 from train.data.kaggle_3m import SliceFiles, Volume, index_folder, load_volume, load_volumes
 from train.data.splits import Split, fixed, select
 from train.evaluation.thresholds import gate_logits, gate_temperature, gate_threshold, segmenter_thresholds
-from train.fit.checkpoint import CHECKPOINT, LOG, LOG_FILE, read_log, refuse_to_overwrite, runs_folder
-from train.fit.leakage import digest, load_start, load_teacher
-from train.fit.trainer import TrainResult, tracking, train
+from train.fit.checkpoint import (
+    CHECKPOINT,
+    LOG,
+    LOG_FILE,
+    read_log,
+    refuse_to_overwrite,
+    runs_folder,
+    tracking,
+)
+from train.fit.initialise import digest, load_start, load_teacher
+from train.fit.trainer import TrainResult, train
 from train.fit.validate import open_gate, validate_at_full_resolution
 from train.hardware import hardware, make_accelerator
 from train.recipes import RECIPES, Job, Protocol, Recipe, RecipeName
@@ -55,6 +63,11 @@ class Cohort:
 
     patients: Patients
     splits: dict[Split, list[str]]
+
+    def slices(self, size: int) -> tuple[Slices, Slices]:
+        """Those to learn from and those to validate on, for an input of that size."""
+        learning, validation = self.splits["train"], self.splits["validation"]
+        return load_slices(self.patients, size, learning), load_slices(self.patients, size, validation)
 
 
 def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> Path:
@@ -98,10 +111,7 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
             result = train(
                 architecture,
                 recipe,
-                (
-                    load_ids(cohort.patients, cohort.splits["train"], recipe.size),
-                    load_ids(cohort.patients, cohort.splits["validation"], recipe.size),
-                ),
+                cohort.slices(recipe.size),
                 folder,
                 start=results[kept].best if results else start,
                 resume=job.resume and (folder / CHECKPOINT).exists(),
@@ -181,13 +191,6 @@ def tumour_volumes(patients: Patients) -> dict[str, int]:
     known = {name for names in fixed()["patient"].values() for name in names}
     strangers = {name: slices for name, slices in patients.items() if name not in known}
     return {name: int(load_volume(slices).masks.sum()) for name, slices in strangers.items()}
-
-
-def load_ids(patients: Patients, ids: list[str], size: int) -> Slices:
-    """The slices of a split, by patients or by slices."""
-    if set(ids) & set(patients):
-        return load_slices({name: patients[name] for name in ids}, size)
-    return load_slices(patients, size, keep=ids)
 
 
 def better(result: TrainResult, best: TrainResult, volumes: Callable[[], Sequence[Volume]]) -> bool:

@@ -7,7 +7,7 @@ step can mix slice and volume statistics by the library's own `normalise`.
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from lgg.models import GATE
 from lgg.preprocess import head_and_stats, resize_pad
-from train.data.kaggle_3m import SliceFiles, Volume, load_volume
+from train.data.kaggle_3m import SliceFiles, Volume, chosen_rows, load_volume
 
 #: Share of the device's free memory that the data set may take; the rest is the network's.
 SHARE = 0.4
@@ -73,29 +74,31 @@ class Slices:
 
 
 def load_slices(
-    patients: dict[str, list[SliceFiles]], size: int, keep: Sequence[str] | None = None, quiet: bool = False
+    patients: dict[str, list[SliceFiles]],
+    size: int,
+    ids: Collection[str] | None = None,
+    quiet: bool = False,
 ) -> Slices:
     """Read patients into one `Slices`.
 
     Args:
         patients: as `index_folder` returns them.
         size: side of the network's input.
-        keep: the slices wanted, as `<patient>_<number>`; all by default. Volume statistics are always
-            those of the whole volume.
+        ids: the patients or slices wanted; all by default. Volume statistics are those of the whole volume.
 
     Raises:
         DataError: as `load_volume`.
     """
-    wanted = None if keep is None else set(keep)
+    named = None if ids is None else set(ids)
+    wanted = [(slices, rows) for slices in patients.values() if (rows := chosen_rows(slices, named))]
 
-    def load(item: tuple[int, list[SliceFiles]]) -> Slices:
-        number, slices = item
-        rows = [row for row, slice_ in enumerate(slices) if wanted is None or slice_.id in wanted]
-        return volume_slices(load_volume(slices), number, size)[torch.tensor(rows, dtype=torch.long)]
+    def load(number: int) -> Slices:
+        slices, rows = wanted[number]
+        return volume_slices(load_volume(slices), number, size)[torch.tensor(rows)]
 
     with ThreadPoolExecutor(2) as pool:
-        work = pool.map(load, enumerate(patients.values()))
-        parts = list(tqdm(work, "reading", len(patients), unit="patient", disable=quiet))
+        work = pool.map(load, range(len(wanted)))
+        parts = list(tqdm(work, "reading", len(wanted), unit="patient", disable=quiet))
     return Slices(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Slices)))
 
 
@@ -185,12 +188,9 @@ def draw_epoch(tumour: Tensor, count: int, tumour_weight: float, generator: torc
     return torch.multinomial(weights, count, replacement=True, generator=generator)
 
 
-def pixel_weight(masks: Tensor) -> Tensor:
-    """The reference's `pos_weight` of the segmenters: empty pixels for each tumour pixel, a scalar."""
-    share = masks.mean(dtype=torch.float64)
+def pos_weight(slices: Slices, architecture: str) -> Tensor:
+    """The reference's `pos_weight`, a scalar: empty pixels for each tumour pixel; of the gate, slices."""
+    if architecture == GATE:
+        return (~slices.tumour).sum() / slices.tumour.sum().clamp(min=1)
+    share = slices.masks.mean(dtype=torch.float64)
     return ((1 - share) / share.clamp(min=1e-6)).float()
-
-
-def slice_weight(tumour: Tensor) -> Tensor:
-    """The reference's `pos_weight` of the gate: empty slices for each slice with tumour, a scalar."""
-    return ((~tumour).sum() / tumour.sum().clamp(min=1)).float()

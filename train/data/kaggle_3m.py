@@ -1,7 +1,7 @@
 """The index of a `kaggle_3m` folder: which patients and slices it holds, and where."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +50,6 @@ class Volume:
     def tumour(self) -> NDArray[np.bool_]:
         """(N,) bool, whether each slice holds tumour."""
         return np.asarray(self.masks.any((1, 2)))
-
-    def rows(self, ids: Sequence[str]) -> list[int]:
-        """Positions of the slices that `ids` names, as `<patient>_<number>`."""
-        wanted = set(ids)
-        return [row for row, number in enumerate(self.numbers) if f"{self.patient}_{number}" in wanted]
 
     def select(self, rows: Sequence[int]) -> "Volume":
         """The slices at some positions, as a volume."""
@@ -142,17 +137,15 @@ def load_volume(slices: list[SliceFiles]) -> Volume:
     return Volume(slices[0].patient, np.stack(pixels), np.stack(masks), numbers)
 
 
-def only(volume: Volume, ids: Sequence[str]) -> Volume:
-    """The volume with those slices alone that `ids` names; all of them where it names the patient."""
-    return volume if volume.patient in ids else volume.select(volume.rows(ids))
+def chosen_rows(slices: Sequence[SliceFiles], ids: Set[str] | None) -> list[int]:
+    """Positions of those slices of a patient that `ids` names, or whose patient it names; None: of all."""
+    return [n for n, slice_ in enumerate(slices) if ids is None or {slice_.id, slice_.patient} & ids]
 
 
-def load_volumes(patients: dict[str, list[SliceFiles]], ids: Sequence[str]) -> list[Volume]:
+def load_volumes(patients: dict[str, list[SliceFiles]], ids: Collection[str]) -> list[Volume]:
     """The volumes of a split, whole or with the slices alone that `ids` names."""
-    names = [name for name in patients if name in set(ids)]
-    if not names:  # the slice split: whole patients of its validation split do not exist
-        names = sorted({id_.rpartition("_")[0] for id_ in ids})
-    return [only(load_volume(patients[name]), ids) for name in names]
+    wanted = {name: rows for name, slices in patients.items() if (rows := chosen_rows(slices, set(ids)))}
+    return [load_volume(patients[name]).select(rows) for name, rows in wanted.items()]
 
 
 def _size(array: NDArray) -> str:

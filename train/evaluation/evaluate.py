@@ -1,7 +1,7 @@
 """Evaluation: every measure, cascade and mode as rows of data, with intervals over patients."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,7 +18,7 @@ from lgg.models import GATE
 from lgg.postprocess import Gating
 from lgg.types import FLAIR, POST, PRE, RawOutput
 from lgg.weights import ModelConfig
-from train.data.kaggle_3m import SliceFiles, Volume, load_volume
+from train.data.kaggle_3m import SliceFiles, Volume, chosen_rows, load_volume
 from train.data.splits import Split, fixed
 from train.evaluation.patient_metrics import (
     GATE_MEASURES,
@@ -146,28 +146,29 @@ def evaluate_patients(
         keys: slices to score, as `<patient>_<number>`; all by default. Statistics are the whole volume's.
     """
     state = make_accelerator()
-    mine = list(patients.items())[state.process_index :: state.num_processes]
+    mine = list(patients.values())[state.process_index :: state.num_processes]
+    ids = None if keys is None else set(keys)
     bar = tqdm(mine, cascade.config.architecture, unit="patient", disable=not state.is_main_process)
-    results = [_evaluate_patient(cascade, load_volume(slices), modes, keys) for _, slices in bar]
+    results = [_evaluate_patient(cascade, slices, modes, ids) for slices in bar]
     gathered = gather_object(results) if state.num_processes > 1 else results
     place = {name: number for number, name in enumerate(patients)}
     return sorted(gathered, key=lambda result: place[result.scores["none", modes[0]].patient])
 
 
 def _evaluate_patient(
-    cascade: Cascade, volume: Volume, modes: Sequence[Mode], keys: Sequence[str] | None
+    cascade: Cascade, slices: list[SliceFiles], modes: Sequence[Mode], ids: Set[str] | None
 ) -> PatientResult:
-    """One patient in every gating and mode, or those of its slices that `keys` names."""
+    """One patient in every gating and mode, or those of its slices that `ids` names."""
     scores: dict[tuple[Gating, Mode], PatientScores] = {}
     pixels = np.zeros((2, BINS), np.int64)
     gate_threshold = cascade.gate_config.thresholds.gate
-    rows = list(range(len(volume.numbers))) if keys is None else volume.rows(keys)
+    volume, rows = load_volume(slices), chosen_rows(slices, ids)
     scored = volume.select(rows)
     raw: dict[Mode, RawOutput] = {}
     for mode in modes:
         # Slices that were picked one by one are no series.
-        series = mode not in ("slice", "apart") and keys is None
-        if mode == "apart" and keys is not None:
+        series = mode not in ("slice", "apart") and ids is None
+        if mode == "apart" and ids is not None:
             continue
         run: Mode = "volume" if mode == "apart" else mode
         if run not in raw:

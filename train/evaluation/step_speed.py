@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lgg.models import BUILDERS, build
 from train.evaluation.results import markdown_table
-from train.fit.distillation import NetworkWithLoss
+from train.fit.losses import NetworkWithLoss
 from train.hardware import depthwise_in_fp32, hardware, make_accelerator
 from train.recipes import RECIPES
 

@@ -1,4 +1,4 @@
-"""A run's folder outside the checkout: its last checkpoint, the log of its epochs, its curves.
+"""What is kept of a run: its last checkpoint, the log of its epochs, their curves, a tracker's copy of them.
 
 `$LGG_RUNS` (by default `~/lgg-runs`) holds a folder a run. Every write is atomic, so a run that dies at any
 moment, of whatever, resumes from its last checkpoint.
@@ -6,7 +6,7 @@ moment, of whatever, resumes from its last checkpoint.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +16,12 @@ import torch
 
 from lgg.errors import DataError, DiskError
 from lgg.files import write_atomically, write_text
+from train.hardware import make_accelerator
 
+#: Called with each epoch's row of figures, for a tracker.
+Watch = Callable[[dict[str, Any]], None]
+#: Of trackio, which shows runs beside each other.
+PROJECT = "lgg"
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
 #: The same in a model's folder of weights, with the stage of each epoch.
@@ -162,3 +167,30 @@ def draw_curves(run: Path) -> None:
         axes.grid(alpha=0.3)
     with explain_full_disk(run):
         write_atomically(run / "curves.png", lambda path: figure.savefig(path, format="png", dpi=110))
+
+
+@contextmanager
+def tracking(name: str, config: dict[str, Any], wanted: bool) -> Iterator[Watch | None]:
+    """A callback for each epoch's figures, or None where tracking is not wanted or another process does it.
+
+    Everything stays on this machine, unless trackio's own environment variables say otherwise.
+
+    Args:
+        name: of the run; a resumed one goes on under it.
+        config: what the run's page shows beside its curves.
+
+    Raises:
+        DataError: trackio is not installed.
+    """
+    if not wanted or not make_accelerator().is_main_process:
+        yield None
+        return
+    try:
+        import trackio
+    except ImportError:
+        raise DataError("--track needs trackio: `pip install trackio`, or leave --track out.") from None
+    trackio.init(project=PROJECT, name=name, config=config, resume="allow", embed=False, auto_log_cpu=False)
+    try:
+        yield lambda row: trackio.log(row)
+    finally:
+        trackio.finish()

@@ -4,10 +4,11 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Any
 
@@ -23,21 +24,17 @@ from tqdm import tqdm
 from lgg.errors import DataError, LggError
 from lgg.models import GATE, build
 from train.data.augment import augment
-from train.data.dataset import Loader, Slices, draw_epoch, pixel_weight, slice_weight
-from train.fit.checkpoint import append_log, draw_curves, load_checkpoint, save_checkpoint
-from train.fit.distillation import NetworkWithLoss, fingerprint
-from train.fit.initialise import initialise_encoder, initialise_prior
+from train.data.dataset import Loader, Slices, draw_epoch, pos_weight
+from train.fit.checkpoint import Watch, append_log, draw_curves, load_checkpoint, save_checkpoint
+from train.fit.initialise import initialise
+from train.fit.losses import NetworkWithLoss, fingerprint
 from train.fit.validate import validate
 from train.hardware import depthwise_in_fp32, make_accelerator
 from train.recipes import Recipe
 
 log = logging.getLogger(__name__)
-#: Called with each epoch's row of figures, for a tracker.
-Watch = Callable[[dict[str, Any]], None]
 #: What a batch system and Ctrl-C send.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: Of trackio, which shows runs beside each other.
-PROJECT = "lgg"
 
 
 @dataclass(frozen=True)
@@ -65,31 +62,19 @@ class Stopped(LggError):
     """Training was asked to stop and has saved where it was."""
 
 
-@dataclass
-class StopRequest:
-    """Whether a signal has asked to stop."""
-
-    asked: bool = False
-
-
 @contextmanager
-def listen_for_stop() -> Iterator[StopRequest]:
-    """Within it the first signal only sets `asked`; a second has its usual effect."""
-    request = StopRequest()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def listen_for_stop() -> Iterator[Event]:
+    """Within it the first signal only sets the event; a second has its usual effect."""
+    asked, handlers = Event(), ExitStack()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request.asked = True
-        restore()
+        asked.set()
+        handlers.close()  # the usual ones are back
 
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
-    try:
-        yield request
-    finally:
-        restore()
+    with handlers:
+        for number in SIGNALS:
+            handlers.callback(signal.signal, number, signal.signal(number, ask))
+        yield asked
 
 
 class TrainingState:
@@ -123,11 +108,8 @@ class TrainingState:
         device = accelerator.device
         set_seed(recipe.seed)
         network = build(architecture)
-        initialised = _initialise(network, architecture, recipe, splits[0], start)
-        weight = slice_weight(splits[0].tumour) if architecture == GATE else pixel_weight(splits[0].masks)
-        self.pos_weight = weight.to(device)
-        if teacher is not None:
-            teacher = teacher.to(device).eval()
+        initialised = initialise(network, architecture, recipe, splits[0].masks, start)
+        self.pos_weight = pos_weight(splits[0], architecture).to(device)
         # Channels last is how convolutions are fastest on both CPUs and tensor cores.
         module = NetworkWithLoss(architecture, network, recipe, self.pos_weight, teacher)
         self._module = module.to(device).to(memory_format=torch.channels_last)
@@ -140,7 +122,6 @@ class TrainingState:
             network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
         )
         self.judged: nn.Module = self._average.module if recipe.ema else network
-        self._network = network
         if device.type == "cpu" and accelerator.mixed_precision == "bf16":
             depthwise_in_fp32(network)  # after the average, which is a copy
         if recipe.compile and device.type == "cuda":
@@ -177,14 +158,16 @@ class TrainingState:
         self.schedule.load_state_dict(stored.pop("schedule"))
         self._average.load_state_dict(stored.pop("average"))
         self.progress = stored
-        epoch, step = stored["epoch"], stored["step"]
-        log.info("Resumed after epoch %d of %d, step %d.", epoch, self.recipe.epochs, step)
+        log.info("Resumed after epoch %(epoch)d, step %(step)d.", stored)
 
-    def checkpoint(self) -> dict[str, Any]:
-        """Everything, as `resume` takes it."""
+    def save(self) -> None:
+        """Write everything, as `resume` takes it; of several processes the first does."""
+        if not self.accelerator.is_main_process:
+            return
         parts = {"learner": _on_cpu(self._module), "average": _on_cpu(self._average)}
         parts |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
-        return self.progress | parts | {"seconds": self.progress["seconds"] + self.seconds}
+        seconds = {"seconds": self.progress["seconds"] + self.seconds}
+        save_checkpoint(self.run, self.progress | parts | seconds)
 
     def result(self) -> TrainResult:
         """What the stage has come to."""
@@ -204,7 +187,7 @@ class TrainingState:
         self.optimizer.step()
         self.schedule.step()
         if self.recipe.ema:
-            self._average.update_parameters(self._network)
+            self._average.update_parameters(self._module.network)
         self.progress["step"] += 1
 
     def keep_if_best(self, epoch: int, score: float) -> None:
@@ -230,19 +213,6 @@ def make_schedule(optimizer: Optimizer, recipe: Recipe) -> LRScheduler:
 def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
     """A copy of a network's weights on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-
-
-def _initialise(
-    network: nn.Module, architecture: str, recipe: Recipe, learning: Slices, start: dict[str, Tensor] | None
-) -> str:
-    """Initialise the network in place; in a word, with what."""
-    if start is not None:
-        network.load_state_dict(start)
-        return "weights"
-    pretrained = recipe.initialise == "imagenet" and initialise_encoder(network, architecture)
-    if recipe.loss == "dice_bce":
-        initialise_prior(network, float(learning.masks.mean()))
-    return "imagenet" if pretrained else "scratch"
 
 
 def train(
@@ -293,7 +263,7 @@ def train(
     return state.result()
 
 
-def _train_epoch(state: TrainingState, epoch: int, learning: Loader, stop: StopRequest) -> dict[str, float]:
+def _train_epoch(state: TrainingState, epoch: int, learning: Loader, stop: Event) -> dict[str, float]:
     """Run the steps of an epoch that are not done yet; its mean loss, and the share of time spent waiting.
 
     Raises:
@@ -305,18 +275,11 @@ def _train_epoch(state: TrainingState, epoch: int, learning: Loader, stop: StopR
     seed = recipe.seed * 10_000 + epoch
     drawing, randomness = torch.Generator().manual_seed(seed), torch.Generator(learning.device)
     drawn = recipe.steps * recipe.batch_size
-    order = draw_epoch(learning.slices.tumour, drawn, recipe.tumour_weight, drawing)
-    batches = order.view(recipe.steps, -1)[
-        progress["step"] :, accelerator.process_index :: accelerator.num_processes
-    ]
+    order = draw_epoch(learning.slices.tumour, drawn, recipe.tumour_weight, drawing).view(recipe.steps, -1)
+    batches = order[progress["step"] :, accelerator.process_index :: accelerator.num_processes]
     learning.seconds_waited = 0.0
-    bar = tqdm(
-        learning.batches(list(batches)),
-        f"epoch {epoch}/{recipe.epochs}",
-        recipe.steps,
-        initial=progress["step"],
-        disable=not accelerator.is_main_process,
-    )
+    title, quiet = f"epoch {epoch}/{recipe.epochs}", not accelerator.is_main_process
+    bar = tqdm(learning.batches(list(batches)), title, recipe.steps, initial=progress["step"], disable=quiet)
     state.model.train()
     total = torch.full((), progress["total"], device=learning.device)
     for batch in bar:
@@ -327,7 +290,7 @@ def _train_epoch(state: TrainingState, epoch: int, learning: Loader, stop: StopR
         total += loss.detach()
         if _any_asked(stop, accelerator) and progress["step"] < recipe.steps:
             progress["total"] = float(total)
-            _save(state)
+            state.save()
             raise Stopped(
                 f"Stopped in epoch {epoch} of {recipe.epochs} after step {progress['step']}; "
                 "nothing is lost. Go on with --resume."
@@ -351,17 +314,12 @@ def _finish_epoch(
         row: dict[str, Any] = {"epoch": epoch, "seconds": round(seconds, 1)} | learned
         row |= {f"val_{name}": round(value, 5) for name, value in measures.items()}
         append_log(state.run, row)  # before the checkpoint: a resume repeats, and replaces, what has none yet
-        _save(state)
+        state.save()
         draw_curves(state.run)
         tqdm.write(f"{row}  ({(recipe.epochs - epoch) * seconds / 60:.0f} minutes to go)")
         if watch:
             watch(row)
     state.progress["seconds"] += seconds
-
-
-def _save(state: TrainingState) -> None:
-    if state.accelerator.is_main_process:
-        save_checkpoint(state.run, state.checkpoint())
 
 
 def _check(architecture: str, recipe: Recipe, accelerator: Accelerator) -> None:
@@ -379,37 +337,10 @@ def _check(architecture: str, recipe: Recipe, accelerator: Accelerator) -> None:
         )
 
 
-def _any_asked(stop: StopRequest, accelerator: Accelerator) -> bool:
+def _any_asked(stop: Event, accelerator: Accelerator) -> bool:
     """Whether any process was asked: all leave after the same step, or the others would wait forever."""
     if accelerator.num_processes == 1:
-        return stop.asked
-    if stop.asked:
+        return stop.is_set()
+    if stop.is_set():
         accelerator.set_trigger()
     return accelerator.check_trigger()
-
-
-@contextmanager
-def tracking(name: str, config: dict[str, Any], wanted: bool) -> Iterator[Watch | None]:
-    """A callback for each epoch's figures, or None where tracking is not wanted or another process does it.
-
-    Everything stays on this machine, unless trackio's own environment variables say otherwise.
-
-    Args:
-        name: of the run; a resumed one goes on under it.
-        config: what the run's page shows beside its curves.
-
-    Raises:
-        DataError: trackio is not installed.
-    """
-    if not wanted or not make_accelerator().is_main_process:
-        yield None
-        return
-    try:
-        import trackio
-    except ImportError:
-        raise DataError("--track needs trackio: `pip install trackio`, or leave --track out.") from None
-    trackio.init(project=PROJECT, name=name, config=config, resume="allow", embed=False, auto_log_cpu=False)
-    try:
-        yield lambda row: trackio.log(row)
-    finally:
-        trackio.finish()

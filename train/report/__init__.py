@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from lgg.files import write_text
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_config, save_config
 from train.ablation import ABLATIONS, load_runs
@@ -22,9 +20,9 @@ from train.report.model_card import write_card
 from train.report.tables import (
     GATE_COLUMNS,
     LISTED,
-    TEMPLATES,
     ablation_table,
     confusion,
+    fill,
     group_table,
     headline_rows,
     headline_tables,
@@ -56,13 +54,6 @@ FIGURES = {
     "patients": "Dice of each patient, ranked and against the tumour's size",
     "threshold": "Precision and recall over the mask's threshold",
 }
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(TEMPLATES),
-    autoescape=False,  # Markdown of our own figures, no visitor's words
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=StrictUndefined,
-)
 
 
 def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None:
@@ -90,7 +81,7 @@ def results_block(results: Results) -> str:
     """README's block: the segmenters by patient, the gate, and a word on leakage."""
     gates = headline_rows(results, "patient", GATE_COLUMNS)
     words = zip(GATE_COLUMNS.values(), gates[0][2:] if gates else [], strict=False)
-    return _fill(
+    return fill(
         "readme_results.md",
         patients=judged(results, "patient"),
         folds=judged(results, "fold"),
@@ -110,7 +101,7 @@ def results_page(
         note: what must be known before the first table, if anything.
     """
     speed = load_benchmark(weights / "benchmark.json")
-    return _fill(
+    return fill(
         "results.md",
         note=note,
         sections=[
@@ -135,10 +126,6 @@ def results_page(
         figures={f"{folder}/{name}.png": FIGURES[name] for name in figures},
         ablations=ablation_table(load_runs(weights / ABLATIONS.name)),
     )
-
-
-def _fill(template: str, **values: object) -> str:
-    return _TEMPLATES.get_template(template).render(**values) + "\n"
 
 
 def _all_empty() -> float:

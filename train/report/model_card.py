@@ -6,15 +6,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCardData
 
 from lgg.files import write_text
 from lgg.models import GATE, TITLES
-from lgg.types import Thresholds
 from lgg.weights import ModelConfig
 from train.data.splits import site
 from train.evaluation.results import Results, markdown_table
-from train.report.tables import TEMPLATES, headline_tables
+from train.report.tables import fill, headline_tables
 
 #: Code in a patient's name (TCGA_<site>_<id>_<date>) → hospital, as Buda et al. (2019) list them.
 SITES = {
@@ -55,20 +54,15 @@ def card_text(config: ModelConfig, repo: str = "") -> str:
     Args:
         repo: where on the Hub it will stand, for the lines that load it; "" for the folder in this project.
     """
-    gate = config.architecture == GATE
-    return _card(
+    gate, title = config.architecture == GATE, TITLES[config.architecture]
+    return fill(
         "model_card.md",
-        _front_matter(task(config), [config.architecture], TITLES[config.architecture], [config]),
-        title=TITLES[config.architecture],
-        parameters=f"{config.parameters / 1e6:.2f} M parameters",
-        job="says how likely a slice holds a low-grade glioma"
-        if gate
-        else "outlines low-grade glioma in a slice that the gate lets pass",
-        load=load_snippet(repo, "" if gate else config.architecture),
-        input=input_text(config),
-        thresholds=_thresholds(config),
-        training=training_text(config),
-        evaluation=evaluation_text(config),
+        card_data=_front_matter(task(config), [config.architecture], title, [config]).to_yaml(),
+        config=config,
+        gate=gate,
+        title=title,
+        load=_load_arguments(repo, "" if gate else config.architecture),
+        measures=measures_table(config),
         sites=sites_table(config),
     )
 
@@ -85,33 +79,22 @@ def collection_text(
         figures: paths of pictures in the repository.
     """
     segmenters = [config for config in configs if config.architecture != GATE]
-    gates = [config for config in configs if config.architecture == GATE]
     best = max(segmenters, key=lambda c: (_measured(c, "volume_mean") or {"value": 0.0})["value"])
-    tables = [
-        f"By {protocol}:\n\n{table}"
-        for protocol in dict.fromkeys(row.protocol for row in results.rows)
-        if (table := headline_tables(results, protocol))
-    ]
-    name, tasks = repo.rpartition("/")[2], [config.architecture for config in configs]
-    return _card(
+    protocols = dict.fromkeys(row.protocol for row in results.rows)
+    name, tags = repo.rpartition("/")[2], [config.architecture for config in configs]
+    return fill(
         "collection_card.md",
-        _front_matter("image-segmentation", tasks, name, configs),
-        load=load_snippet(repo, best.architecture),
-        models=[(TITLES[c.architecture], c.architecture, training_text(c)) for c in configs],
-        input="\n\n".join(f"{TITLES[c.architecture]}. {input_text(c)}" for c in (*gates, best)),
-        conditions=conditions(best),
-        results=tables,
+        card_data=_front_matter("image-segmentation", tags, name, configs).to_yaml(),
+        load=_load_arguments(repo, best.architecture),
+        models=configs,
+        gates=[config for config in configs if config.architecture == GATE],
+        best=best,
+        titles=TITLES,
+        results={name: table for name in protocols if (table := headline_tables(results, name))},
         figures=figures,
-        gates={TITLES[config.architecture]: evaluation_text(config) for config in gates},
-        best=TITLES[best.architecture],
+        measures_table=measures_table,
         sites=sites_table(best),
     )
-
-
-def _card(template: str, data: ModelCardData, **values: object) -> str:
-    shared = {name: (TEMPLATES / f"{name}.md").read_text().strip() for name in ("use", "closing")}
-    card = ModelCard.from_template(data, str(TEMPLATES / template), None, **shared, **values)
-    return f"{card}\n"
 
 
 def task(config: ModelConfig) -> str:
@@ -165,108 +148,21 @@ def _measured(config: ModelConfig, measure: str) -> dict[str, Any] | None:
     return row if row and row["value"] is not None else None
 
 
-def load_snippet(repo: str, architecture: str) -> str:
-    """Two lines of Python, to be run where this project is installed."""
+def _load_arguments(repo: str, architecture: str) -> str:
+    """What `Cascade.from_pretrained` is called with."""
     given = [f'"{repo}"'] if repo else []
     given += [f'architecture="{architecture}"'] if architecture else []
-    return (
-        "```python\n"
-        "from lgg import Cascade, read_slice\n"
-        f'prediction = Cascade.from_pretrained({", ".join(given)}).predict(read_slice("slice.tif"))\n'
-        "```"
-    )
+    return ", ".join(given)
 
 
-def input_text(config: ModelConfig) -> str:
-    """Channels, preprocessing and what comes out."""
-    what = "slice" if config.architecture == GATE else "pixel"
-    size = f"{config.input_size}×{config.input_size}"
-    return (
-        f"Channels: {', '.join(config.channels)}; FLAIR alone is copied to all three. Each slice is fitted "
-        f"into {size}, {config.normalisation}. One logit a {what}. `lgg.preprocess` does all of it."
-    )
-
-
-def _thresholds(config: ModelConfig) -> str:
-    chosen, series = config.thresholds, config.series_thresholds
-    if config.architecture == GATE:
-        return f"gate {chosen.gate:g}; its logits are divided by the temperature {config.temperature:g}"
-    if series is None:
-        return _decisions(chosen)
-    return f"{_decisions(chosen)}. In a series: {_decisions(series)}"
-
-
-def _decisions(chosen: Thresholds) -> str:
-    soft = f"soft gate {chosen.low:g} / {chosen.high:g} / {chosen.keep:g} (low / high / keep)"
-    smallest = f"components below {chosen.smallest * 256**2:.0f} pixels of 256×256 dropped"
-    return f"hard gate {chosen.gate:g}, mask {chosen.mask:g}, {smallest}, {soft}"
-
-
-def training_text(config: ModelConfig) -> str:
-    """Data, split, stages, minutes and hardware."""
-    training = config.training
-    if not training:
-        return "Not trained."
-    sides = ", ".join(
-        f"{names if isinstance(names, int) else len(names)} {side}"
-        for side, names in config.split.items()
-        if isinstance(names, int | list)
-    )
-    stages = _stages(config.recipe)
-    split = config.split.get("protocol", "unknown")
-    if "teacher" in training:
-        taught = [] if config.architecture == GATE else ["half of the loss"]
-        taught += ["hints to the inner layers"] if any(stage.get("hints") for stage in config.recipe) else []
-        stages += f"; {' and '.join(taught)} by the teacher {training['teacher']}"
-    return (
-        f"Data: {config.data}. Split: {split} ({sides}). {stages}. "
-        f"Began from {_began(training)}; best epoch {training['best_epoch']} by validation; "
-        f"{training['minutes']} minutes on {training['hardware']}; {config.date}."
-    )
-
-
-def _began(training: dict[str, Any]) -> str:
-    """What the weights were at first; of other weights, how they were made, back to the first of them."""
-    start = training.get("start")
-    if not start:
-        return str(training["initialised"])
-    minutes = f"{start['minutes']} minutes from {_began(start)}"
-    return f"weights {start['sha256'][:12]} ({_stages(start['stages'])}; {minutes})"
-
-
-def _stages(recipe: Sequence[dict[str, Any]]) -> str:
-    return "; then ".join(
-        f"{stage['epochs']} epochs of {stage['slices_per_epoch']} slices at {stage['size']}×{stage['size']}, "
-        f"{stage['loss'].replace('_', ' + ')}"
-        for stage in recipe
-    )
-
-
-def evaluation_text(config: ModelConfig) -> str:
-    """The headline figures, with what they mean and how sure they are."""
-    if not config.metrics:
-        return "Not measured yet."
+def measures_table(config: ModelConfig) -> str:
+    """The headline figures, and how sure they are."""
     rows = [
         (words, f"{row['value']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}")
         for name, (_, words) in SHOWN.items()
         if (row := _measured(config, name))
     ]
-    return f"{conditions(config)}\n\n{markdown_table(('measure', 'value', '95 % interval'), rows)}"
-
-
-def conditions(config: ModelConfig) -> str:
-    """By which protocol, on how many patients, and how a model was measured."""
-    metrics = config.metrics
-    how = f"{metrics['cascade']} gate, " if metrics["cascade"] != "none" else ""
-    leaky = (
-        " Slices of one patient stand on both sides of this split, so these figures flatter."
-        if metrics["protocol"] == "slice"
-        else ""
-    )
-    return (
-        f"*{metrics['protocol']}* protocol, {len(metrics['patients'])} test patients, {how}{metrics['mode']} "
-        f"statistics, no TTA; 95 % intervals by bootstrap over patients.{leaky}"
-    )
+    return markdown_table(("measure", "value", "95 % interval"), rows)
 
 
 def _site(patient: str) -> str:

@@ -1,4 +1,4 @@
-"""Markdown tables of the results, for README, `docs/results.md` and the models' cards."""
+"""Templates, and Markdown tables of the results, for README, `docs/results.md` and the models' cards."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from lgg.metrics import bootstrap_interval
@@ -18,8 +19,14 @@ from train.evaluation.evaluate import HEADLINE, Protocol, Row
 from train.evaluation.patient_metrics import Mode
 from train.evaluation.results import GateSlices, PatientRow, Results, markdown_table
 
-#: What is filled in: `train` is run from the repository, never from a package.
-TEMPLATES = Path(__file__).parent / "templates"
+#: `train` is run from the repository, never from a package.
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=False,  # Markdown of our own figures, no visitor's words
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
 PUBLISHED = Path(__file__).parent / "published.json"
 SEGMENTER_COLUMNS = {
     "volume_mean": "volume mean",
@@ -51,6 +58,11 @@ OTHER_MODES: dict[tuple[Gating, Mode], str] = {
 SIZES = {"small, below 15,000 px": 15_000, "medium, to 45,000 px": 45_000, "large, above": float("inf")}
 #: Most patients that a table lists.
 LISTED = 20
+
+
+def fill(template: str, **values: object) -> str:
+    """A page from its template."""
+    return _TEMPLATES.get_template(template).render(**values) + "\n"
 
 
 def networks(results: Results, protocol: Protocol) -> list[tuple[str, str]]:

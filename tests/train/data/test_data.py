@@ -10,7 +10,7 @@ from PIL import Image
 from lgg.errors import DataError
 from lgg.types import FLAIR
 from train.data.dataset import load_slices
-from train.data.kaggle_3m import index_folder, load_volume, only
+from train.data.kaggle_3m import index_folder, load_volume, load_volumes
 from train.data.splits import fixed, select
 
 A, B = "TCGA_AA_0001_20000101", "TCGA_BB_0002_20000101"
@@ -94,16 +94,18 @@ class TestVolume:
             load_volume(index_folder(data)[A])
         assert str(data) not in str(caught.value)
 
-    def test_only_keeps_the_slices_named(self, data):
-        volume = load_volume(index_folder(data)[A])
-        assert only(volume, [f"{A}_10", f"{A}_1", f"{B}_3"]).numbers == (1, 10)
-        assert only(volume, [A]) is volume
-        assert only(volume, [B]).numbers == ()
-        assert only(volume, [B]).tumour.dtype == bool
+    def test_of_a_split_holds_whole_patients_or_the_slices_named(self, data):
+        index = index_folder(data)
+        for ids, numbers in (
+            ([f"{A}_10", f"{A}_1", f"{B}_3"], {A: (1, 10), B: (3,)}),
+            ([A], {A: (1, 2, 9, 10, 11)}),
+        ):
+            found = load_volumes(index, ids)
+            assert {volume.patient: volume.numbers for volume in found} == numbers
 
     def test_statistics_stay_the_volumes_where_slices_are_left_out(self, data):
         index = index_folder(data)
-        kept = load_slices(index, 32, keep=[f"{A}_2", f"{A}_10"], quiet=True)
+        kept = load_slices(index, 32, ids=[f"{A}_2", f"{A}_10"], quiet=True)
         whole = load_slices(index, 32, quiet=True)
         assert (kept.patient.tolist(), whole.patient.tolist()) == ([0, 0], [0, 0, 0, 0, 0, 1])
         for name in ("fitted", "masks", "mean", "std", "tumour"):

@@ -12,8 +12,8 @@ from lgg.errors import DataError
 from lgg.models import BUILDERS
 from lgg.models.unet import UNet
 from train.evaluation.step_speed import measure, step_table
-from train.fit.distillation import NetworkWithLoss
-from train.fit.trainer import tracking
+from train.fit.checkpoint import tracking
+from train.fit.losses import NetworkWithLoss
 from train.hardware import hardware
 
 

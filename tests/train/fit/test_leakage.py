@@ -11,11 +11,11 @@ from lgg.weights import ModelConfig, load_config, load_model, save_model
 from tests.tiny_data import write_folder
 from train import pipeline
 from train.data.kaggle_3m import index_folder
-from train.fit.leakage import digest, load_start, load_teacher
+from train.fit.initialise import digest, load_start, load_teacher
 from train.fit.trainer import TrainResult
 from train.pipeline import Cohort, run_job, splits_of, validated_on
 from train.recipes import Job
-from train.report.model_card import training_text
+from train.report.model_card import card_text
 
 SPLITS = {"train": ["a", "b", "c"], "validation": ["d"], "test": ["e"]}
 
@@ -45,7 +45,7 @@ def train_at_once(monkeypatch):
         begun = "weights" if start else "scratch"
         return TrainResult(architecture, recipe, weights, 1, 1.0, begun, 60.0)
 
-    for name in ("calibrate", "load_ids", "load_volumes"):
+    for name in ("calibrate", "load_slices", "load_volumes"):
         monkeypatch.setattr(pipeline, name, lambda *_: None)
     monkeypatch.setattr(pipeline, "train", train)
     return starts
@@ -61,9 +61,9 @@ def test_a_run_begins_with_the_weights_it_is_given_and_says_so(begun, tmp_path, 
     start = {"minutes": 7.0, "initialised": "scratch", "stages": config.recipe, "sha256": config.sha256}
     assert made.training["start"] == start
     words = f"weights {config.sha256[:12]} (5 epochs of 80 slices at 64×64, bce; 7.0 minutes from scratch)"
-    assert f"Began from {words}; best epoch 1" in training_text(made)
+    assert f"Began from {words}; best epoch 1" in card_text(made)
     again = replace(made, training=made.training | {"start": {**made.training["start"], "start": start}})
-    assert f"7.0 minutes from {words})" in training_text(again), "what those began from is told too"
+    assert f"7.0 minutes from {words})" in card_text(again), "what those began from is told too"
 
 
 @pytest.mark.parametrize(

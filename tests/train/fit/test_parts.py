@@ -9,13 +9,12 @@ from torch import nn
 
 from lgg.models import BUILDERS, GATE, build
 from train.data.dataset import Loader, Slices, draw_epoch
-from train.fit.distillation import (
+from train.fit.losses import (
     FeatureDistillation,
     NetworkWithLoss,
-    encoder_features,
     forward_with_features,
+    loss_of,
 )
-from train.fit.losses import bce, loss_of
 from train.hardware import depthwise_in_fp32, make_accelerator
 from train.recipes import PLAIN, RECIPES, Augmentation, Overrides, Recipe
 
@@ -129,7 +128,7 @@ class TestNetworkWithLoss:
     def test_a_gates_loss_is_that_of_its_slices(self):
         learner, (inputs, masks, tumour) = self.learner(GATE, loss="bce"), BATCH
         learner.eval()
-        expected = bce(learner.network(inputs), tumour.float()[:, None], ONE)
+        expected = loss_of("bce", learner.network(inputs), tumour.float()[:, None], ONE)
         torch.testing.assert_close(learner(inputs, masks, tumour), expected)
 
     def test_the_mask_head_teaches_the_gates_inner_layers_where_the_tumour_is(self):
@@ -192,7 +191,8 @@ class TestFeatureDistillation:
             factor: 64 // factor for factor in features
         }
         assert {4, 8} <= set(features)
-        same = encoder_features(network, inputs)
+        undecoded, same = forward_with_features(network, inputs, decode=False)
+        assert undecoded is None
         assert same.keys() == features.keys()
         assert all(torch.equal(feature, features[factor]) for factor, feature in same.items())
 

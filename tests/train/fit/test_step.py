@@ -7,11 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lgg.models import GATE
 from lgg.preprocess import normalise
 from lgg.types import FLAIR, POST, PRE
 from train.data.augment import augment, drop_sequences
-from train.data.dataset import Slices, draw_epoch, pixel_weight, slice_weight
-from train.fit.losses import bce, dice_loss, loss_of
+from train.data.dataset import Slices, draw_epoch, pos_weight
+from train.fit.losses import dice_loss, loss_of
 from train.recipes import PLAIN, Augmentation
 
 
@@ -39,12 +40,13 @@ class TestSampling:
         assert not torch.equal(self.drawn(50, seed=3), self.drawn(50, seed=4))
 
     def test_positive_weights_by_hand(self):
-        masks = torch.zeros(2, 1, 4, 4)
-        masks[0, 0, 0] = 1  # 4 of 32 pixels
-        assert pixel_weight(masks).item() == pytest.approx(7)
-        assert slice_weight(torch.tensor([True, False, False, True, False])).item() == pytest.approx(1.5)
-        assert pixel_weight(torch.zeros(2, 1, 4, 4)).isfinite()
-        assert slice_weight(torch.zeros(4, dtype=torch.bool)).isfinite()
+        slices = replace(batch(2, 4), masks=torch.zeros(2, 1, 4, 4), tumour=torch.zeros(2, dtype=torch.bool))
+        assert pos_weight(slices, "unet").isfinite()
+        assert pos_weight(slices, GATE).isfinite()
+        slices.masks[0, 0, 0] = 1  # 4 of 32 pixels
+        assert pos_weight(slices, "unet").item() == pytest.approx(7)
+        tumour = torch.tensor([True, False, False, True, False])
+        assert pos_weight(replace(slices, tumour=tumour), GATE).item() == pytest.approx(1.5)
 
 
 class TestLosses:
@@ -55,7 +57,7 @@ class TestLosses:
         expected = torch.nn.BCEWithLogitsLoss(pos_weight=weight)(logits, target)
         assert torch.equal(loss_of("bce", logits, target, weight), expected)
         by_hand = (7 + 1) * math.log(2) / 2  # one positive, one negative, both at 0.5
-        assert bce(self.LOGITS, self.TARGET, weight).item() == pytest.approx(by_hand)
+        assert loss_of("bce", self.LOGITS, self.TARGET, weight).item() == pytest.approx(by_hand)
 
     def test_dice_by_hand(self):
         # Overlap 0.5 of 1 + 1, with 1 above and below: 1 − 2/3.
@@ -86,7 +88,7 @@ class TestLosses:
         assert loss == pytest.approx(1 - 1 / (3 + 1), abs=1e-5)
 
     def test_dice_bce_leaves_the_weight_out(self):
-        both = dice_loss(self.LOGITS, self.TARGET) + bce(self.LOGITS, self.TARGET)
+        both = dice_loss(self.LOGITS, self.TARGET) + loss_of("bce", self.LOGITS, self.TARGET, None)
         assert torch.equal(loss_of("dice_bce", self.LOGITS, self.TARGET, torch.tensor(9.0)), both)
 
     @pytest.mark.parametrize("name", ["bce", "dice_bce"])
