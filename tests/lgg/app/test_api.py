@@ -21,11 +21,9 @@ from lgg.app.controls import refusal
 from lgg.app.gallery import SHIPPED
 from lgg.app.models import LoadedModels, load_cascades
 from lgg.app.service import Service, slice_request
-from lgg.app.slice_tab import SliceHandlers
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
-from lgg.errors import SliceError, WeightsError
+from lgg.errors import WeightsError
 from lgg.models import SEGMENTERS
-from lgg.types import Series, SeriesResult
 from lgg.visualize import SENT_SIDE, shrink
 from lgg.weights import ModelConfig
 from lgg.weights.hub import Source
@@ -115,15 +113,7 @@ def test_a_series_yields_a_report_an_archive_and_statistics(client):
     assert sum(component["voxels"] for component in numbers["components"]) == said["voxels"] > 0
 
 
-def test_a_picture_that_the_networks_were_not_made_for_comes_with_warnings(client, tmp_path):
-    Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
-    said, _, _ = client.predict(
-        handle_file(tmp_path / "portrait.png"), DEFAULT_ARCHITECTURE, api_name="/segment"
-    )
-    assert said["warnings"]
-
-
-def test_junk_and_what_is_not_offered_are_refused_in_words_and_without_a_path(client, tmp_path):
+def test_junk_is_refused_in_words_without_a_path_and_a_photo_comes_with_warnings(client, tmp_path):
     for name in ("../gate", *(set(SEGMENTERS) - set(architectures(client)))):
         with pytest.raises(AppError):
             client.predict(handle_file(PHANTOM), name, api_name="/segment")
@@ -133,6 +123,10 @@ def test_junk_and_what_is_not_offered_are_refused_in_words_and_without_a_path(cl
         client.predict(handle_file(junk), DEFAULT_ARCHITECTURE, api_name="/segment")
     assert "holiday.tif: this is not an image that can be read" in str(caught.value)
     assert "/" not in str(caught.value)
+    photo = tmp_path / "portrait.png"
+    Image.fromarray(astronaut()).save(photo)
+    said, _, _ = client.predict(handle_file(photo), DEFAULT_ARCHITECTURE, api_name="/segment")
+    assert said["warnings"]
 
 
 def test_visitors_at_once_get_their_own_answers(page_url, tmp_path):
@@ -154,16 +148,6 @@ def test_visitors_at_once_get_their_own_answers(page_url, tmp_path):
 
 def test_a_message_cannot_smuggle_markup():
     assert "<img" not in refusal("Cannot read this file", "<img src=x onerror=alert(1)>.tif").message
-
-
-def test_a_failure_clears_the_last_result():
-    handlers = SliceHandlers(Service({}), [])
-    with pytest.warns(UserWarning, match=r"gone\.tif"):  # on a page it is announced
-        said = handlers.failed(SliceError("gone.tif: this is no picture."))
-    assert "gone.tif" in said["said"]
-    assert said["body"].visible is False
-    assert [said[name] for name in ("picture", "plain", "both")] == [None] * 3
-    assert [said[name] for name in ("legend", "facts", "scores")] == [""] * 3
 
 
 @pytest.mark.parametrize("space", ["", "user/lgg-demo"])
@@ -188,38 +172,21 @@ def test_a_large_picture_is_sent_small():
     assert shrink(picture).shape == (SENT_SIDE // 4, SENT_SIDE, 3)
 
 
-@pytest.fixture(scope="module")
-def cascade() -> Cascade:
-    networks = [(nn.Identity(), ModelConfig(name, 64)) for name in ("gate", "unet-mini")]
-    return Cascade(*networks, "cpu")
+def test_a_series_plain_values_agree_with_the_result_and_what_is_unknown_is_none():
+    cascade = Cascade(*((nn.Identity(), ModelConfig(name, 64)) for name in ("gate", "unet-mini")), "cpu")
 
+    def values_of(found):  # as it arrives
+        return json.loads(json.dumps(report(found, cascade, lone=False)))
 
-def values_of(*arguments, **options):
-    """The report as it arrives."""
-    return json.loads(json.dumps(report(*arguments, **options)))
-
-
-def test_a_slices_plain_values(cascade):
-    found = result([0.9], [4])
-    (slice_,) = found.series.slices()
-    lone = SeriesResult(Series.from_slice(slice_), found.predictions)
-    values = values_of(lone, cascade, lone=True, warnings=("too dark",))
-    assert (values["gate_probability"], values["area_pixels"], values["head_percent"]) == (0.9, 16, 100 / 48)
-    assert (values["height"], values["width"], values["area_mm2"]) == (40, 32, None)
-    assert (values["architecture"], values["warnings"]) == ("unet-mini", ["too dark"])
-    assert "not a medical device" in values["notice"]
-
-
-def test_a_series_plain_values_agree_with_the_result_and_what_is_unknown_is_none(cascade):
     found = result([0.1, 0.9, 0.95, 0.2], [0, 4, 8, 0], (0.5, 0.75), 5.0)
-    values = values_of(found, cascade, lone=False)
+    values = values_of(found)
     assert (values["slices"], values["slices_with_tumour"], values["largest_slice"]) == (4, [2, 3], 3)
     assert values["volume_ml"] == pytest.approx(found.volume_ml)
     assert [row["area_pixels"] for row in values["per_slice"]] == list(found.areas)
     assert [row["gate_passed"] for row in values["per_slice"]] == [False, True, True, False]
     assert values["spacing_mm"] == [0.5, 0.75]
     assert "not a medical device" in values["notice"]
-    unknown = values_of(result([0.1, 0.3, 0.2], [0, 0, 0]), cascade, lone=False)
+    unknown = values_of(result([0.1, 0.3, 0.2], [0, 0, 0]))
     names = ("volume_ml", "largest_slice", "spacing_mm", "slice_distance_mm")
     assert {unknown[name] for name in names} == {None}
     assert unknown["milliseconds"] == pytest.approx(18)

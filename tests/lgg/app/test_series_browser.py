@@ -4,9 +4,7 @@ import io
 import re
 import zipfile
 
-import nibabel
 import numpy as np
-import pydicom
 import pytest
 import tifffile
 from PIL import Image
@@ -28,7 +26,7 @@ from tests.browsing import (
 )
 from tests.dicom_files import dicom, scan
 from tests.lgg.io.test_study import AXIAL, TAKEN, write
-from tests.series_files import affine, archive, dicom_stack, nifti, slice_files
+from tests.series_files import archive, dicom_stack, slice_files
 
 
 @pytest.fixture
@@ -211,62 +209,6 @@ def test_a_folder_is_recognised_corrected_and_examined(page, study):
     waiting.value.set_files(study / "1")
     expect(page.locator("#series-upload .file-preview tr")).to_have_count(9)
     expect(page.locator("#series-sequences")).to_be_hidden()
-
-
-def expect_outline_on(page, mask):
-    """The picture's outline lies about the lesion, where an axial picture has it: (H, W) bool."""
-    drawn = outline(page)
-    contour = np.argwhere(drawn)
-    middle = (contour.min(0) + contour.max(0)) / 2 / (drawn.shape[0] // mask.shape[0])
-    rows, columns = np.nonzero(mask)
-    assert middle == pytest.approx(
-        ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2), abs=6
-    )
-
-
-@pytest.mark.slow
-def test_a_rotated_nifti_is_outlined_upright_and_its_mask_lies_in_its_own_array(
-    page, volume, lesion, tmp_path
-):
-    def stored(axial):  # from behind to the front, upwards, to the patient's right: as a coronal scan lies
-        return np.ascontiguousarray(axial[:, ::-1].transpose(1, 0, 2))
-
-    directions = np.array([[0, 0, -1], [1, 0, 0], [0, 1, 0]])
-    place = affine(directions, (0.8, 5.0, 0.9), (90, -80, 20))
-    (tmp_path / "flair.nii.gz").write_bytes(nifti(stored(volume[..., 1]).astype("int16"), place))
-    examine(page, tmp_path / "flair.nii.gz")
-    expect_result(page, 9)
-    expect(page.locator("#series-legend")).to_contain_text("right is on the left")
-    expect(page.locator("#series-facts")).to_contain_text(re.compile(r"\d\sml"))
-    expect(page.locator("#series-facts")).to_contain_text("0.9 × 0.8")
-    expect_outline_on(page, lesion[4])
-    (tmp_path / "mask.nii.gz").write_bytes(download(page).read("mask.nii.gz"))
-    mask = nibabel.load(tmp_path / "mask.nii.gz")
-    np.testing.assert_allclose(mask.affine, place, atol=1e-4)
-    assert metrics.dice(np.asarray(mask.dataobj) > 0, stored(lesion)) > 0.6
-
-
-@pytest.mark.slow
-def test_a_rotated_dicom_series_is_outlined_upright_and_its_segmentation_lies_on_its_own_planes(
-    page, volume, lesion, tmp_path
-):
-    def stored(axial):  # downwards, each slice lying on its side
-        return np.ascontiguousarray(axial[::-1].transpose(0, 2, 1))
-
-    files, _ = dicom_stack(stored(volume[..., 1]).astype(np.uint16), (0, 1, 0), (1, 0, 0), step=5.0)
-    heights = [float(pydicom.dcmread(io.BytesIO(data)).ImagePositionPatient[2]) for data in files]
-    for number, data in enumerate(files):
-        (tmp_path / f"{(5 * number) % 9}.dcm").write_bytes(data)
-    examine(page, *tmp_path.iterdir())
-    expect_result(page, 9, "9 files")
-    expect(page.locator("#series-facts")).to_contain_text("slices 5")
-    expect_outline_on(page, lesion[4])
-    found = pydicom.dcmread(io.BytesIO(download(page).read("segmentation.dcm")))
-    mask = np.zeros_like(stored(lesion))
-    for frame, groups in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence, strict=True):
-        height = float(groups.PlanePositionSequence[0].ImagePositionPatient[2])
-        mask[np.abs(np.subtract(heights, height)).argmin()] = frame > 0
-    assert metrics.dice(mask, stored(lesion)) > 0.6
 
 
 @both_widths_at_last
