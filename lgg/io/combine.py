@@ -1,19 +1,72 @@
-"""The sequences of one patient in one array, on the FLAIR's grid."""
+"""The volumes of one patient; and those that are its sequences as one series, on the FLAIR's grid."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SeriesError
 from lgg.io.orientation import describe, registered, resample
-from lgg.types import FLAIR, POST, PRE, SEQUENCES, Grid
+from lgg.io.sequences import AS_IT_IS, found, left_out_note
+from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, Grid, Series
 
 #: The share of the head that a volume must hold.
 LEAST_OF_HEAD = 0.5
 #: A rest of the head below this share is not worth a note.
 ALL_OF_HEAD = 0.995
+
+
+#: Whatever a volume is read from.
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Volumes(Generic[P]):
+    """All volumes that a patient's sequences may be among, known by their headers and not read yet.
+
+    Attributes:
+        candidates: in their order.
+        parts: candidate's key → what it is read from.
+        read_parts: reads the parts of some channels: a series, and what was done with each, in words.
+        kind: what such volumes are called, in the plural.
+        examinations: candidate's key → what its examination is known by; "" where that is not told.
+        places: candidate's key → where its files lie on the disk.
+    """
+
+    candidates: tuple[Candidate, ...]
+    parts: Mapping[str, P]
+    read_parts: Callable[[Mapping[int, P], str, bool], tuple[Series, dict[int, str]]]
+    kind: str
+    examinations: Mapping[str, str]
+    places: Mapping[str, set[Path]]
+
+    def read(
+        self, chosen: Mapping[int, Candidate], source: str, register: bool, notes: Sequence[str] = ()
+    ) -> Series:
+        """Read the volumes that were chosen.
+
+        Args:
+            chosen: channel → its candidate; FLAIR is among them.
+            source: what the series is called.
+            register: whether T1 volumes are aligned with FLAIR by what is seen in them.
+            notes: on files that were left out.
+
+        Raises:
+            SliceError: a file is damaged; it is named.
+            SeriesError: a volume is none, cannot be brought onto the FLAIR's grid, or there is too much.
+        """
+        parts = {channel: self.parts[candidate.key] for channel, candidate in chosen.items()}
+        series, done = self.read_parts(parts, source, register)
+        return replace(
+            series,
+            candidates=self.candidates,
+            chosen={channel: candidate.key for channel, candidate in chosen.items()},
+            found=found(self.candidates, chosen, done),
+            notes=(*left_out_note(self.kind, self.candidates, chosen), *notes, *series.notes),
+        )
 
 
 @dataclass(frozen=True)
@@ -31,22 +84,9 @@ class Volume:
     on_flair: bool = True
 
 
-@dataclass(frozen=True)
-class Combined:
-    """All sequences in one array.
-
-    Attributes:
-        pixels: (N, H, W, 3) float32, axial slices of the FLAIR.
-        done: channel → what was done with its volume, in words.
-        notes: a sentence on each that was resampled.
-    """
-
-    pixels: NDArray[np.float32]
-    done: dict[int, str]
-    notes: list[str]
-
-
-def combine(volumes: Mapping[int, Volume], source: str, register: bool = False) -> Combined:
+def combine(
+    volumes: Mapping[int, Volume], source: str, register: bool = False
+) -> tuple[Series, dict[int, str]]:
     """Bring all sequences onto the FLAIR's grid; FLAIR stands where one is missing.
 
     FLAIR itself is never resampled. What another volume does not cover is filled with FLAIR at that volume's
@@ -54,8 +94,12 @@ def combine(volumes: Mapping[int, Volume], source: str, register: bool = False) 
 
     Args:
         volumes: channel → its volume.
-        source: what a message calls the whole.
+        source: what messages and the series call the whole.
         register: whether the others are aligned with FLAIR by what is seen in them.
+
+    Returns:
+        axial slices of the FLAIR, with a note on each volume that was resampled; and what was done with each
+        channel's volume, in words.
 
     Raises:
         SeriesError: a voxel is not finite, all of them are equal, or a volume holds too little of the head.
@@ -64,7 +108,7 @@ def combine(volumes: Mapping[int, Volume], source: str, register: bool = False) 
     flair = onto.to_axial(volumes[FLAIR].values)
     pixels = np.empty((*flair.shape, 3), np.float32)
     pixels[:] = flair[..., None]
-    done, notes = {FLAIR: "read as it is"}, list[str]()
+    done, notes = {FLAIR: AS_IT_IS}, list[str]()
     moved = [channel for channel in (PRE, POST) if channel in volumes]
     # Otherwise no head is looked for, which takes longer than reading.
     resampled = [channel for channel in moved if register or not volumes[channel].on_flair]
@@ -72,13 +116,15 @@ def combine(volumes: Mapping[int, Volume], source: str, register: bool = False) 
     for channel in moved:
         volume = volumes[channel]
         if head is None or channel not in resampled:
-            pixels[..., channel], done[channel] = onto.to_axial(volume.values), "read as it is"
+            pixels[..., channel], done[channel] = onto.to_axial(volume.values), AS_IT_IS
             continue
         pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel, register)
-        if done[channel] != "read as it is":
+        if done[channel] != AS_IT_IS:
             notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
     check_content(pixels, source)
-    return Combined(pixels, done, notes)
+    names = tuple(f"slice {number}" for number in range(1, len(pixels) + 1))
+    series = Series(pixels, source, names, onto, flair_only=len(volumes) == 1, notes=tuple(notes))
+    return series, done
 
 
 def _head(flair: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -106,7 +152,7 @@ def _onto(
             grid = motion.grid
             done.append(f"moved by {motion.millimetres:.1f} mm and {motion.degrees:.1f}° to match the FLAIR")
     if volume.on_flair and not done:
-        return onto.to_axial(volume.values), "read as it is"
+        return onto.to_axial(volume.values), AS_IT_IS
     values, covered = resample(volume.values, grid, onto)
     share = np.count_nonzero(head & covered) / np.count_nonzero(head)
     if share < LEAST_OF_HEAD:

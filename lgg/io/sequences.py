@@ -48,8 +48,10 @@ SHORT_REPETITION = 1300.0
 COMPLETE = 0.9
 #: And below this share it was stopped early.
 HALF_COMPLETE = 0.6
-#: Volumes that a message lists.
-LONGEST_LIST = 40
+#: What was done with a volume that needed nothing.
+AS_IT_IS = "read as it is"
+#: Lines of a message that lists volumes; and volumes that one names in a sentence.
+LONGEST_LIST, FEW = 40, 8
 
 
 @dataclass(frozen=True)
@@ -278,33 +280,43 @@ class AmbiguousSeriesError(SeriesError):
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], numbered: bool = False
+        self,
+        candidates: Sequence[Candidate],
+        chosen: Mapping[int, Candidate],
+        examinations: Mapping[str, str] | None = None,
     ) -> None:
-        """`numbered` lists the candidates by their numbers, for a study that is read from the disk."""
+        """`examinations`: candidate's key → its examination's, of a study on the disk; then the message lists
+        the candidates by numbers."""
         self.candidates, self.chosen = tuple(candidates), dict(chosen)
-        why = (
-            "None of them is known to be FLAIR"
-            if FLAIR not in chosen
-            else "Some seem to be the same sequence"
-        )
-        shown = self.candidates[: LONGEST_LIST if numbered else 8]
-        more = len(self.candidates) - len(shown)
-        if numbered:
-            lines = [f"  {volume.number}: {_line(volume)}" for volume in shown]
-            lines += [f"  and {more} more"] if more else []
-            super().__init__(
-                f"{why}. Choose by flair=, pre= and post= (--flair …), each a number or a path:\n"
-                + "\n".join(lines)
-            )
+        why = "Some seem to be the same sequence" if FLAIR in chosen else "None of them is known to be FLAIR"
+        if examinations is not None:
+            super().__init__(_numbered(candidates, why, examinations))
             return
         names = ", ".join(
-            f"“{volume.label}”" + (f" ({volume.reason})" if volume.reason else "") for volume in shown
+            f"“{volume.label}”" + (f" ({volume.reason})" if volume.reason else "")
+            for volume in self.candidates[:FEW]
         )
-        rest = f" and {more} more" if more else ""
+        more = f" and {len(candidates) - FEW} more" if len(candidates) > FEW else ""
         super().__init__(
-            f"These volumes are there: {names}{rest}. {why}. "
+            f"These volumes are there: {names}{more}. {why}. "
             f"Say which is {SEQUENCES[PRE]}, {SEQUENCES[FLAIR]} and {SEQUENCES[POST]}, or give FLAIR alone."
         )
+
+
+def _numbered(candidates: Sequence[Candidate], why: str, examinations: Mapping[str, str]) -> str:
+    """A message that lists candidates by their numbers, examination by examination."""
+    by_examination: dict[str, list[Candidate]] = {}
+    for volume in candidates:
+        by_examination.setdefault(examinations[volume.key], []).append(volume)
+    several = len(by_examination) > 1
+    if several:
+        why = f"There are {len(by_examination)} examinations. Give the folder of one, or its series"
+    lines = [f"{why}. Choose by flair=, pre= and post= (--flair …), each a number or a path:"]
+    for number, volumes in enumerate(by_examination.values(), start=1):
+        lines += [f"  Examination {number}:"] if several else []
+        lines += [f"  {volume.number}: {_line(volume)}" for volume in volumes]
+    more = len(lines) - LONGEST_LIST
+    return "\n".join(lines[:LONGEST_LIST] + ([f"  and {more} more"] if more > 0 else []))
 
 
 def _line(volume: Candidate) -> str:

@@ -295,8 +295,8 @@ def patient_of(study: Study) -> dict[str, str]:
     """Patient and study as the first DICOM file states them: keyword → value."""
     for path in study.files():
         for file in unpack([path]):
-            if is_dicom(file.data):
-                return read_patient(file.data)
+            if is_dicom(file.whole()):
+                return read_patient(file.whole())
     return {}
 
 

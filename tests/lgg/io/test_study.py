@@ -152,6 +152,15 @@ class TestVolumes:
         series = read_study(write(tmp_path, volumes("FLAIR/image.nii.gz", "T1/image.nii.gz")))
         np.testing.assert_array_equal(series.pixels[..., PRE], series.grid.to_axial(volume(1)))
 
+    def test_of_two_sets_of_volumes_one_is_named_by_its_flair(self, tmp_path):
+        names = [f"{date}/{name}.nii.gz" for date in ("2019", "2021") for name in ("FLAIR", "T1")]
+        folder = write(tmp_path, volumes(*names))
+        with pytest.raises(AmbiguousSeriesError, match=r"(?s)2 examinations.*flair=.*FLAIR.nii in 2021"):
+            read_study(folder)
+        series = read_study(folder, flair="2021/FLAIR.nii.gz")
+        for channel, seed in ((FLAIR, 2), (PRE, 3)):
+            np.testing.assert_array_equal(series.pixels[..., channel], series.grid.to_axial(volume(seed)))
+
     def test_a_volume_that_is_no_image_does_no_harm(self, tmp_path):
         files = volumes("FLAIR.nii.gz", "T1.nii.gz")
         files["dwi.nii.gz"] = nifti(np.zeros((8, 8, 4, 30), np.int16), PLACE)
@@ -230,10 +239,18 @@ class TestDicom:
         with pytest.raises(SeriesError, match=r"no series 11.* 1, 2, 3, 4, 5, 6, 7"):
             read_study(write(tmp_path, EVERYTHING), flair=11)
 
-    def test_two_examinations_in_a_folder_are_refused(self, tmp_path):
-        other = series(8, "FLAIR", StudyInstanceUID="1.2.3.4.5")
-        with pytest.raises(SeriesError, match="2 examinations"):
-            read_study(write(tmp_path, EVERYTHING | other))
+    def test_of_two_examinations_in_a_folder_one_is_named_by_its_series(self, tmp_path):
+        later = {"StudyInstanceUID": "1.2.3.4.5"}
+        other = series(8, "FLAIR", **later) | series(9, "T1", **later)
+        folder = write(tmp_path, EVERYTHING | other)
+        listed = r"(?s)2 examinations.*Examination 1:.*  7: axial.*Examination 2:\n  8: axial"
+        with pytest.raises(AmbiguousSeriesError, match=listed):
+            read_study(folder)
+        first, second = (read_study(folder, flair=choice) for choice in (3, folder / "8"))
+        assert dict(first.chosen) == {FLAIR: "1.2.3.3", PRE: "1.2.3.6", POST: "1.2.3.7"}
+        assert dict(second.chosen) == {FLAIR: "1.2.3.8", PRE: "1.2.3.9"}
+        with pytest.raises(SeriesError, match="another examination"):
+            read_study(folder, flair=3, post=9)
 
     def test_copies_and_damaged_files_do_no_harm(self, tmp_path):
         copies = {f"copy/{name}": data for name, data in series(3, "FLAIR").items()}
