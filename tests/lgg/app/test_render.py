@@ -247,7 +247,7 @@ def test_a_missing_or_damaged_benchmark_costs_the_speeds_alone(tmp_path):
 def chart():
     """The plot along four slices, of which the third is shown."""
     found = result([0.1, 0.6, 0.9, 0.499], [0, 4, 8, 0], (0.5, 0.5), 5.0)
-    return ElementTree.fromstring(render.chart_html(found, 3).replace("\u00a0", " "))
+    return ElementTree.fromstring(render.html("chart", result=found, current=3).replace("\u00a0", " "))
 
 
 def test_bars_are_as_high_as_probabilities_and_shares_of_the_largest_area(chart):
@@ -283,6 +283,6 @@ def test_each_slice_is_a_button_and_the_tab_key_stops_at_the_current_alone(chart
 
 
 def test_a_plot_without_spacing_or_outline():
-    html = render.chart_html(result([0.1, 0.0], [0, 0]), 1)
+    html = render.html("chart", result=result([0.1, 0.0], [0, 0]), current=1)
     assert "0\u00a0px" in html
     assert not re.search("nan|inf|mm²", html)

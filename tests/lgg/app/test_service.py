@@ -26,7 +26,7 @@ from lgg.postprocess import corrected
 from lgg.preprocess import prepare
 from lgg.types import Thresholds
 from tests.lgg.test_cascade import Bright, Level, cascade, head_with_lesion
-from tests.series_files import affine, nifti, slice_files, slices
+from tests.series_files import affine, archive, nifti, slice_files, slices
 
 COUNT = 2 * BATCH + 3
 CONTROLS = {"layer": "fill", "channel": 1, "threshold": 0.5, "gate": 0.5, "opacity": 0.35, "slice": 1}
@@ -209,6 +209,19 @@ def test_pictures_and_a_lone_flair_leave_nothing_to_choose_from(service, uploads
         assert all(not any(step.values()) for step in handlers.recognise({"files": list(paths)}))
 
 
+def test_an_archive_is_unpacked_once(service, tmp_path, monkeypatch):
+    unpacked, infolist = [], zipfile.ZipFile.infolist
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda self: unpacked.append(self) or infolist(self))
+    files = {**slice_files(slices(3)), "notes.txt": b"text"}
+    (tmp_path / "scan.zip").write_bytes(archive(files))
+    *_, seem = SeriesHandlers(service).recognise({"files": [str(tmp_path / "scan.zip")]})
+    assert seem["asked"] is None, "pictures leave nothing to choose from"
+    *_, shown = start(service, [str(tmp_path / "scan.zip")])
+    series = service.series(shown["current"])
+    assert (series.source, len(series), len(unpacked)) == ("scan.zip", 3, 1)
+    assert series.notes == ("Files in the archive that are no images were left out: 1.",)
+
+
 def test_a_question_comes_without_options_of_the_command_line_and_uploads_are_counted(
     service, tmp_path, monkeypatch
 ):
@@ -294,7 +307,7 @@ def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(service,
 
 def drawn(service, request, masks):
     """What the viewer sends of masks that a visitor drew."""
-    return viewer.mask_value(request, corrected(service.result(request), masks))
+    return viewer.mask_value(request.study, corrected(service.result(request), masks))
 
 
 @pytest.fixture
@@ -319,10 +332,10 @@ def test_a_corrected_mask_is_the_mask_of_everything_and_says_so(service, truth):
     shown = said["current"]
     assert shown == request, "what was examined is found again"
     packed = handlers.archive(controls(shown))
-    with zipfile.ZipFile(next(packed)["save"].value["path"]) as archive:
-        numbers = json.loads(archive.read("statistics.json"))
-        names = sorted(name for name in archive.namelist() if name.startswith("masks/"))
-        stored = [np.asarray(Image.open(archive.open(name))) for name in names]
+    with zipfile.ZipFile(next(packed)["save"].value["path"]) as taken:
+        numbers = json.loads(taken.read("statistics.json"))
+        names = sorted(name for name in taken.namelist() if name.startswith("masks/"))
+        stored = [np.asarray(Image.open(taken.open(name))) for name in names]
     np.testing.assert_array_equal(np.stack(stored) > 0, masks)
     assert numbers["corrected_by_hand"]
     assert numbers["voxels"] == masks.sum()
@@ -360,7 +373,11 @@ def test_a_correction_that_does_not_fit_leaves_the_result_and_an_examination_dro
     other = replace(request, paths=request.paths[1:])
     for current, picked in ((request, {**sent, "mask": "no"}), (other, sent), (None, sent)):
         assert handlers.correct(controls(current, picked=picked)) == {}
-    *_, last = start(service, request.paths, current=replace(request, correction=Correction.of(masks, 1, 1)))
+    *_, last = start(
+        service,
+        request.paths,
+        current=replace(request, correction=Correction(viewer.packed_mask(masks), 1, 1)),
+    )
     assert last["current"].correction is None
     assert not last["viewer"]["corrected"]
 

@@ -17,7 +17,7 @@ from lgg.types import Prediction, SeriesResult, Thresholds
 from tests.series_files import DIRECTIONS, affine, nifti, rotated
 from tests.series_results import result as slices_result
 
-REQUEST = Request(("/somewhere/jane-doe.nii.gz",), "unet-mini")
+STUDY = Request(("/somewhere/jane-doe.nii.gz",), "unet-mini").study
 TILTED = affine(DIRECTIONS[13] @ rotated(17, 0), (0.8, 1.1, 4.0), (-30, 12, 5))
 SOME = [affine(DIRECTIONS[number], (1, 2, 3)) for number in (0, 21, 46)]
 
@@ -57,7 +57,7 @@ def test_copies_and_mask_lie_where_the_voxels_are_in_the_patient_and_masks_come_
     voxels, matrix, tmp_path
 ):
     result = found_in(voxels, matrix)
-    value = viewer.study_value(REQUEST, result, tmp_path)
+    value = viewer.study_value(STUDY, result, tmp_path)
     (volume,) = value["volumes"]
     shown = nibabel.load(volume["file"]["path"])
     assert nibabel.aff2axcodes(shown.affine) == ("R", "A", "S")
@@ -66,13 +66,13 @@ def test_copies_and_mask_lie_where_the_voxels_are_in_the_patient_and_masks_come_
     same = np.linalg.inv(shown.affine) @ matrix @ [*place, 1]
     assert shown.get_fdata()[tuple(same[:3].round().astype(int))] == voxels.max()
     assert np.array_equal(unpacked(value["mask"], shown.shape), upright(result.masks))
-    assert np.array_equal(viewer.sent_masks(REQUEST, result.series, value), result.masks)
+    assert np.array_equal(viewer.sent_masks(STUDY, result.series, value), result.masks)
     assert "jane" not in json.dumps({**value, "script": None}), "nor where or what the upload is"
 
 
 def test_masks_that_no_viewer_of_this_series_sends_are_refused():
     result = slices_result([0.9] * 4, [5] * 4, size=(39, 31))
-    good = viewer.mask_value(REQUEST, result)
+    good = viewer.mask_value(STUDY, result)
 
     def packed(data):
         return {**good, "mask": base64.b64encode(data).decode()}
@@ -88,22 +88,22 @@ def test_masks_that_no_viewer_of_this_series_sends_are_refused():
     ]
     for sent in hostile:
         with pytest.raises(SeriesError, match="Draw it once more"):
-            viewer.sent_masks(REQUEST, result.series, sent)
-    assert np.array_equal(viewer.sent_masks(REQUEST, result.series, good), result.masks)
+            viewer.sent_masks(STUDY, result.series, sent)
+    assert np.array_equal(viewer.sent_masks(STUDY, result.series, good), result.masks)
 
 
 def test_a_correction_in_countless_parts_is_refused_before_each_is_measured():
     result = slices_result([0.9] * 20, [0] * 20)
     dots = np.zeros_like(result.masks)
     dots[::2, ::3, ::3] = True
-    sent = {**viewer.mask_value(REQUEST, result), "mask": viewer.packed_mask(dots)}
+    sent = {**viewer.mask_value(STUDY, result), "mask": viewer.packed_mask(dots)}
     with pytest.raises(SeriesError, match="separate parts"):
-        viewer.sent_masks(REQUEST, result.series, sent)
+        viewer.sent_masks(STUDY, result.series, sent)
 
 
 def test_pictures_that_do_not_say_how_they_lie_are_shown_upright(tmp_path):
     result = slices_result([0.9] * 4, [5] * 4, spacing=(0.5, 0.25), step=6.0)
-    value = viewer.study_value(REQUEST, result, tmp_path)
+    value = viewer.study_value(STUDY, result, tmp_path)
     shown = nibabel.load(value["volumes"][0]["file"]["path"])
     assert np.allclose(shown.header.get_zooms(), (0.25, 0.5, 6.0))
     values = upright(result.series.pixels[..., 1])
@@ -114,7 +114,7 @@ def test_pictures_that_do_not_say_how_they_lie_are_shown_upright(tmp_path):
 
 def test_the_crosshair_stands_in_the_outline_first(tmp_path):
     result = slices_result([0.9] * 4, [0, 5, 0, 0])
-    value = viewer.study_value(REQUEST, result, tmp_path)
+    value = viewer.study_value(STUDY, result, tmp_path)
     shape = (*result.series.pixels.shape[2:0:-1], len(result))
     assert value["slice"] == 2
     assert unpacked(value["mask"], shape)[(*value["centre"], value["slice"] - 1)]

@@ -1,10 +1,10 @@
-"""Links that restore the page: what is written is read back, and what is strange is left out."""
+"""Links to what a slice is shown by: what is written is read back, and what is strange is left out."""
 
 from urllib.parse import parse_qsl
 
 import pytest
 
-from lgg.app.url_state import read_link, write_link
+from lgg.app.slice_tab import read_link, write_link
 
 EXAMPLES = ("large-lesion", "small-lesion", "two-lesions")
 SHOWN = {"layer": "heat", "channel": 2, "threshold": 0.4, "gate": 0.19, "opacity": 0.5, "before_after": True}
