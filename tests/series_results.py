@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from lgg.export import Provenance
 from lgg.types import Grid, Prediction, Series, SeriesResult, Thresholds
 
 THRESHOLDS = Thresholds(gate=0.5, mask=0.5)
 SIZE = (40, 32)
+PROVENANCE = Provenance("unet-lite0", "a" * 64, "b" * 64, Thresholds(gate=0.375, mask=0.625))
 
 
 def series(count, spacing=None, step=None, notes=(), size=SIZE):

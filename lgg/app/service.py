@@ -18,8 +18,7 @@ from lgg.app.viewer import unpacked_mask
 from lgg.cascade import BATCH, DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
-from lgg.export import write_zip
-from lgg.export.provenance import Provenance, provenance_of
+from lgg.export import Provenance, provenance_of, write_zip
 from lgg.input_check import series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
 from lgg.io.archive import MAX_FILES

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.export.provenance import NOTICE, Provenance
+from lgg.export.statistics import NOTICE, Provenance
 from lgg.io.dicom_header import ENHANCED
 from lgg.types import DicomReference, Series
 

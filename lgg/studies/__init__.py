@@ -21,8 +21,7 @@ from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import DiskError, LggError, SeriesError
 from lgg.export.dicom_seg import read_patient
 from lgg.export.folder import STATISTICS, Format, write_files, write_statistics
-from lgg.export.provenance import Provenance, provenance_of
-from lgg.export.statistics import csv_text, rounded, statistics
+from lgg.export.statistics import Provenance, csv_text, provenance_of, rounded, statistics
 from lgg.files import write_text
 from lgg.io.archive import unpack
 from lgg.io.dicom import is_dicom
@@ -128,15 +127,14 @@ class Examiner:
                 yield self.attempt(study, reading.result)
                 del reading  # its series would stay in memory beside the next two
 
-    def attempt(self, study: Study, read: Callable[[], tuple[Series, float]] | None = None) -> Outcome:
+    def attempt(self, study: Study, read: Callable[[], tuple[Series, float]]) -> Outcome:
         """Examine a study; whatever is wrong with it becomes the reason of its failure.
 
         Raises:
             DiskError: results cannot be written.
         """
         try:
-            series, seconds = (read or (lambda: self.read(study)))()
-            outcome = self.examine(study, series, seconds)
+            outcome = self.examine(study, *read())
         except DiskError:
             raise
         except LggError as error:
@@ -154,14 +152,14 @@ class Examiner:
         clock = time.perf_counter()
         series = read_study(
             study.paths,
-            flair=_choice(study.flair),
-            pre=_choice(study.pre),
-            post=_choice(study.post),
+            flair=study.flair,
+            pre=study.pre,
+            post=study.post,
             register=self.settings.register,
         )
         return series, time.perf_counter() - clock
 
-    def examine(self, study: Study, series: Series, reading: float = 0.0) -> Outcome:
+    def examine(self, study: Study, series: Series, reading: float) -> Outcome:
         """Run the networks and write the study's folder.
 
         Args:
@@ -357,8 +355,3 @@ def remove_stale(out: Path) -> None:
 
 def _failure_file(out: Path, study: Study) -> Path:
     return out / FAILURES / f"{study.name}-{study.key[:8]}.json"
-
-
-def _choice(choice: str | None) -> str | int | None:
-    """A series' number as a number."""
-    return int(choice) if choice and choice.isdigit() and not Path(choice).exists() else choice

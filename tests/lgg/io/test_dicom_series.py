@@ -24,21 +24,9 @@ from tests.dicom_files import (
     scan,
 )
 from tests.reading_files import memory_below, noise
-from tests.series_files import archive, blob, dicom_stack, rotated
+from tests.series_files import AXIAL, PLANES, archive, blob, dicom_stack
 
-#: Directions of a row and of a column in LPS: axial, the same turned by half, coronal, sagittal, and tilted.
-PLANES = {
-    "axial": ((1, 0, 0), (0, 1, 0)),
-    "axial upside down": ((-1, 0, 0), (0, -1, 0)),
-    "axial mirrored": ((-1, 0, 0), (0, 1, 0)),
-    "axial lying": ((0, 1, 0), (1, 0, 0)),
-    "coronal": ((1, 0, 0), (0, 0, -1)),
-    "sagittal": ((0, 1, 0), (0, 0, -1)),
-    "tilted": tuple(map(tuple, rotated(15, 0).T[:2])),
-    "oblique": tuple(map(tuple, (rotated(20, 0) @ rotated(10, 2)).T[:2])),
-}
 SHAPE = (34, 50, 41)
-AXIAL = PLANES["axial"]
 
 
 def volume(seed=0):

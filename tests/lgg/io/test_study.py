@@ -15,12 +15,12 @@ from lgg.io.study import recognise
 from lgg.types import FLAIR, POST, PRE, SEQUENCES
 from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import tiff
-from tests.series_files import affine, archive, dicom_stack, nifti, rotated
+from tests.series_files import AXIAL, PLANES, affine, archive, dicom_stack, nifti, rotated, write
 
 EXAMPLE = Path(lgg.__file__).parent / "examples" / "study"
 SHAPE = (40, 36, 6)
 PLACE = affine(np.eye(3), (1.0, 1.0, 5.0))
-AXIAL, SAGITTAL = ((1, 0, 0), (0, 1, 0)), ((0, 1, 0), (0, 0, -1))
+SAGITTAL = PLANES["sagittal"]
 
 
 def volume(seed):
@@ -75,14 +75,6 @@ EVERYTHING = (
     | series(6, "T1")
     | series(7, "T1+C")
 )
-
-
-def write(folder, files):
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
 
 
 def taken_for(found):

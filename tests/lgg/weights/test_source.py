@@ -184,11 +184,6 @@ class TestLoadedModels:
         pin(commit, (GATE, "unet-mini"))
         assert not load_models(REPO).warning
 
-    def test_a_folder_without_weights_falls_back(self, tmp_path):
-        models = load_models(tmp_path / "nowhere")
-        assert list(models.cascades) == ["unet-mini"]
-        assert "gate is missing" in models.warning
-
     def test_without_any_weights_nothing_is_offered_and_says_why(self, own_weights):
         (own_weights / GATE / "config.json").unlink()
         models = load_models()
