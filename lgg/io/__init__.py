@@ -9,7 +9,7 @@ Transparency is ignored throughout: it says where a program would show its backg
 measured, and blending it in would change intensities.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -77,18 +77,9 @@ FOREIGN = (
     (0, b"GIF8", "a GIF", SAVE_AGAIN),
     (0, b"BM", "a BMP", SAVE_AGAIN),
     (8, b"WEBP", "a WebP image", SAVE_AGAIN),
-    (4, b"ftypavif", "an AVIF image", SAVE_AGAIN),
-    (4, b"ftyphei", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftyphev", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftypmif1", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftypmsf1", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftyp", "a video", "Give slices as TIFF, PNG or JPEG."),
+    (4, b"ftyp", "a photo (HEIC, AVIF) or a video", SAVE_AGAIN),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image", SAVE_AGAIN),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", SAVE_AGAIN),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL image", SAVE_AGAIN),
-    (0, b"\xff\x0a", "a JPEG XL image", SAVE_AGAIN),
-    (0, b"8BPS", "a Photoshop document", SAVE_AGAIN),
-    (0, b"\x76\x2f\x31\x01", "an OpenEXR image", SAVE_AGAIN),
     (0, b"PK\x03\x04", "a ZIP archive", UNPACK),
     (0, b"PK\x05\x06", "an empty ZIP archive", UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
@@ -194,16 +185,7 @@ def read_mask(source: Source, name: str | None = None) -> NDArray[np.bool_]:
     """
     name = bare_name(source, name)
     with named(name):
-        picture = _decode(load_bytes(source, ONE_SLICE))
-        if picture.lossy:
-            raise SliceError(
-                "a JPEG cannot hold a mask, its edges are blurred. Save the mask as PNG or TIFF."
-            )
-        if not picture.palette and not _is_grey(picture.pixels):
-            raise SliceError(
-                "a mask has one channel, and this picture is coloured. Save it as black and white."
-            )
-    return np.any(picture.pixels > 0, axis=2)
+        return _as_mask(_decode(load_bytes(source, ONE_SLICE)))
 
 
 def read_series_mask(
@@ -301,23 +283,32 @@ def _is_grey(pixels: NDArray[np.float32]) -> bool:
     return bool((pixels == pixels[..., :1]).all())
 
 
+def _as_mask(picture: Picture) -> NDArray[np.bool_]:
+    """(H, W) bool, where a picture is not black.
+
+    Raises:
+        SliceError: as for `read_mask`.
+    """
+    if picture.lossy:
+        raise SliceError("a JPEG cannot hold a mask, its edges are blurred. Save the mask as PNG or TIFF.")
+    if not picture.palette and not _is_grey(picture.pixels):
+        raise SliceError("a mask has one channel, and this picture is coloured. Save it as black and white.")
+    return np.any(picture.pixels > 0, axis=2)
+
+
 def _read_pictures(files: Sequence[File], source: str) -> Series:
     """Read slices that are TIFF, PNG or JPEG files, in the order given; or one TIFF with a page a slice.
 
     Ground-truth masks beside the slices, `…_mask`, are left out.
 
     Raises:
-        SliceError, SeriesError: a file cannot be read (it is named), the sizes differ, or there is too much.
+        SliceError, SeriesError: as for `_pictures`.
     """
     kept = [file for file in files if not _is_mask(file)] or list(files)
     notes = []
     if len(kept) < len(files):
         notes.append(f"Files whose names end with “_mask” were left out: {len(files) - len(kept)}.")
-    if len(kept) == 1 and kind_of(kept[0].whole()) == TIFF:
-        slices = _read_stack(kept[0])
-        _check_sizes(slices)
-    else:
-        slices = _read_files(kept)
+    slices = [as_slice(picture, name) for picture, name in _pictures(kept)]
     pixels = np.stack([slice_.pixels for slice_ in slices])
     check_content(pixels, source)
     spacings = {slice_.spacing for slice_ in slices}
@@ -332,41 +323,47 @@ def _read_pictures(files: Sequence[File], source: str) -> Series:
     )
 
 
-def _read_files(files: Sequence[File]) -> list[Slice]:
-    slices: list[Slice] = []
-    for file in files:
-        slices.append(read_slice(file.whole(), file.name, allow_constant=True))
-        # At once, so that no more is kept than one series may take.
-        check_volume(len(files), *slices[0].size)
-        _check_sizes((slices[0], slices[-1]))
-    return slices
-
-
-def _check_sizes(slices: Sequence[Slice]) -> None:
-    first = slices[0]
-    for slice_ in slices:
-        if slice_.size != first.size:
-            raise SeriesError(
-                f"{slice_.source} is {slice_.size[1]} × {slice_.size[0]} pixels, {first.source} is "
-                f"{first.size[1]} × {first.size[0]}. Give the slices of one series."
-            )
-
-
-def _is_mask(file: File) -> bool:
-    return PurePath(file.name).stem.lower().endswith("_mask")
-
-
-def _read_stack(file: File) -> list[Slice]:
-    """Read the pages of a TIFF as slices, by the rules of `read_slice`; pages of one value are accepted.
+def _pictures(files: Sequence[File]) -> Iterator[tuple[Picture, str]]:
+    """The pages of a lone TIFF, or a picture of each file, with their names; all of one size.
 
     Raises:
-        SliceError, SeriesError: as `read_slice`, or there are too many pages or pixels.
+        SliceError, SeriesError: a file cannot be read (it is named), the sizes differ, or there is too much.
     """
+    first: tuple[tuple[int, ...], str] | None = None
+    for picture, name in _pages(files[0]) if len(files) == 1 else _decoded(files):
+        height, width = size = picture.pixels.shape[:2]
+        first = first or (size, name)
+        # At once, so that no more is kept than one series may take.
+        check_volume(len(files), height, width)
+        if size != first[0]:
+            (rows, columns), other = first
+            raise SeriesError(
+                f"{name} is {width} × {height} pixels, {other} is {columns} × {rows}. "
+                "Give the slices of one series."
+            )
+        yield picture, name
+
+
+def _decoded(files: Sequence[File]) -> Iterator[tuple[Picture, str]]:
+    for file in files:
+        with named(file.name):
+            yield _decode(file.whole()), file.name
+
+
+def _pages(file: File) -> Iterator[tuple[Picture, str]]:
+    """The pages of a TIFF, by the rules of `read_slice`; any other file's picture."""
+    if kind_of(file.whole()) != TIFF:
+        yield from _decoded([file])
+        return
     with named(file.name):
         pictures = guarded(decode_stack, file.whole())
         for picture in pictures:
             check_finite(picture.pixels)
-    return [as_slice(picture, f"{file.name}, page {page}") for page, picture in enumerate(pictures, start=1)]
+    yield from ((picture, f"{file.name}, page {number}") for number, picture in enumerate(pictures, start=1))
+
+
+def _is_mask(file: File) -> bool:
+    return PurePath(file.name).stem.lower().endswith("_mask")
 
 
 def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
@@ -380,13 +377,8 @@ def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
         return drawn
     if DICOM in kinds:
         raise SeriesError("A ground truth is not read from DICOM. Save the masks as NIfTI, PNG or TIFF.")
-    if len(files) == 1 and kind_of(files[0].whole()) == TIFF:
-        pages = _read_stack(files[0])
-        return np.stack([page.pixels.any(2) for page in pages])
-    masks: list[NDArray[np.bool_]] = []
-    for file in files:
-        masks.append(read_mask(file.whole(), file.name))
-        check_volume(len(files), *masks[0].shape)  # at once, before more of them are kept
-        if masks[-1].shape != masks[0].shape:
-            raise SeriesError(f"{file.name} has another size than {files[0].name}. Give masks of one series.")
+    masks = []
+    for picture, name in _pictures(files):
+        with named(name):
+            masks.append(_as_mask(picture))
     return np.stack(masks)

@@ -77,11 +77,13 @@ class Volume:
         values: float32, in its source's order of axes.
         grid: where they lie.
         on_flair: whether they are the FLAIR's own voxels, so that nothing has to be resampled.
+        moved: what was done to align them with the FLAIR, before "resampled"; or "".
     """
 
     values: NDArray[np.float32]
     grid: Grid
-    on_flair: bool = True
+    on_flair: bool
+    moved: str = ""
 
 
 def combine(
@@ -109,18 +111,17 @@ def combine(
     pixels = np.empty((*flair.shape, 3), np.float32)
     pixels[:] = flair[..., None]
     done, notes = {FLAIR: AS_IT_IS}, list[str]()
-    moved = [channel for channel in (PRE, POST) if channel in volumes]
-    # Otherwise no head is looked for, which takes longer than reading.
-    resampled = [channel for channel in moved if register or not volumes[channel].on_flair]
-    head = _head(flair) if resampled else None
-    for channel in moved:
-        volume = volumes[channel]
-        if head is None or channel not in resampled:
+    others = {channel: volumes[channel] for channel in (PRE, POST) if channel in volumes}
+    if register:
+        others = {channel: _aligned(volume, flair, onto) for channel, volume in others.items()}
+    # Only where it is needed: to find the head takes longer than reading.
+    head = None if all(volume.on_flair for volume in others.values()) else _head(flair)
+    for channel, volume in others.items():
+        if volume.on_flair or head is None:
             pixels[..., channel], done[channel] = onto.to_axial(volume.values), AS_IT_IS
             continue
-        pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel, register)
-        if done[channel] != AS_IT_IS:
-            notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
+        pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel)
+        notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
     check_content(pixels, source)
     names = tuple(f"slice {number}" for number in range(1, len(pixels) + 1))
     series = Series(pixels, source, names, onto, flair_only=len(volumes) == 1, notes=tuple(notes))
@@ -136,34 +137,29 @@ def _head(flair: NDArray[np.float32]) -> NDArray[np.bool_]:
     return head if head.any() else np.ones(flair.shape, bool)
 
 
+def _aligned(volume: Volume, flair: NDArray[np.float32], onto: Grid) -> Volume:
+    """A volume at the place where the head lies in the FLAIR."""
+    motion = registered(volume.values, volume.grid, flair, onto)
+    if motion is None:
+        return volume
+    moved = f"moved by {motion.millimetres:.1f} mm and {motion.degrees:.1f}° to match the FLAIR"
+    return Volume(volume.values, motion.grid, on_flair=False, moved=f"{moved} and ")
+
+
 def _onto(
-    flair: NDArray[np.float32],
-    onto: Grid,
-    head: NDArray[np.bool_],
-    volume: Volume,
-    channel: int,
-    register: bool,
+    flair: NDArray[np.float32], onto: Grid, head: NDArray[np.bool_], volume: Volume, channel: int
 ) -> tuple[NDArray[np.float32], str]:
     """A volume on the FLAIR's grid, and what was done with it."""
-    grid, done = volume.grid, []
-    if register:
-        motion = registered(volume.values, grid, flair, onto)
-        if motion is not None:
-            grid = motion.grid
-            done.append(f"moved by {motion.millimetres:.1f} mm and {motion.degrees:.1f}° to match the FLAIR")
-    if volume.on_flair and not done:
-        return onto.to_axial(volume.values), AS_IT_IS
-    values, covered = resample(volume.values, grid, onto)
+    values, covered = resample(volume.values, volume.grid, onto)
     share = np.count_nonzero(head & covered) / np.count_nonzero(head)
     if share < LEAST_OF_HEAD:
         raise _too_little(share, channel)
-    done.append("resampled onto the FLAIR's grid")
-    words = " and ".join(done)
+    done = f"{volume.moved}resampled onto the FLAIR's grid"
     if not covered.all():
         values = np.where(covered, values, _matched(flair, values, head & covered))
     if share < ALL_OF_HEAD:
-        words += f"; FLAIR stands in for the {1 - share:.0%} of the head that it does not cover"
-    return values, words
+        done += f"; FLAIR stands in for the {1 - share:.0%} of the head that it does not cover"
+    return values, done
 
 
 def _too_little(share: float, channel: int) -> SeriesError:

@@ -100,24 +100,6 @@ class Parameters:
         return "T1" if self.echo <= SPIN_ECHO and short else "other"
 
 
-def guess(label: str) -> int | None:
-    """The channel that the name of a file, or a scanner's description of a series, suggests.
-
-    FLAIR by its name; T1 by its name, post-contrast where contrast is named and not denied.
-
-    Returns:
-        PRE, FLAIR or POST; None where the name says another sequence, or nothing.
-    """
-    words = _Words(label)
-    if words.named(MASK_WORDS):
-        return None
-    if words.flair:
-        return FLAIR
-    if words.named(OTHER_WORDS) or not words.named(T1_WORDS):
-        return None
-    return PRE if words.contrast is None else words.contrast
-
-
 def recognise_series(label: str, parameters: Parameters) -> tuple[int | None, str]:
     """The channel of a DICOM series by how it was taken and what the scanner calls it.
 
@@ -140,12 +122,23 @@ def recognise_series(label: str, parameters: Parameters) -> tuple[int | None, st
 
 
 def recognise_file(name: str) -> tuple[int | None, str]:
-    """The same of a NIfTI file by its name."""
-    name = BIDS_PERSON.sub("", name.lower())
-    words, channel = _Words(name), guess(name)
-    if channel is None and words.named((*MASK_WORDS, *OTHER_WORDS)):
-        return None, "a mask" if words.named(MASK_WORDS) else "another sequence"
-    return channel, ""
+    """The channel that the name of a NIfTI file suggests.
+
+    FLAIR by its name; T1 by its name, post-contrast where contrast is named and not denied.
+
+    Returns:
+        PRE, FLAIR or POST; None where the name says nothing, or another sequence; and why, or "".
+    """
+    words = _Words(BIDS_PERSON.sub("", name.lower()))
+    if words.named(MASK_WORDS):
+        return None, "a mask"
+    if words.flair:
+        return FLAIR, ""
+    if words.named(OTHER_WORDS):
+        return None, "another sequence"
+    if not words.named(T1_WORDS):
+        return None, ""
+    return PRE if words.contrast is None else words.contrast, ""
 
 
 class _Words:

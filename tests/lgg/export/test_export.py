@@ -19,7 +19,7 @@ from PIL import Image
 from lgg.export import MEANINGS, NOTICE, export_zip, write_zip
 from lgg.io import read_series
 from lgg.postprocess import corrected, redecide
-from lgg.types import FLAIR, Prediction, SeriesResult
+from lgg.types import FLAIR, SeriesResult
 from lgg.visualize import enlarge
 from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import noise, tiff
@@ -35,7 +35,7 @@ from tests.series_files import (
     slice_files,
     slices,
 )
-from tests.series_results import PROVENANCE
+from tests.series_results import PROVENANCE, prediction
 
 
 def predict(series, masks=None):
@@ -44,15 +44,10 @@ def predict(series, masks=None):
         masks = series.pixels[..., FLAIR] > np.percentile(series.pixels[..., FLAIR], 80)
     probability = np.random.default_rng(0).uniform(size=masks.shape).astype("float32")
     return [
-        Prediction(
+        replace(
+            prediction(mask, probability=shown, spacing=series.spacing, thresholds=PROVENANCE.thresholds),
             gate_probability=0.25 + number / 100,
             passed=number % 2 == 0,
-            probability=shown,
-            mask=mask,
-            head=np.ones_like(mask),
-            thresholds=PROVENANCE.thresholds,
-            milliseconds={},
-            spacing=series.spacing,
         )
         for number, (shown, mask) in enumerate(zip(probability, masks, strict=True))
     ]
@@ -92,18 +87,18 @@ def test_a_series_of_pictures_gives_these_files():
 
 
 def test_masks_and_overlays_show_the_predictions():
-    for number, prediction in enumerate(PREDICTIONS, start=1):
+    for number, slice_ in enumerate(PREDICTIONS, start=1):
         stored, shown = (
             np.asarray(Image.open(io.BytesIO(FILES[f"{folder}/slice_00{number}.png"])))
             for folder in ("masks", "overlays")
         )
-        np.testing.assert_array_equal(stored, prediction.mask * 255)
-        np.testing.assert_array_equal((shown != shown[..., :1]).any(2), enlarge(prediction.mask))
+        np.testing.assert_array_equal(stored, slice_.mask * 255)
+        np.testing.assert_array_equal((shown != shown[..., :1]).any(2), enlarge(slice_.mask))
 
 
 def test_the_statistics_are_those_of_the_result_and_the_components_a_table_too():
     numbers = json.loads(FILES["statistics.json"])
-    assert numbers["voxels"] == sum(prediction.area for prediction in PREDICTIONS)
+    assert numbers["voxels"] == sum(slice_.area for slice_ in PREDICTIONS)
     assert numbers["made_by"]["segmenter_weights"] == "b" * 64
     numbers = numbers["components"]
     rows = rows_of(FILES["components.csv"])
@@ -116,7 +111,7 @@ def test_the_statistics_are_those_of_the_result_and_the_components_a_table_too()
 def test_probabilities_have_sixteen_bits():
     stored = tifffile.imread(io.BytesIO(FILES["probability.tif"]))
     assert stored.dtype == np.uint16
-    expected = np.stack([prediction.probability for prediction in PREDICTIONS])
+    expected = np.stack([slice_.probability for slice_ in PREDICTIONS])
     np.testing.assert_allclose(stored / 65535, expected, atol=0.51 / 65535)
 
 
@@ -126,13 +121,13 @@ def test_the_table_has_a_row_a_slice(options):
     predictions = predict(series)
     rows = rows_of(unpacked(series, predictions)["slices.csv"])
     assert [int(row["slice"]) for row in rows] == [1, 2, 3]
-    for row, prediction in zip(rows, predictions, strict=True):
-        assert float(row["gate_probability"]) == pytest.approx(prediction.gate_probability)
-        assert bool(int(row["gate_passed"])) == prediction.passed
-        assert int(row["area_px"]) == prediction.area
-        assert float(row["head_percent"]) == pytest.approx(prediction.head_percent, abs=1e-3)
+    for row, slice_ in zip(rows, predictions, strict=True):
+        assert float(row["gate_probability"]) == pytest.approx(slice_.gate_probability)
+        assert bool(int(row["gate_passed"])) == slice_.passed
+        assert int(row["area_px"]) == slice_.area
+        assert float(row["head_percent"]) == pytest.approx(slice_.head_percent, abs=1e-3)
         # Without a spacing, nobody knows it.
-        assert row["area_mm2"] == (f"{prediction.area * 0.5:.2f}" if options else "")
+        assert row["area_mm2"] == (f"{slice_.area * 0.5:.2f}" if options else "")
 
 
 def test_the_readme_explains_every_file_and_no_other_and_how_they_were_made():

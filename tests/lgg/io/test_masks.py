@@ -96,7 +96,7 @@ def test_nifti_in_another_orientation_than_the_series():
     [
         ([pillow(MASKS[0], "PNG")] * 3, "3 × 40 × 48 and the series 4 × 40 × 48"),
         ([pillow(MASKS[0][:36], "PNG")] * 4, "4 × 40 × 36"),
-        ([pillow(MASKS[0], "PNG"), pillow(MASKS[0].T, "PNG")], "another size"),
+        ([pillow(MASKS[0], "PNG"), pillow(MASKS[0].T, "PNG")], "of one series"),
         ([b"no mask at all " * 20], "not an image"),
         (dicom_stack(np.ones((4, 48, 40), "uint16"), (1, 0, 0), (0, 1, 0))[0], "DICOM"),
         ([nifti(np.ones((4, 5, 6), "uint8"), np.eye(4))] * 2, "one NIfTI"),

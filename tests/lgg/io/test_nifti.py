@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lgg.errors import LggError, SeriesError, SliceError
-from lgg.io import AmbiguousSeriesError, read_series
+from lgg.io import read_series
 from lgg.types import FLAIR, POST, PRE
 from tests.reading_files import memory_below, mutate, noise
 from tests.series_files import DIRECTIONS, affine, archive, blob, nifti, rotated
@@ -103,24 +103,6 @@ def test_three_volumes_are_known_by_their_names(upload):
     assert series.chosen == NAMES
     for channel, voxels in VOLUMES.items():
         np.testing.assert_array_equal(series.to_source(series.pixels[..., channel]), voxels)
-
-
-def test_a_choice_goes_before_the_names():
-    choice = {NAMES[PRE]: "post", NAMES[FLAIR]: "pre", NAMES[POST]: "flair"}
-    series = read_series(list(THREE.values()), list(THREE), choice)
-    np.testing.assert_array_equal(series.to_source(series.pixels[..., POST]), VOLUMES[PRE])
-
-
-def test_names_that_tell_nothing_ask_for_a_choice():
-    with pytest.raises(AmbiguousSeriesError, match=r"known to be FLAIR.*give FLAIR alone") as caught:
-        read_series([THREE[name] for name in NAMES.values()], ["a.nii", "b.nii", "c.nii"])
-    assert [candidate.key for candidate in caught.value.candidates] == ["a.nii", "b.nii", "c.nii"]
-
-
-@pytest.mark.parametrize("choice", [{"other.nii": "flair"}, {NAMES[FLAIR]: "t2"}])
-def test_a_choice_of_what_is_not_there_is_refused(choice):
-    with pytest.raises(SeriesError, match="Choose them again"):
-        read_series(list(THREE.values()), list(THREE), choice)
 
 
 #: A FLAIR with a head in it, on `RAS`, and places to move a T1 of the same patient to.

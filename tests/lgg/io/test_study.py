@@ -121,13 +121,10 @@ class TestVolumes:
         np.testing.assert_array_equal(series.pixels[..., POST], series.grid.to_axial(volume(0)))
         np.testing.assert_array_equal(series.pixels[..., PRE], series.pixels[..., FLAIR])
 
-    def test_a_lone_file_of_any_name_is_flair(self, tmp_path):
-        series = read_study(write(tmp_path, volumes("scan.nii.gz")) / "scan.nii.gz")
-        assert series.flair_only
-
     @pytest.mark.parametrize("name", ["T1.nii.gz", "T2.nii.gz", "mask.nii.gz"])
-    def test_a_lone_file_that_is_something_else_is_refused(self, name, tmp_path):
-        folder = write(tmp_path, volumes(name))
+    def test_a_lone_file_is_flair_but_one_that_is_something_else_is_refused(self, name, tmp_path):
+        assert read_study(write(tmp_path / "lone", volumes("scan.nii.gz")) / "scan.nii.gz").flair_only
+        folder = write(tmp_path / "else", volumes(name))
         with pytest.raises(AmbiguousSeriesError, match="flair="):
             read_study(folder)
         assert read_study(folder, flair=1).flair_only
@@ -194,18 +191,20 @@ class TestDicom:
         read = read_study(tmp_path / "study.zip")
         np.testing.assert_array_equal(read.pixels[..., POST], planes(seed=7))
 
-    def test_of_two_the_axial_and_complete_is_taken(self, tmp_path):
-        files = EVERYTHING | series(8, "FLAIR", plane=SAGITTAL) | series(9, "FLAIR", count=3)
-        files |= series(10, "FLAIR", ImageType=["DERIVED", "SECONDARY", "MPR"])
-        assert read_study(write(tmp_path, files)).chosen[FLAIR] == "1.2.3.3"
-
-    def test_of_two_t1_that_on_the_flairs_grid_is_taken(self, tmp_path):
-        files = EVERYTHING | series(8, "T1", step=2.0, count=20)
-        assert read_study(write(tmp_path, files)).chosen[PRE] == "1.2.3.6"
-
-    def test_a_scan_that_was_stopped_early_is_not_taken_however_well_it_suits(self, tmp_path):
-        files = series(1, "FLAIR", count=2) | series(2, "FLAIR", plane=SAGITTAL, count=36)
-        assert read_study(write(tmp_path, files)).chosen[FLAIR] == "1.2.3.2"
+    @pytest.mark.parametrize(
+        ("files", "channel", "number"),
+        [
+            (EVERYTHING | series(8, "FLAIR", plane=SAGITTAL), FLAIR, 3),
+            (EVERYTHING | series(9, "FLAIR", count=3), FLAIR, 3),
+            (EVERYTHING | series(10, "FLAIR", ImageType=["DERIVED", "SECONDARY", "MPR"]), FLAIR, 3),
+            (EVERYTHING | series(8, "T1", step=2.0, count=20), PRE, 6),
+            # Stopped early, however well it would suit.
+            (series(1, "FLAIR", count=2) | series(2, "FLAIR", plane=SAGITTAL, count=36), FLAIR, 2),
+        ],
+        ids=["axial", "complete", "scanned", "on the FLAIR's grid", "not stopped early"],
+    )
+    def test_of_two_the_better_is_taken(self, files, channel, number, tmp_path):
+        assert read_study(write(tmp_path, files)).chosen[channel] == f"1.2.3.{number}"
 
     def test_of_two_t1_on_other_grids_that_with_slices_like_the_flairs_is_taken(self, tmp_path):
         thin, thick = {"step": 1.0, "count": 25}, {"step": 6.0, "count": 5}
@@ -342,14 +341,11 @@ def test_an_assignment_alone_decides_what_is_read(tmp_path):
         read_study(folder, assignment={"1.2.3.99": "flair"})
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_archives_take_no_more_memory_together_than_one_may(count, tmp_path, monkeypatch):
+def test_archives_take_no_more_memory_together_than_one_may(tmp_path, monkeypatch):
     monkeypatch.setattr("lgg.io.archive.MAX_UNPACKED", 50_000)
-    for number in range(count):
-        (tmp_path / f"{number}.zip").write_bytes(archive(series(number + 1, "FLAIR", count=6)))
-    if count == 1:
-        assert len(recognise(tmp_path).candidates) == 1
-        return
+    first, second = (archive(series(number, "FLAIR", count=6)) for number in (1, 2))
+    assert len(recognise(write(tmp_path, {"1.zip": first})).candidates) == 1
+    write(tmp_path, {"2.zip": second})
     with pytest.raises(SeriesError, match="MiB"):
         recognise(tmp_path)
 
@@ -357,22 +353,17 @@ def test_archives_take_no_more_memory_together_than_one_may(count, tmp_path, mon
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "no files"),
+        (None, r"no file or folder study\."),
         ({".hidden/FLAIR.nii.gz": b""}, "no files"),
         ({"notes.txt": b"text"}, "not an image"),
         ({"notes.txt": b"text", "more.txt": b"text"}, "no images"),
         ({**volumes("FLAIR.nii.gz"), **series(1, "FLAIR")}, "both DICOM and NIfTI"),
     ],
-    ids=["empty", "hidden", "text", "texts", "both"],
+    ids=["not there", "hidden", "text", "texts", "both"],
 )
 def test_what_is_no_study_is_refused(files, message, tmp_path):
     with pytest.raises(SliceError, match=message):
-        read_study(write(tmp_path, files))
-
-
-def test_a_path_that_is_not_there_is_refused_by_name(tmp_path):
-    with pytest.raises(SeriesError, match=r"no file or folder nowhere\."):
-        read_study(tmp_path / "nowhere")
+        read_study(write(tmp_path / "study", files or {}))
 
 
 def test_a_folder_of_very_many_files_is_refused(tmp_path, monkeypatch):

@@ -125,10 +125,16 @@ def test_a_study_that_fails_is_listed_until_it_is_mended_and_the_others_are_done
 def test_a_segmentation_belongs_to_the_patient_and_study_of_the_images(cascade, tmp_path):
     folder = tmp_path / "studies" / "series"
     folder.mkdir(parents=True)
-    for number, data in enumerate(dicom_study(PatientName="Müller^Ayşe", SpecificCharacterSet="ISO_IR 192")):
-        (folder / str(number)).write_bytes(data)
-    (outcome,) = run(cascade, tmp_path / "studies", tmp_path / "out", formats=("dicom-seg",))
-    stored, source = (pydicom.dcmread(path) for path in (outcome.folder / "segmentation.dcm", folder / "0"))
+    own = {"PatientName": "Müller^Ayşe", "SpecificCharacterSet": "ISO_IR 192"}
+    another = {"PatientName": "Roe^Jim", "StudyInstanceUID": "1.2.3.4", "series": "1.2.3.5"}
+    for letter, fields in (("a", another), ("b", own)):
+        for number, data in enumerate(dicom_study(**fields)):
+            (folder / f"{letter}{number}").write_bytes(data)
+    examiner = Examiner(cascade, tmp_path / "out", Settings("unet-mini", formats=("dicom-seg",)))
+    (refused,) = examiner.run(named_studies([folder]))
+    assert "2 examinations" in refused.reason
+    (outcome,) = examiner.run(named_studies([folder], flair="2"))
+    stored, source = (pydicom.dcmread(path) for path in (outcome.folder / "segmentation.dcm", folder / "b0"))
     for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID", "StudyDate"):
         assert stored[keyword].value == source[keyword].value, keyword
     volume = highdicom.seg.segread(outcome.folder / "segmentation.dcm")
