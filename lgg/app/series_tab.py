@@ -20,7 +20,6 @@ from lgg.export.mesh import surface_glb
 from lgg.io import AmbiguousSeriesError
 from lgg.io.archive import MAX_FILES
 from lgg.io.sequences import CHANNELS
-from lgg.io.study import Recognised
 from lgg.types import FLAIR, SEQUENCES, SeriesResult
 
 WAITING = message_html("empty", "No series yet", "Upload a patient's slices, then choose Examine.")
@@ -49,11 +48,6 @@ AWAY: Updates = {
 }
 #: Other files have other volumes.
 OTHER_FILES: Updates = {"asked": None, "volumes": ""}
-
-
-def volumes_html(seem: Recognised) -> str:
-    """What the volumes of an upload are taken for, before they are read."""
-    return render.html("volumes", volumes=seem.found, label="What each volume is taken for")
 
 
 def buttons(running: bool) -> Updates:
@@ -105,7 +99,8 @@ class SeriesHandlers(Handlers):
             return {}
         chosen = {channel: values[role] for role, channel in CHANNELS.items() if values[role]}
         _, seem = values["asked"]
-        return {"volumes": volumes_html(replace(seem, chosen=chosen))}
+        volumes = replace(seem, chosen=chosen).found
+        return {"volumes": render.html("recognised", volumes=volumes, open=True)}
 
     def _asking(self, paths: Sequence[str]) -> Updates:
         """A choice of volume for each sequence; none where there is nothing to choose from."""
@@ -118,7 +113,8 @@ class SeriesHandlers(Handlers):
             choices = volumes if channel == FLAIR else [(NONE, ""), *volumes]
             value = None if channel in seem.open_channels else seem.chosen.get(channel, "")
             fields[role] = gr.Dropdown(choices, value=value)
-        return {"asked": (paths, seem), "volumes": volumes_html(seem), **fields}
+        said = render.html("recognised", volumes=seem.found, open=bool(seem.open_channels))
+        return {"asked": (paths, seem), "volumes": said, **fields}
 
     def _examine(self, values: Values, folder: Path) -> Iterator[Updates]:
         # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
@@ -281,18 +277,17 @@ def _lay_out_choice(tab: Tab, service: Service) -> None:
         # A script of the hint's answers it.
         gr.Button("Choose a folder", size="sm", elem_id="series-folder", min_width=120)
         tab["sample"] = gr.Button("Sample study", size="sm", elem_id="series-sample", min_width=120)
-    gr.HTML(render.html("series_hint", most=MAX_FILES), js_on_load=script("folder"))
-    # The style hides it while there is no table.
+    # The style hides it while there is no table, and the choice while the table is folded.
     with gr.Column(elem_id="series-sequences"):
-        gr.HTML("<h2>Which volume is which?</h2>")
         tab["volumes"] = gr.HTML(elem_id="series-volumes")
         for role, sequence in zip(ROLES, SEQUENCES, strict=True):
             tab[role] = gr.Dropdown([], label=sequence, interactive=True, elem_id=f"series-{role}")
     tab["architecture"] = controls.architecture_choice(service, "series-")
-    tab["truth"] = controls.truth_box("series-", TRUTH_HINT, file_count="multiple")
     with gr.Row(elem_id="series-buttons"):
         tab["start"] = gr.Button("Examine", variant="primary", elem_id="series-start")
         tab["stop"] = gr.Button("Cancel", variant="stop", visible=False, elem_id="series-stop")
+    gr.HTML(render.html("series_hint", most=MAX_FILES), js_on_load=script("folder"))
+    tab["truth"] = controls.truth_box("series-", TRUTH_HINT, file_count="multiple")
 
 
 def _lay_out_view(tab: Tab, service: Service) -> None:
@@ -311,20 +306,21 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
         elem_id="series-picture",
     )
     tab["slice"] = gr.Slider(1, 2, value=1, step=1, label="Slice", buttons=[], elem_id="series-slice")
+    controls.layer_controls(tab, "series-")
     tab["legend"] = gr.HTML(elem_id="series-legend")
-    controls.display_controls(tab, service.thresholds(service.preferred, "volume"), "series-")
+    tab["facts"] = gr.HTML(elem_id="series-facts")
+    tab["scores"] = gr.HTML(elem_id="series-scores")
+    controls.sliders(tab, service.thresholds(service.preferred, "volume"), "series-")
     with gr.Column(visible=False, elem_id="series-ask") as tab["ask"]:
         gr.HTML(render.html("ask"))
         with gr.Row():
             tab["keep"] = gr.Button("Keep the correction", elem_id="series-keep")
             tab["discard"] = gr.Button("Discard the correction", variant="stop", elem_id="series-discard")
     tab["chart"] = gr.HTML(js_on_load=script("chart"), elem_id="series-chart")
-    tab["scores"] = gr.HTML(elem_id="series-scores")
-    tab["facts"] = gr.HTML(elem_id="series-facts")
     with gr.Row(elem_id="series-more"):
-        tab["turn"] = gr.Button("Show the tumour in 3D", elem_id="series-turn")
-        tab["pack"] = gr.Button("Download everything", elem_id="series-pack")
-        tab["save"] = gr.DownloadButton("Save the archive", visible=False, elem_id="series-save")
+        tab["turn"] = gr.Button("Show the tumour in 3D", size="sm", elem_id="series-turn")
+        tab["pack"] = gr.Button("Download everything", size="sm", elem_id="series-pack")
+        tab["save"] = gr.DownloadButton("Save the archive", size="sm", visible=False, elem_id="series-save")
     tab["surface"] = gr.Model3D(
         interactive=False,
         visible=False,

@@ -193,7 +193,8 @@ def build_slice_tab(service: Service, examples: list[Example], models: LoadedMod
             tab["said"] = gr.HTML(WAITING if service.cascades else NO_MODEL)
             with gr.Column(visible=False, elem_id="body") as tab["body"]:
                 _lay_out_pictures(tab)
-                controls.display_controls(tab, service.thresholds(service.preferred, "slice"))
+                controls.layer_controls(tab)
+                controls.sliders(tab, service.thresholds(service.preferred, "slice"))
                 tab["before_after"] = gr.Checkbox(
                     label="Before and after under one slider", container=False, elem_id="before-after"
                 )

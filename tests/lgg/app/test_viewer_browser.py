@@ -24,6 +24,7 @@ from tests.browsing import (
     examine,
     settle,
     slide,
+    unfold_plot,
     violations,
     visit,
 )
@@ -86,6 +87,7 @@ def expect_slice(page, number):
 @both_widths
 def test_crosshair_slider_plot_and_thresholds_move_together(page, study):
     canvas = opened(page, study)
+    unfold_plot(page)
     page.locator("#series-chart [data-slice='2']").click()
     expect_slice(page, 2)
     settle(page)
