@@ -20,6 +20,7 @@ from lgg.export.mesh import surface_glb
 from lgg.io import AmbiguousSeriesError
 from lgg.io.archive import MAX_FILES
 from lgg.io.sequences import CHANNELS
+from lgg.io.study import Recognised
 from lgg.types import FLAIR, SEQUENCES, SeriesResult
 
 WAITING = message_html("empty", "No series yet", "Upload a patient's slices, then choose Examine.")
@@ -46,19 +47,19 @@ AWAY: Updates = {
     "save": gr.DownloadButton(value=None, visible=False),
     "ask": gr.Column(visible=False),
 }
-#: How the tab looks while a series is examined, and while none is.
-RUNNING: Updates = {
-    "start": gr.Button(interactive=False),
-    "sample": gr.Button(interactive=False),
-    "stop": gr.Button(visible=True),
-}
-IDLE: Updates = {
-    "start": gr.Button(interactive=True),
-    "sample": gr.Button(interactive=True),
-    "stop": gr.Button(visible=False),
-}
 #: Other files have other volumes.
 OTHER_FILES: Updates = {"asked": None, "volumes": ""}
+
+
+def volumes_html(seem: Recognised) -> str:
+    """What the volumes of an upload are taken for, before they are read."""
+    return render.html("volumes", volumes=seem.found, label="What each volume is taken for")
+
+
+def buttons(running: bool) -> Updates:
+    """What can be pressed while a series is examined, and while none is."""
+    begin = {name: gr.Button(interactive=not running) for name in ("start", "sample")}
+    return {**begin, "stop": gr.Button(visible=running)}
 
 
 class SeriesHandlers(Handlers):
@@ -104,7 +105,7 @@ class SeriesHandlers(Handlers):
             return {}
         chosen = {channel: values[role] for role, channel in CHANNELS.items() if values[role]}
         _, seem = values["asked"]
-        return {"volumes": render.volumes_html(replace(seem, chosen=chosen).found)}
+        return {"volumes": volumes_html(replace(seem, chosen=chosen))}
 
     def _asking(self, paths: Sequence[str]) -> Updates:
         """A choice of volume for each sequence; none where there is nothing to choose from."""
@@ -117,7 +118,7 @@ class SeriesHandlers(Handlers):
             choices = volumes if channel == FLAIR else [(NONE, ""), *volumes]
             value = None if channel in seem.open_channels else seem.chosen.get(channel, "")
             fields[role] = gr.Dropdown(choices, value=value)
-        return {"asked": (paths, seem), "volumes": render.volumes_html(seem.found), **fields}
+        return {"asked": (paths, seem), "volumes": volumes_html(seem), **fields}
 
     def _examine(self, values: Values, folder: Path) -> Iterator[Updates]:
         # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
@@ -136,7 +137,7 @@ class SeriesHandlers(Handlers):
                         break
                     if progress.result is None:
                         now = render.html("progress", progress=progress)
-                        yield {**self.cleared, **RUNNING, "said": now}
+                        yield {**self.cleared, **buttons(running=True), "said": now}
                     else:
                         last = self._opened(request, progress.result, values, folder)
             except AmbiguousSeriesError as error:
@@ -144,7 +145,7 @@ class SeriesHandlers(Handlers):
                 last = {**self.cleared, "said": said, **self._asking(paths)}
             except Exception as error:
                 last = self.failed(error)
-        yield {**last, **IDLE}
+        yield {**last, **buttons(running=False)}
 
     def stop(self, visitor: gr.Request) -> None:
         """Have the visitor's examination end at its next batch."""
@@ -166,9 +167,9 @@ class SeriesHandlers(Handlers):
 
     def words(self, view: View) -> Updates:
         """With the plot along the slices; what was made of another outline is put away."""
-        chart = render.chart_html(view.result, view.number)
+        chart = render.html("chart", result=view.result, current=view.number)
         turn = gr.Button(visible=view.result.voxels > 0)
-        mask = viewer.mask_value(view.request, view.result)
+        mask = viewer.mask_value(view.request.study, view.result)
         return {**super().words(view), "chart": chart, "turn": turn, "viewer": mask, **AWAY}
 
     def decide(self, values: Values) -> Updates:
@@ -183,13 +184,14 @@ class SeriesHandlers(Handlers):
         if request is None:
             return {}
         try:
-            masks = viewer.sent_masks(request, self.service.series(request), values["picked"])
+            masks = viewer.sent_masks(request.study, self.service.series(request), values["picked"])
         except SeriesError as error:  # the result stays; only the correction is refused
             told(error)
             return {}
         began = request.correction
         thresholds = (began.mask, began.gate) if began else (values["threshold"], values["gate"])
-        return self._redrawn(replace(request, correction=Correction.of(masks, *thresholds)), values)
+        correction = Correction(viewer.packed_mask(masks), *thresholds)
+        return self._redrawn(replace(request, correction=correction), values)
 
     def discard(self, values: Values) -> Updates:
         """The networks' masks again, by the thresholds as they stand now."""
@@ -243,7 +245,7 @@ class SeriesHandlers(Handlers):
         return {
             **self.words(view),
             **self.picture(view, values),
-            "viewer": viewer.study_value(request, result, folder) if len(result) > 1 else None,
+            "viewer": viewer.study_value(request.study, result, folder) if len(result) > 1 else None,
             "current": request,
             "layer": controls.layers(bool(request.truth), values["layer"]),
             "truth": list(request.truth) or None,

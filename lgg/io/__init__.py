@@ -143,13 +143,22 @@ def read_series(
         AmbiguousSeriesError: several volumes, and nobody knows which is which; ask with its `candidates`.
         SeriesError, SliceError: whatever else is wrong; the message names the file and says what to do.
     """
-    files, left_out = _readable(unpack(uploads, names))
+    files = unpack(uploads, names)
+    one = bare_name(uploads[0], names[0] if names else None)
+    return read_files(files, one if len(uploads) == 1 else f"{len(uploads)} files", assignment, register)
+
+
+def read_files(
+    unpacked: Sequence[File],
+    source: str,
+    assignment: Mapping[str, str] | None = None,
+    register: bool = False,
+) -> Series:
+    """Read one patient's series from files that are unpacked; `source`: what to call all of them together."""
+    files, left_out = _readable(unpacked)
     kinds = {kind_of_series(file.whole()) for file in files}
     if len(kinds) > 1:
         raise SeriesError(f"The files are of several kinds ({', '.join(sorted(kinds))}). Give one kind.")
-    source = bare_name(uploads[0], names[0] if names else None)
-    if len(uploads) > 1:
-        source = f"{len(uploads)} files"
     notes = [f"Files in the archive that are no images were left out: {len(left_out)}."] if left_out else []
     if kinds == {PICTURES}:
         series = _read_pictures(files, source)

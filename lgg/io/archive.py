@@ -91,13 +91,13 @@ class File:
         return file.whole()
 
 
-def unpack(uploads: Sequence[Source], names: Sequence[str] | None = None) -> list[File]:
+def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None) -> list[File]:
     """The files of all uploads in natural order of their names, `_2` before `_10`.
 
     ZIP archives and gzip are unpacked; folders, links and hidden files in them are left out.
 
     Args:
-        uploads: paths, bytes or binary streams.
+        uploads: paths, bytes or binary streams; or files that were unpacked before.
         names: what messages call them, in the same order; by default their own names.
 
     Raises:
@@ -113,7 +113,8 @@ def unpack(uploads: Sequence[Source], names: Sequence[str] | None = None) -> lis
     for upload, wanted in zip(uploads, given, strict=True):
         name = bare_name(upload, wanted)
         with named(name):
-            for file in _files(name, load_bytes(upload, SMALLER), left):
+            inside = [upload] if isinstance(upload, File) else _files(name, load_bytes(upload, SMALLER), left)
+            for file in inside:
                 left -= len(file.whole())
                 files.append(file)
                 if len(files) > MAX_FILES:
@@ -121,7 +122,7 @@ def unpack(uploads: Sequence[Source], names: Sequence[str] | None = None) -> lis
     return sorted(files, key=lambda file: natural(file.path))
 
 
-def bare_name(source: Source, name: str | None = None) -> str:
+def bare_name(source: Source | File, name: str | None = None) -> str:
     """The last part of a path of either convention, without what could not be printed; or "slice"."""
     if name is None:
         name = getattr(source, "name", None) if not isinstance(source, str | os.PathLike | bytes) else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lgg.errors import SeriesError, SliceError
-from lgg.io import DICOM, NIFTI, PICTURES, kind_of_series, read_series
+from lgg.io import DICOM, NIFTI, PICTURES, kind_of_series, read_files
 from lgg.io.archive import ZIPPED, File, check_unpacked, natural, unpack
 from lgg.io.combine import Volumes
 from lgg.io.dicom_header import NoPictureError
@@ -34,7 +34,7 @@ NIFTI_HEADER = 2**10
 
 
 def read_study(
-    study: StudyPath | Iterable[StudyPath] = (),
+    study: "StudyPath | Iterable[StudyPath] | Contents" = (),
     *,
     flair: SeriesChoice | None = None,
     pre: SeriesChoice | None = None,
@@ -49,7 +49,7 @@ def read_study(
     `Series.found` tells what each volume was taken for.
 
     Args:
-        study: a folder (all that is below it), an archive, a file, or several of them.
+        study: a folder (all that is below it), an archive, a file, or several of them; or its contents.
         flair, pre, post: the file, folder or number of a series where it is not to be recognised.
         assignment: all that is read where nothing is to be recognised: `Candidate.key` → `pre`, `flair` or
             `post`, as `recognise` tells the keys.
@@ -59,9 +59,10 @@ def read_study(
         AmbiguousSeriesError: several series fit equally, or none is FLAIR; its message lists them by numbers.
         SeriesError, SliceError: whatever else is wrong; the message says what to do.
     """
-    contents = _look_through(study, {"flair": flair, "pre": pre, "post": post})
+    choices = {"flair": flair, "pre": pre, "post": post}
+    contents = study if isinstance(study, Contents) else look_through(study, choices)
     if contents.volumes is None:
-        series = read_series(contents.pictures)
+        series = read_files(unpack(contents.pictures), contents.name)
         return replace(series, source=contents.name, notes=(*contents.notes, *series.notes))
     candidates = contents.volumes.candidates
     chosen = choose(candidates, assignment) if assignment else _choose(contents.volumes, contents.pinned)
@@ -100,13 +101,13 @@ class Recognised:
         return frozenset(({FLAIR, *guesses} if self.candidates else guesses) - set(self.chosen))
 
 
-def recognise(study: StudyPath | Iterable[StudyPath]) -> Recognised:
-    """What `read_study` would take each volume of a study for.
+def recognise(study: "StudyPath | Iterable[StudyPath] | Contents") -> Recognised:
+    """What `read_study` would take each volume of a study, or of its contents, for.
 
     Raises:
         SeriesError: there is nothing in it that can be read, or the volumes of several examinations.
     """
-    volumes = _look_through(study, {}).volumes
+    volumes = (study if isinstance(study, Contents) else look_through(study)).volumes
     if volumes is None:
         return Recognised()
     try:
@@ -118,32 +119,42 @@ def recognise(study: StudyPath | Iterable[StudyPath]) -> Recognised:
 
 
 @dataclass(frozen=True)
-class _Contents:
-    """What a study holds.
+class Contents:
+    """What a study holds, looked through once; what came out of archives is kept unpacked.
 
     Attributes:
         name: of the study, for people.
         volumes: None in a study of pictures.
         pinned: channel → the candidate that was named for it.
-        pictures: where slices as TIFF, PNG or JPEG lie, themselves or in archives.
+        pictures: where slices as TIFF, PNG or JPEG lie, or all that was in an archive with them.
         notes: a sentence on what was left out.
+        nbytes: how much came out of archives.
     """
 
     name: str
     volumes: Volumes | None = None
     pinned: Mapping[int, Candidate] = field(default_factory=dict)
-    pictures: tuple[Path, ...] = ()
+    pictures: tuple[Path | File, ...] = ()
     notes: tuple[str, ...] = ()
+    nbytes: int = 0
 
 
-def _look_through(
-    study: StudyPath | Iterable[StudyPath], choices: Mapping[str, SeriesChoice | None]
-) -> _Contents:
-    """Find the volumes of a study, and those that were named for a sequence."""
+def look_through(
+    study: StudyPath | Iterable[StudyPath], choices: Mapping[str, SeriesChoice | None] | None = None
+) -> Contents:
+    """Find the volumes of a study, and those that were named for a sequence.
+
+    Args:
+        study: as `read_study` takes it.
+        choices: `flair`, `pre` or `post` → the series that is meant, as `read_study` takes them.
+
+    Raises:
+        SeriesError, SliceError: there is nothing in it that can be read.
+    """
     given = [Path(study)] if isinstance(study, str | os.PathLike) else [Path(path) for path in study]
     numbers: dict[int, int] = {}
     places: dict[int, list[Path]] = {}
-    for role, choice in choices.items():
+    for role, choice in (choices or {}).items():
         if isinstance(choice, int) or (isinstance(choice, str) and choice.isdecimal()):
             numbers[CHANNELS[role]] = int(choice)
         elif choice is not None:
@@ -154,17 +165,19 @@ def _look_through(
         raise SeriesError("There are no files to read. Give the folder or the files of one study.")
     name = given[0].resolve().name if len(given) == 1 else f"{len(paths)} files"
     files, unread = _sorted_by_kind(paths)
+    nbytes = sum(len(file.data or b"") for kind in files.values() for file in kind)
     if files[DICOM] and files[NIFTI]:
         raise SeriesError("There are both DICOM and NIfTI files. Give the folder or the files of one kind.")
     if not (files[DICOM] or files[NIFTI]):
-        pictures = dict.fromkeys(file.place for file in files[PICTURES])
-        if not pictures and len(paths) > 1:
+        if not files[PICTURES] and len(paths) > 1:
             raise SeriesError("There are no images that can be read. Give the folder or files of one study.")
         # Of an archive, reading itself says what it leaves out; of a lone file, why it cannot be read.
+        there = {file.place for file in files[PICTURES]}
+        taken = [file for file in (*files[PICTURES], *files[""]) if file.place in there]
+        pictures = tuple(file if file.packed else file.place for file in taken) or tuple(paths)
         loose = [file for file in files[""] if not file.packed]
-        return _Contents(
-            name, pictures=tuple(pictures or paths), notes=_left_out("images", len(loose), unread)
-        )
+        notes = _left_out("images", len(loose), unread)
+        return Contents(name, pictures=pictures, notes=notes, nbytes=nbytes)
     others, kind = len(files[""]) + len(files[PICTURES]), "NIfTI volumes"
     volumes: Volumes
     if files[DICOM]:
@@ -176,7 +189,7 @@ def _look_through(
     pinned = {channel: _by_number(volumes.candidates, number) for channel, number in numbers.items()}
     for channel, named in places.items():
         pinned[channel] = _by_place(volumes, channel, set(named))
-    return _Contents(name, volumes, pinned, notes=_left_out(kind, others, unread))
+    return Contents(name, volumes, pinned, notes=_left_out(kind, others, unread), nbytes=nbytes)
 
 
 def _left_out(kind: str, others: int, unread: int) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,11 @@ def code_of(language: str, page_url: str, folder: Path) -> str:
     return code.replace("http://127.0.0.1:7860", page_url.rstrip("/"))
 
 
-def test_the_python_lines_run(page_url, tmp_path):
-    code = code_of("python", page_url, tmp_path) + '\nprint(report["verdict"])'
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == VERDICT
+def test_the_python_lines_run(page_url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code_of("python", page_url, tmp_path), names)
+    assert names["report"]["verdict"] == VERDICT
 
 
 def test_the_curl_lines_run(page_url, tmp_path):
@@ -43,10 +40,3 @@ def test_the_curl_lines_run(page_url, tmp_path):
     done = subprocess.run(["sh", "-ec", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert "event: complete" in done.stdout, done.stdout + done.stderr
     assert f'"verdict": "{VERDICT}"' in done.stdout
-
-
-def test_every_endpoint_is_listed(page_url):
-    from gradio_client import Client
-
-    offered = Client(page_url, verbose=False).view_api(return_format="dict")["named_endpoints"]
-    assert set(re.findall(r"^\| `(/\w+)` \|", TEXT, re.MULTILINE)) == set(offered)
