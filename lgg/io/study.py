@@ -105,7 +105,7 @@ def recognise(study: "StudyPath | Iterable[StudyPath] | Contents") -> Recognised
     """What `read_study` would take each volume of a study, or of its contents, for.
 
     Raises:
-        SeriesError: there is nothing in it that can be read, or the volumes of several examinations.
+        SeriesError: there is nothing in it that can be read.
     """
     volumes = (study if isinstance(study, Contents) else look_through(study)).volumes
     if volumes is None:
