@@ -38,7 +38,7 @@ class Volumes(Generic[P]):
 
     candidates: tuple[Candidate, ...]
     parts: Mapping[str, P]
-    read_parts: Callable[[Mapping[int, P], str, bool], tuple[Series, dict[int, str]]]
+    read_parts: Callable[[Mapping[int, P], bool], tuple[Series, dict[int, str]]]
     kind: str
     examinations: Mapping[str, str]
     places: Mapping[str, set[Path]]
@@ -59,9 +59,11 @@ class Volumes(Generic[P]):
             SeriesError: a volume is none, cannot be brought onto the FLAIR's grid, or there is too much.
         """
         parts = {channel: self.parts[candidate.key] for channel, candidate in chosen.items()}
-        series, done = self.read_parts(parts, source, register)
+        series, done = self.read_parts(parts, register)
+        check_content(series.pixels, chosen[FLAIR].label)
         return replace(
             series,
+            source=source,
             candidates=self.candidates,
             chosen={channel: candidate.key for channel, candidate in chosen.items()},
             found=found(self.candidates, chosen, done),
@@ -86,9 +88,7 @@ class Volume:
     moved: str = ""
 
 
-def combine(
-    volumes: Mapping[int, Volume], source: str, register: bool = False
-) -> tuple[Series, dict[int, str]]:
+def combine(volumes: Mapping[int, Volume], register: bool) -> tuple[Series, dict[int, str]]:
     """Bring all sequences onto the FLAIR's grid; FLAIR stands where one is missing.
 
     FLAIR itself is never resampled. What another volume does not cover is filled with FLAIR at that volume's
@@ -96,7 +96,6 @@ def combine(
 
     Args:
         volumes: channel → its volume.
-        source: what messages and the series call the whole.
         register: whether the others are aligned with FLAIR by what is seen in them.
 
     Returns:
@@ -104,7 +103,7 @@ def combine(
         channel's volume, in words.
 
     Raises:
-        SeriesError: a voxel is not finite, all of them are equal, or a volume holds too little of the head.
+        SeriesError: a volume holds too little of the head.
     """
     onto = volumes[FLAIR].grid
     flair = onto.to_axial(volumes[FLAIR].values)
@@ -122,9 +121,7 @@ def combine(
             continue
         pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel)
         notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
-    check_content(pixels, source)
-    names = tuple(f"slice {number}" for number in range(1, len(pixels) + 1))
-    series = Series(pixels, source, names, onto, flair_only=len(volumes) == 1, notes=tuple(notes))
+    series = replace(Series.from_pixels(pixels), grid=onto, flair_only=len(volumes) == 1, notes=tuple(notes))
     return series, done
 
 
@@ -189,7 +186,7 @@ def check_content(pixels: NDArray[np.float32], source: str) -> None:
     """Refuse what no network could use.
 
     Raises:
-        SeriesError: as for `combine`.
+        SeriesError: a voxel is not finite, or all of them are equal.
     """
     if not np.isfinite(pixels).all():
         raise SeriesError(

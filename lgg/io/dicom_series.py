@@ -82,7 +82,7 @@ def _header_bytes(file: File) -> bytes:
     return start if whole else file.start(MAX_FRAMES_HEADER + 1)
 
 
-def _read_series(chosen: Mapping[int, Slices], source: str, register: bool) -> tuple[Series, dict[int, str]]:
+def _read_series(chosen: Mapping[int, Slices], register: bool) -> tuple[Series, dict[int, str]]:
     """Read the series of each channel."""
     for slices in chosen.values():
         check_volume(len(slices), slices[0][1].rows, slices[0][1].columns)
@@ -97,14 +97,11 @@ def _read_series(chosen: Mapping[int, Slices], source: str, register: bool) -> t
     notes = gaps(flair)
     if first.modality not in ("MR", ""):
         notes.append(f"The files say {first.modality}, not MR: the networks were trained on MR alone.")
-    series, done = combine(
-        {
-            channel: Volume(_pixels(stack), stack_grid(stack), on_flair[channel])
-            for channel, stack in stacks.items()
-        },
-        source,
-        register,
-    )
+    sequences = {
+        channel: Volume(_pixels(stack), stack_grid(stack), on_flair[channel])
+        for channel, stack in stacks.items()
+    }
+    series, done = combine(sequences, register)
     distances = grid.distances if first.spacing else None
     series = replace(
         series,

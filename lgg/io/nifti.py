@@ -96,20 +96,17 @@ def _candidate(file: File, number: int) -> Candidate:
     return Candidate(file.name, file.name, channel, number, grid, reason=reason)
 
 
-def _read_nifti(files: Mapping[int, File], source: str, register: bool) -> tuple[Series, dict[int, str]]:
+def _read_nifti(files: Mapping[int, File], register: bool) -> tuple[Series, dict[int, str]]:
     """Read the volume of each channel."""
     volumes = {channel: _volume(file) for channel, file in files.items()}
     flair = volumes[FLAIR]
     with named(flair.file.name):
         check_volume(*(flair.grid.shape[axis] for axis in flair.grid.order))
-    series, done = combine(
-        {
-            channel: Volume(_values(volume), volume.grid, _on_flair(flair, volume, channel))
-            for channel, volume in volumes.items()
-        },
-        source,
-        register,
-    )
+    sequences = {
+        channel: Volume(_values(volume), volume.grid, _on_flair(flair, volume, channel))
+        for channel, volume in volumes.items()
+    }
+    series, done = combine(sequences, register)
     distances = flair.grid.distances
     notes = () if _placed(flair) else (UNPLACED,)
     series = replace(

@@ -105,7 +105,7 @@ def recognise(study: "StudyPath | Iterable[StudyPath] | Contents") -> Recognised
     """What `read_study` would take each volume of a study, or of its contents, for.
 
     Raises:
-        SeriesError: there is nothing in it that can be read, or the volumes of several examinations.
+        SeriesError: there is nothing in it that can be read.
     """
     volumes = (study if isinstance(study, Contents) else look_through(study)).volumes
     if volumes is None:
@@ -113,8 +113,10 @@ def recognise(study: "StudyPath | Iterable[StudyPath] | Contents") -> Recognised
     try:
         chosen = _choose(volumes, {})
     except AmbiguousSeriesError:
-        guesses = Counter(candidate.guess for candidate in volumes.candidates)
-        chosen = {c.guess: c for c in volumes.candidates if c.guess is not None and guesses[c.guess] == 1}
+        # What is alone of its kind; nothing of several examinations, as nobody knows which is meant.
+        lone = volumes.candidates if len(set(volumes.examinations.values())) == 1 else ()
+        guesses = Counter(candidate.guess for candidate in lone)
+        chosen = {c.guess: c for c in lone if c.guess is not None and guesses[c.guess] == 1}
     return Recognised(volumes.candidates, {channel: candidate.key for channel, candidate in chosen.items()})
 
 

@@ -237,6 +237,7 @@ class TestDicom:
         listed = r"(?s)2 examinations.*Examination 1:.*  7: axial.*Examination 2:\n  8: axial"
         with pytest.raises(AmbiguousSeriesError, match=listed):
             read_study(folder)
+        assert dict(recognise(folder).chosen) == {}
         first, second = (read_study(folder, flair=choice) for choice in (3, folder / "8"))
         assert dict(first.chosen) == {FLAIR: "1.2.3.3", PRE: "1.2.3.6", POST: "1.2.3.7"}
         assert dict(second.chosen) == {FLAIR: "1.2.3.8", PRE: "1.2.3.9"}
