@@ -74,7 +74,7 @@ def told(error: Exception) -> str:
     title, message = render.explain(error)
     # Not a `gr.Error`: it would end the event, and Gradio would mark what it was to change as failed.
     gr.Warning(escape(message, quote=False), title=title, duration=5)
-    return render.error_html(title, message)
+    return render.message_html("error", title, message)
 
 
 class Tab(dict[str, Any]):

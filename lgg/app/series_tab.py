@@ -137,7 +137,7 @@ class SeriesHandlers(Handlers):
                     else:
                         last = self._opened(request, progress.result, values, folder)
             except AmbiguousSeriesError as error:
-                said = render.error_html("Which volume is which?", str(error))
+                said = message_html("error", "Which volume is which?", str(error))
                 last = {**self.cleared, "said": said, **self._asking(paths)}
             except Exception as error:
                 last = self.failed(error)
