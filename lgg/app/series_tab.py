@@ -165,7 +165,7 @@ class SeriesHandlers(Handlers):
         """With the plot along the slices; what was made of another outline is put away."""
         chart = render.html("chart", result=view.result, current=view.number)
         turn = gr.Button(visible=view.result.voxels > 0)
-        mask = viewer.mask_value(view.request.study, view.result)
+        mask = viewer.mask_value(view.request.study, view.result, view.truth)
         return {**super().words(view), "chart": chart, "turn": turn, "viewer": mask, **AWAY}
 
     def decide(self, values: Values) -> Updates:
@@ -173,6 +173,14 @@ class SeriesHandlers(Handlers):
         if values["current"] is not None and values["current"].correction is not None:
             return {"ask": gr.Column(visible=True)}
         return super().decide(values)
+
+    def truth(self, values: Values) -> Updates:
+        """A ground truth for what is shown, in the viewer too."""
+        said = super().truth(values)
+        if "current" not in said:
+            return said
+        view = self.view(said["current"], values)
+        return {**said, "viewer": viewer.mask_value(view.request.study, view.result, view.truth)}
 
     def correct(self, values: Values) -> Updates:
         """The masks as the visitor drew them, which the viewer sends, in place of the networks'."""
@@ -241,7 +249,9 @@ class SeriesHandlers(Handlers):
         return {
             **self.words(view),
             **self.picture(view, values),
-            "viewer": viewer.study_value(request.study, result, folder) if len(result) > 1 else None,
+            "viewer": viewer.study_value(request.study, result, folder, view.truth)
+            if len(result) > 1
+            else None,
             "current": request,
             "layer": controls.layers(bool(request.truth), values["layer"]),
             "truth": list(request.truth) or None,

@@ -293,6 +293,9 @@ def test_a_ground_truth_is_scored_drawn_and_followed_by_the_thresholds(
     gone = handlers.truth(values(shown["current"], layer="errors", truth=None))
     assert gone["scores"] == ""
     assert gone["layer"].value == "fill"
+    if statistics == "volume":  # the viewer shows it, too
+        assert shown["viewer"]["truth"] == viewer.packed_mask(masks)
+        assert gone["viewer"]["truth"] is None
 
 
 def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(service, uploads, tmp_path):
