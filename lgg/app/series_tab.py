@@ -246,12 +246,11 @@ class SeriesHandlers(Handlers):
         if series.flair_only:
             values["channel"] = FLAIR
         view = self.view(request, values)
+        study = viewer.study_value(request.study, result, folder, view.truth) if len(result) > 1 else None
         return {
             **self.words(view),
             **self.picture(view, values),
-            "viewer": viewer.study_value(request.study, result, folder, view.truth)
-            if len(result) > 1
-            else None,
+            "viewer": study,
             "current": request,
             "layer": controls.layers(bool(request.truth), values["layer"]),
             "truth": list(request.truth) or None,

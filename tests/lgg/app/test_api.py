@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +31,7 @@ from lgg.weights import ModelConfig
 from lgg.weights.hub import Source
 from tests.series_results import result
 
-ROOT = Path(__file__).resolve().parents[3]
+DOCS = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text()
 PHANTOM = SHIPPED / "large-lesion.tif"
 #: `make test-all` has twenty of them examine studies, see test_visitors.py.
 VISITORS = 8
@@ -49,13 +51,29 @@ def test_only_what_is_meant_for_programs_has_a_name_and_all_of_it_is_explained(c
     listing = client.view_api(return_format="dict")
     assert list(listing["named_endpoints"]) == ["/segment", "/compare", "/segment_series"]
     assert not listing["unnamed_endpoints"]
-    told = (ROOT / "docs" / "api.md").read_text()
-    assert set(re.findall(r"^\| `(/\w+)` \|", told, re.MULTILINE)) == set(listing["named_endpoints"])
+    assert set(re.findall(r"^\| `(/\w+)` \|", DOCS, re.MULTILINE)) == set(listing["named_endpoints"])
     for endpoint in (Api.segment, Api.compare, Api.segment_series):
         description, arguments, returned = get_function_description(endpoint)
         assert "Research only" in description
         assert all(words for name, words in arguments.items() if name != "self")
         assert returned
+
+
+@pytest.mark.parametrize("language", ["python", "sh"])
+def test_the_docs_lines_run_but_for_the_address_and_the_file(language, page_url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PHANTOM, tmp_path / "slice.tif")
+    blocks = re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
+    code = next(block for block in blocks if re.search('7860[/"]', block))
+    code = code.replace("http://127.0.0.1:7860", page_url.rstrip("/"))
+    if language == "python":
+        names = {}
+        exec(code, names)
+        assert names["report"]["verdict"] == "Glioma likely"
+    elif shutil.which("curl"):
+        done = subprocess.run(["sh", "-ec", code], capture_output=True, text=True, timeout=120)
+        assert "event: complete" in done.stdout, done.stdout + done.stderr
+        assert '"verdict": "Glioma likely"' in done.stdout
 
 
 def test_compare_asks_every_architecture(client):

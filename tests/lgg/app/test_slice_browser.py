@@ -235,9 +235,6 @@ def test_everything_can_be_downloaded(page, tmp_path):
         with archive.open("masks/slice_001.png") as file:
             found = np.asarray(Image.open(file)) > 0
     assert found.sum() == area(page)
-    with Image.open(SHIPPED / "large-lesion_mask.png") as file:
-        truth = np.asarray(file) > 0
-    assert (found & truth).sum() > 0.8 * found.sum()
 
 
 def copied_link(page):
