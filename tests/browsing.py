@@ -99,6 +99,15 @@ def examine(page: Page, *files) -> None:
     page.locator("#series-start").click()
 
 
+def unfold_plot(page: Page) -> None:
+    """Open the plot along the slices, which a phone shows folded."""
+    along = page.locator("#series-chart .along")
+    settle(page)
+    if along.get_attribute("open") is None:
+        along.locator("summary").first.click()
+    expect(page.locator("#series-chart .plots")).to_be_visible()
+
+
 def slide(page: Page, name: str, value: float) -> None:
     """Type a value into a slider's number, as a visitor may instead of dragging."""
     number = page.locator(f"#{name} input[type=number]")

@@ -116,12 +116,8 @@ def explain(error: Exception) -> tuple[str, str]:
 
 def message_html(kind: str, headline: str, detail: str, role: str | None = None) -> str:
     """What stands where a result would: `empty` or an `error`; `role`: how screen readers announce it."""
+    role = "alert" if kind == "error" else role
     return html("message", tone=kind, headline=headline, detail=detail, role=role)
-
-
-def error_html(title: str, message: str) -> str:
-    """An error where the result would stand."""
-    return message_html("error", title, message, role="alert")
 
 
 def verdict_html(result: SeriesResult, cascade: Cascade, lone: bool, warnings: Sequence[str] = ()) -> str:

@@ -15,9 +15,10 @@ from lgg.app.controls import DRAW, MODEL, SHOWN_BY, Handlers, Tab, Updates, Valu
 from lgg.app.gallery import Example
 from lgg.app.models import LoadedModels
 from lgg.app.render import message_html, script
-from lgg.app.service import Request, Service, slice_request
+from lgg.app.service import ROLES, Request, Service, slice_request
 from lgg.errors import SliceError
 from lgg.io import read_slice
+from lgg.io.sequences import CHANNELS
 from lgg.models import SEGMENTERS, TITLES
 from lgg.types import SEQUENCES
 from lgg.visualize import LAYERS, Display, flair_picture
@@ -193,7 +194,8 @@ def build_slice_tab(service: Service, examples: list[Example], models: LoadedMod
             tab["said"] = gr.HTML(WAITING if service.cascades else NO_MODEL)
             with gr.Column(visible=False, elem_id="body") as tab["body"]:
                 _lay_out_pictures(tab)
-                controls.display_controls(tab, service.thresholds(service.preferred, "slice"))
+                controls.layer_controls(tab)
+                controls.sliders(tab, service.thresholds(service.preferred, "slice"))
                 tab["before_after"] = gr.Checkbox(
                     label="Before and after under one slider", container=False, elem_id="before-after"
                 )
@@ -287,10 +289,6 @@ def _connect(tab: Tab, handlers: SliceHandlers) -> None:
     copied.then(lambda: gr.Textbox(visible=True), None, tab["address"], **DRAW)
 
 
-#: The sequences' names in a link, in the order of the channels.
-SEQUENCE_NAMES = ("pre", "flair", "post")
-
-
 def _one_of(names: Sequence[str]) -> Callable[[str], str | None]:
     return lambda text: text if text in names else None
 
@@ -303,10 +301,6 @@ def _share(text: str) -> float | None:
     return value if 0 <= value <= 1 else None  # NaN is neither
 
 
-def _channel(text: str) -> int | None:
-    return SEQUENCE_NAMES.index(text) if text in SEQUENCE_NAMES else None
-
-
 #: Control → its name in a link, and from the link's text to its value, None for what is strange, and back.
 PARAMETERS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
     "example": ("example", lambda text: text or None, str),
@@ -315,7 +309,7 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = 
     "gate": ("gate", _share, "{:.3g}".format),
     "opacity": ("opacity", _share, "{:.3g}".format),
     "layer": ("show", _one_of(LAYERS), str),
-    "channel": ("sequence", _channel, SEQUENCE_NAMES.__getitem__),
+    "channel": ("sequence", CHANNELS.get, ROLES.__getitem__),
     "before_after": ("slider", {"0": False, "1": True}.get, lambda value: str(int(value))),
 }
 

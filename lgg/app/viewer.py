@@ -35,18 +35,21 @@ MOST_PARTS = 500
 STEPS = 4095
 
 
-def study_value(study: str, result: SeriesResult, folder: Path) -> dict[str, Any]:
+def study_value(
+    study: str, result: SeriesResult, folder: Path, truth: NDArray[np.bool_] | None = None
+) -> dict[str, Any]:
     """A series with its mask, for a viewer that shows another one or none.
 
     Args:
         study: what names the upload without telling where it lies.
+        truth: the masks of a ground truth, (N, H, W) bool, if there is one.
         folder: where the display copies are written; Gradio copies them from there when it takes the value.
     """
     series = result.series
     channels = (FLAIR,) if series.flair_only else (FLAIR, PRE, POST)
     number = result.most_telling
     return {
-        **mask_value(study, result),
+        **mask_value(study, result, truth),
         "slice": number,
         "centre": _centre(result.predictions[number - 1].mask),
         "script": FileData(path=str(NIIVUE)).model_dump(),
@@ -56,9 +59,14 @@ def study_value(study: str, result: SeriesResult, folder: Path) -> dict[str, Any
     }
 
 
-def mask_value(study: str, result: SeriesResult) -> dict[str, Any]:
-    """The mask of a series whose volumes the viewer has."""
-    return {"study": study, "mask": packed_mask(result.masks), "corrected": result.corrected}
+def mask_value(study: str, result: SeriesResult, truth: NDArray[np.bool_] | None = None) -> dict[str, Any]:
+    """The mask of a series whose volumes the viewer has, and what it is compared with."""
+    return {
+        "study": study,
+        "mask": packed_mask(result.masks),
+        "truth": None if truth is None else packed_mask(truth),
+        "corrected": result.corrected,
+    }
 
 
 def packed_mask(masks: NDArray[np.bool_]) -> str:

@@ -6,7 +6,7 @@ import tifffile
 from playwright.sync_api import expect
 
 from lgg.app.gallery import SHIPPED
-from tests.browsing import DESKTOP, PHONE, examine, pick, upload, violations, visit
+from tests.browsing import DESKTOP, PHONE, examine, pick, unfold_plot, upload, violations, visit
 from tests.series_files import archive, slice_files
 
 
@@ -40,5 +40,6 @@ def test_a_series(page):
     examine(page, {"name": "slices.zip", "mimeType": "application/zip", "buffer": data})
     expect(page.locator("#series-chart [data-slice]")).to_have_count(2)
     expect(page.locator("#series-start")).to_be_enabled()
-    page.locator("#series-chart summary").click()
+    unfold_plot(page)
+    page.get_by_text("The same as a table").click()
     assert violations(page) == set(), "with a result and its table"

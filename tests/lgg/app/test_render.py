@@ -163,7 +163,7 @@ def test_what_an_upload_brings_cannot_smuggle_markup(cascade, tmp_path):
         render.verdict_html(replace(lone(0.9), series=replace(lone(0.9).series, source=EVIL)), cascade, True),
         render.verdict_html(evil, cascade, False),
         render.verdict_html(SERIES, cascade, False, [EVIL]),
-        render.error_html(EVIL, f"{EVIL}: no"),
+        render.message_html("error", EVIL, f"{EVIL}: no"),
         render.html("unavailable", reasons={"unet": EVIL}),
         render.about_html(models({}, tmp_path, unet=EVIL), "architectures"),
         render.html("banner", models=replace(models({}, tmp_path), warning=EVIL)),

@@ -22,6 +22,7 @@ from tests.browsing import (
     examine,
     open_truth,
     slide,
+    unfold_plot,
     visit,
 )
 from tests.dicom_files import dicom, scan
@@ -98,6 +99,7 @@ def test_a_zip_of_slices_is_examined_looked_through_and_taken_away(page, zipped,
     expect_result(page, 9, "slices.zip")
     expect(page.locator("#series-facts")).to_contain_text("no ml")
     expect(page.locator("#series-viewer .without")).to_contain_text("WebGL2")
+    unfold_plot(page)
     page.locator("#series-chart [data-slice='2']").click()
     expect_slice(page, 2)
     page.keyboard.press("ArrowRight")

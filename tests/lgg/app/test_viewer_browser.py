@@ -24,6 +24,7 @@ from tests.browsing import (
     examine,
     settle,
     slide,
+    unfold_plot,
     violations,
     visit,
 )
@@ -86,6 +87,7 @@ def expect_slice(page, number):
 @both_widths
 def test_crosshair_slider_plot_and_thresholds_move_together(page, study):
     canvas = opened(page, study)
+    unfold_plot(page)
     page.locator("#series-chart [data-slice='2']").click()
     expect_slice(page, 2)
     settle(page)
@@ -152,6 +154,21 @@ def test_viewer_export_and_server_show_the_same_voxels(page, study):
     expect(page.locator("#viewer-where")).to_contain_text(f"FLAIR {value:.4g} ")
 
 
+def expect_errors(page):
+    """The viewer shows where the outline and the truth differ, in as many voxels as the Dice is made of."""
+    page.locator("#series-layer label", has_text="Errors").click()
+    page.wait_for_function("document.querySelector('.viewer').niivue().drawBitmap.includes(2)")
+    expect(page.locator(READY)).to_be_visible()
+    expect(page.locator("#viewer-where")).to_contain_text("agreed")
+    expect(page.locator("[data-correct=start]")).to_be_hidden()
+    marks = np.bincount(niivue(page, "Array.from(nv.drawBitmap)"), minlength=7)
+    agreed, missed, invented = marks[2] + marks[5], marks[3] + marks[6], marks[4]
+    dice = 2 * agreed / (2 * agreed + missed + invented)
+    expect(page.locator("#series-scores dd").first).to_contain_text(f"{dice:.3f}")
+    page.locator("#series-layer label", has_text="Fill").click()
+    page.wait_for_function("!document.querySelector('.viewer').niivue().drawBitmap.includes(2)")
+
+
 @both_widths_at_last
 def test_the_sample_study_opens_with_its_truth_and_nothing_of_it_stays_when_another_file_fails(page):
     page.locator("#series-sample").click()
@@ -162,6 +179,7 @@ def test_the_sample_study_opens_with_its_truth_and_nothing_of_it_stays_when_anot
     expect(page.locator("#viewer-where")).to_contain_text("T1 post")
     assert count(page, VOLUMES) == 2
     assert violations(page) == set()
+    expect_errors(page)
     page.locator("#series-upload button[aria-label=Clear]").first.click()
     examine(page, {"name": "junk.nii.gz", "mimeType": "application/gzip", "buffer": b"no volume " * 40})
     expect(page.locator("#series-said .verdict.error")).to_be_visible()
