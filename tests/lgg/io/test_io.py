@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lgg.errors import SliceError
-from lgg.io import MAX_BYTES, MAX_SIDE, MIN_SIDE, read_slice
+from lgg.io import DECODERS, MAX_BYTES, MAX_SIDE, MIN_SIDE, read_slice
 from lgg.types import Slice
 from tests.reading_files import VALID, noise, pillow, tiff
 
@@ -113,7 +113,8 @@ def test_other_formats_are_named_with_what_to_upload_instead(data, what):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "the file is empty"), (b"x", "not an image"), (b"junk" * 1000, "not an image"), (b"MM", "not an")]
+    [(b"", "the file is empty")]
+    + [(data, "not an image") for data in (b"x", b"junk" * 1000, b"MM")]
     + [(data, "cut short") for data in (b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")],
 )
 def test_empty_files_and_junk_are_refused(data, message):
@@ -167,11 +168,6 @@ def test_a_missing_file_is_refused_without_its_folder(tmp_path):
         assert caught.value.__cause__ is None
 
 
-def test_a_text_stream_is_a_programming_error():
-    with pytest.raises(TypeError, match="binary"):
-        read_slice(io.StringIO("text"))
-
-
 @pytest.mark.parametrize(
     "error", [MemoryError, RecursionError, struct.error, zlib.error, KeyError, ValueError]
 )
@@ -179,7 +175,7 @@ def test_whatever_a_decoder_raises_becomes_a_slice_error(monkeypatch, error):
     def broken(data):
         raise error("/secret/folder")
 
-    monkeypatch.setitem(__import__("lgg.io", fromlist=["DECODERS"]).DECODERS, "PNG", broken)
+    monkeypatch.setitem(DECODERS, "PNG", broken)
     with pytest.raises(SliceError) as caught:
         read_slice(VALID["PNG"], "scan.png")
     assert "secret" not in str(caught.value)

@@ -122,31 +122,32 @@ class TestFailure:
         hub.store.publish(REPO, files_of(weights), private=True)
         refuse(words, "main", repo)
 
-    @pytest.mark.parametrize("revision", ["v9", "0" * 40])
-    def test_a_revision_that_is_gone(self, commit, revision):
-        refuse("has no revision", revision)
-
-    def test_a_model_that_was_never_published(self, commit):
-        refuse("does not hold these weights", commit, models=(GATE, "unet-resnext50"))
-
     @pytest.mark.parametrize(
-        ("status", "words"),
+        ("revision", "model", "words"),
         [
-            (401, "log|private"),
-            (403, "does not let you"),
-            (404, "error 404"),
-            (429, "too many"),
-            (500, "error 500"),
+            ("v9", "unet", "has no revision"),
+            ("0" * 40, "unet", "has no revision"),
+            ("main", "unet-resnext50", "does not hold these weights"),
         ],
     )
-    def test_an_error_of_the_hub(self, hub, commit, status, words):
-        hub.faults.append(Fault("HEAD", status=status))
-        refuse(words, commit)
+    def test_what_was_never_published(self, commit, revision, model, words):
+        refuse(words, revision, models=(GATE, model))
 
-    @pytest.mark.parametrize("status", [429, 500])
-    def test_an_error_in_the_middle(self, hub, commit, status):
-        hub.faults.append(Fault("GET /large", status=status))
-        refuse(f"too many|error {status}", commit)
+    @pytest.mark.parametrize(
+        ("asked", "status", "words"),
+        [
+            ("HEAD", 401, "log|private"),
+            ("HEAD", 403, "does not let you"),
+            ("HEAD", 404, "error 404"),
+            ("HEAD", 429, "too many"),
+            ("HEAD", 500, "error 500"),
+            ("GET /large", 429, "too many"),
+            ("GET /large", 500, "error 500"),
+        ],
+    )
+    def test_an_error_of_the_hub(self, hub, commit, asked, status, words):
+        hub.faults.append(Fault(asked, status=status))
+        refuse(words, commit)
 
     def test_a_slow_hub_is_waited_for(self, hub, commit):
         hub.faults.append(Fault(".*", delay=0.2))
