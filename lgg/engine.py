@@ -136,7 +136,7 @@ class OpenVinoEngine:
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             }
-            graph = converted_graph(self._core, self._network, self._config)
+            graph = converted_graph(self._core, self._network, self._config, self.precision)
             self._request = self._core.compile_model(graph, "CPU", settings).create_infer_request()
 
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -174,17 +174,23 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LGG_CACHE", "~/.cache/lgg")).expanduser()
 
 
-def converted_graph(core: "openvino.Core", network: nn.Module, config: ModelConfig) -> "openvino.Model":
-    """A network as OpenVINO's graph, from the cache, or converted and put there if that can be written."""
+def converted_graph(
+    core: "openvino.Core", network: nn.Module, config: ModelConfig, precision: str
+) -> "openvino.Model":
+    """A network as OpenVINO's graph, from the cache, or converted and put there if that can be written.
+
+    Args:
+        precision: in which it will be multiplied, `fp32` or `bf16`.
+    """
     import openvino
 
-    name = f"{config.sha256}-{config.input_size}-{openvino.__version__.split('-')[0]}"
+    name = f"{config.sha256}-{config.input_size}-{precision}-{openvino.__version__.split('-')[0]}"
     home = cache_folder() / name
     if config.sha256 and (kept := _kept_graph(core, home)) is not None:
         return kept
     graph = _convert(network, config.input_size)
     if config.sha256:
-        _keep_graph(graph, home)
+        _keep_graph(graph, home, precision)
         # From the disk: what was converted holds a second copy of the weights in memory.
         graph = _kept_graph(core, home) or graph
     return graph
@@ -211,8 +217,12 @@ def _kept_graph(core: "openvino.Core", home: Path) -> "openvino.Model | None":
     return None
 
 
-def _keep_graph(graph: "openvino.Model", home: Path) -> None:
-    """Put a graph into a folder, whole or not at all; a disk that does not take it costs time only."""
+def _keep_graph(graph: "openvino.Model", home: Path, precision: str) -> None:
+    """Put a graph into a folder, whole or not at all; a disk that does not take it costs time only.
+
+    What bf16 multiplies is kept in fp16, which is finer, and half as large on disk and in memory. For fp32 it
+    would not do, though weights are stored so: BatchNorm, folded in, is no longer fp16.
+    """
     import openvino
 
     try:
@@ -220,8 +230,7 @@ def _keep_graph(graph: "openvino.Model", home: Path) -> None:
         with tempfile.TemporaryDirectory(dir=home.parent, prefix=".", suffix=".partial") as folder:
             partial = Path(folder) / "graph"
             partial.mkdir()
-            # Not in fp16, though weights are stored so: BatchNorm, folded in, no longer is.
-            openvino.save_model(graph, partial / GRAPH, compress_to_fp16=False)
+            openvino.save_model(graph, partial / GRAPH, compress_to_fp16=precision == "bf16")
             (partial / CHECKSUM).write_text(_checksum(partial))
             shutil.rmtree(home, ignore_errors=True)
             partial.rename(home)
@@ -234,5 +243,6 @@ def _keep_graph(graph: "openvino.Model", home: Path) -> None:
 def _checksum(home: Path) -> str:
     digest = hashlib.sha256()
     for suffix in (".xml", ".bin"):
-        digest.update((home / GRAPH).with_suffix(suffix).read_bytes())
+        with (home / GRAPH).with_suffix(suffix).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -19,6 +20,12 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
 };"""
 #: For tests of what a narrow screen lays out otherwise; the others use a desktop's.
 both_widths = pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
+#: The same where other tests of a tab are enough on a phone, but before a release.
+both_widths_at_last = pytest.mark.parametrize(
+    "page", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.slow)], ids=["desktop", "phone"], indirect=True
+)
+#: Gradio's announcement of an error is a button in a button. What it says stands in the result, too.
+GRADIOS_OWN = [[".toast-wrap"]]
 
 
 @contextmanager
@@ -35,13 +42,13 @@ def visit(
     Args:
         webgl: whether the viewer can draw, which a processor alone takes seconds for.
     """
-    context = browser.new_context(
-        viewport=viewport,
-        reduced_motion="reduce",
-        color_scheme=scheme,
-        permissions=["clipboard-read", "clipboard-write"],
+    # One for all, that keeps Gradio's scripts. Each page is a session of its own for the server.
+    context = next(iter(browser.contexts), None) or browser.new_context(
+        reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"]
     )
     page = context.new_page()
+    page.set_viewport_size(viewport)
+    page.emulate_media(color_scheme=scheme)
     if not webgl:
         page.add_init_script(NO_WEBGL)
     page.set_default_timeout(PATIENCE_MS)
@@ -53,7 +60,7 @@ def visit(
     expect(page.locator("#examples button.thumbnail-item")).to_have_count(6)
     yield page
     width = page.evaluate("document.documentElement.scrollWidth")
-    context.close()
+    page.close()
     assert width <= viewport["width"], "no sideways scrolling"
     assert [text for text in complaints if NO_CARD not in text] == []
     assert hosts - {""} == {urlsplit(url).netloc}, "data: and blob: addresses have no host"
@@ -92,6 +99,15 @@ def examine(page: Page, *files) -> None:
     page.locator("#series-start").click()
 
 
+def unfold_plot(page: Page) -> None:
+    """Open the plot along the slices, which a phone shows folded."""
+    along = page.locator("#series-chart .along")
+    settle(page)
+    if along.get_attribute("open") is None:
+        along.locator("summary").first.click()
+    expect(page.locator("#series-chart .plots")).to_be_visible()
+
+
 def slide(page: Page, name: str, value: float) -> None:
     """Type a value into a slider's number, as a visitor may instead of dragging."""
     number = page.locator(f"#{name} input[type=number]")
@@ -105,3 +121,14 @@ def settle(page: Page) -> None:
     page.evaluate(
         "Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => null)))"
     )
+
+
+def violations(page: Page) -> set[tuple[str, str]]:
+    """(rule, place) of whatever axe-core finds serious, in Gradio's components too but for those listed."""
+    settle(page)
+    return {
+        (violation["id"], node["html"][:200])
+        for violation in Axe().run(page, context={"exclude": GRADIOS_OWN}).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    }

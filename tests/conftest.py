@@ -1,11 +1,14 @@
-"""What tests share: one running page and one browser for the whole session, and a stand-in for the Hub."""
+"""What tests share: one running page, a browser for each process, and a stand-in for the Hub."""
 
 import atexit
+import fcntl
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -20,6 +23,19 @@ if "LGG_CACHE" not in os.environ:
     os.environ["LGG_CACHE"] = tempfile.mkdtemp(prefix="lgg-graphs-")
     atexit.register(shutil.rmtree, os.environ["LGG_CACHE"], ignore_errors=True)
 
+# A folder for the page that all processes of a run visit; the first of them, which ends last, sets it.
+if "LGG_TEST_PAGE" not in os.environ:
+    os.environ["LGG_TEST_PAGE"] = tempfile.mkdtemp(prefix="lgg-page-")
+
+    @atexit.register
+    def end_page() -> None:
+        """Stop the page, if a test has started it."""
+        folder = Path(os.environ["LGG_TEST_PAGE"])
+        with suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 #: The files that take minutes, the longest first.
 SLOWEST = ("test_interrupted", "test_cli", "test_processes", "test_viewer_browser", "test_series_browser")
 
@@ -31,14 +47,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running page."""
+def page_url() -> str:
+    """The address of a running page: one for all processes of `make test`. The first to need it starts it."""
     # Imported here: most tests need neither a page nor a browser.
-    from tests.page_server import serve_page, weights_for_tests
+    from tests.page_server import start_page, weights_for_tests
 
-    scratch = tmp_path_factory.mktemp("page")
-    with serve_page(weights_for_tests(scratch / "weights"), scratch) as url:
-        yield url
+    folder = Path(os.environ["LGG_TEST_PAGE"])
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "url").exists():
+            url, process = start_page(weights_for_tests(folder / "weights"), folder)
+            (folder / "pid").write_text(str(process.pid))
+            (folder / "url").write_text(url)
+    return (folder / "url").read_text()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -84,12 +83,8 @@ def serve_page(weights: Path, scratch: Path) -> Iterator[str]:
     try:
         yield url
     finally:
-        process.send_signal(signal.SIGINT)  # as Ctrl-C does: Gradio then deletes its uploads
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()  # after Ctrl-C it would take many seconds to tidy up what is deleted anyway
+        process.wait()
 
 
 @contextmanager

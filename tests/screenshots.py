@@ -110,6 +110,12 @@ def _sample_button(button: str) -> Callable[[Page], None]:
     return choose
 
 
+def _sample_errors(page: Page) -> None:
+    _sample(page)
+    page.locator("#series-layer label", has_text="Errors").click()
+    page.wait_for_timeout(3000)  # as above
+
+
 def _surface(page: Page) -> None:
     _series(page)
     page.locator("#series-turn").click()
@@ -151,6 +157,7 @@ STATES: dict[str, Callable[[Page], None]] = {
     "series-sample-coronal": _sample_button("plane=coronal"),
     "series-sample-3d": _sample_button("plane=render"),
     "series-sample-correct": _sample_button("correct=start"),
+    "series-sample-errors": _sample_errors,
     "series-surface": _surface,
     "series-junk": _series_junk,
     "about": _about,

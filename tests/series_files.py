@@ -35,6 +35,26 @@ def rotated(degrees, axis):
     return matrix
 
 
+def tilted_plane(*degrees):
+    """Directions of a row and of a column of axial planes, turned about the patient's axes."""
+    turned = np.linalg.multi_dot([rotated(turn, axis) for axis, turn in enumerate(degrees)])
+    return tuple(map(tuple, turned.T[:2]))
+
+
+#: Directions of a row and of a column in LPS: axial, the same turned by half, coronal, sagittal, and tilted.
+PLANES = {
+    "axial": ((1, 0, 0), (0, 1, 0)),
+    "axial upside down": ((-1, 0, 0), (0, -1, 0)),
+    "axial mirrored": ((-1, 0, 0), (0, 1, 0)),
+    "axial lying": ((0, 1, 0), (1, 0, 0)),
+    "coronal": ((1, 0, 0), (0, 0, -1)),
+    "sagittal": ((0, 1, 0), (0, 0, -1)),
+    "tilted": tilted_plane(15, 0, 0),
+    "oblique": tilted_plane(20, 0, 10),
+}
+AXIAL = PLANES["axial"]
+
+
 def slices(count=4, height=48, width=40, channels=3):
     """(count, H, W, C) uint8, all different."""
     return noise(count, height, width, channels)
@@ -98,3 +118,12 @@ def dicom_stack(
     lps = np.column_stack([step * normal, np.multiply(column, spacing[0]), np.multiply(row, spacing[1])])
     affine[:3, :3], affine[:3, 3] = np.diag([-1, -1, 1]) @ lps, np.multiply(origin, (-1, -1, 1))
     return files, affine
+
+
+def write(folder, files):
+    """Write name → bytes below a folder, which is returned."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder

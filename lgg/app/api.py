@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.app.controls import View, refusing
+from lgg.app.controls import View, architecture_choice, refusing
 from lgg.app.render import detail, headline, milliseconds
 from lgg.app.series_tab import SeriesHandlers
 from lgg.app.service import Request, Service, slice_request
@@ -134,7 +134,12 @@ def report(
         lone: whether it is that of a slice by itself.
         warnings: why the networks were not made for the upload.
     """
-    source, (_, height, width, _) = cascade.source, result.series.pixels.shape
+    source, (_, height, width, _), first = cascade.source, result.series.pixels.shape, result.predictions[0]
+    of_slice = {
+        **_gate_and_area(first),
+        "head_percent": first.head_percent,
+        "milliseconds": first.milliseconds,
+    }
     return {
         "verdict": headline(result),
         "detail": detail(result, lone).replace("\u00a0", " "),
@@ -153,16 +158,8 @@ def report(
         "engine": cascade.engine.name,
         "precision": cascade.engine.precision,
         "notice": "Research only, not a medical device.",
-        **(_measured_slice(result.predictions[0]) if lone else _measured_series(result)),
+        **(of_slice if lone else _measured_series(result)),
         "warnings": list(warnings),
-    }
-
-
-def _measured_slice(prediction: Prediction) -> dict[str, Any]:
-    return {
-        **_gate_and_area(prediction),
-        "head_percent": prediction.head_percent,
-        "milliseconds": prediction.milliseconds,
     }
 
 
@@ -201,20 +198,17 @@ def offer_api(service: Service) -> None:
     def offer(endpoint: Callable[..., Any], inputs: list[Any], outputs: list[Any], queue: str) -> None:
         gr.Button().click(endpoint, inputs, outputs, api_name=endpoint.__name__, concurrency_id=queue)
 
-    def architecture() -> gr.Radio:
-        return gr.Radio(service.choices, value=service.preferred, label="Architecture")
-
     def decision() -> list[Any]:
         """What decides beside the networks."""
         thresholds = [gr.Number(label=f"{name} threshold", minimum=0, maximum=1) for name in ("Mask", "Gate")]
         return [*thresholds, gr.Radio(list(get_args(Gating)), value="hard", label="Gate mode")]
 
     with gr.Row(visible=False):
-        given = [gr.File(label="Slice"), architecture(), *decision()]
+        given = [gr.File(label="Slice"), architecture_choice(service, "api-"), *decision()]
         pictures = [gr.Image(label=name, format="png") for name in ("Overlay", "Mask")]
         offer(api.segment, given, [gr.JSON(label="Report"), *pictures], "model")
         offer(api.compare, [gr.File(label="Slice")], [gr.JSON(label="Reports")], "model")
         files = gr.File(label="Files", file_count="multiple")
-        given = [files, architecture(), gr.JSON(label="Sequences"), *decision()]
+        given = [files, architecture_choice(service, "api-"), gr.JSON(label="Sequences"), *decision()]
         made = [gr.JSON(label="Report"), gr.File(label="Archive"), gr.JSON(label="Statistics")]
         offer(api.segment_series, given, made, "series")

@@ -74,7 +74,7 @@ def told(error: Exception) -> str:
     title, message = render.explain(error)
     # Not a `gr.Error`: it would end the event, and Gradio would mark what it was to change as failed.
     gr.Warning(escape(message, quote=False), title=title, duration=5)
-    return render.error_html(title, message)
+    return render.message_html("error", title, message)
 
 
 class Tab(dict[str, Any]):
@@ -139,18 +139,12 @@ class Tab(dict[str, Any]):
         return {self[name]: value for name, value in updates.items()} or {self["said"]: gr.skip()}
 
 
-def display_controls(tab: Tab, thresholds: Thresholds, prefix: str = "") -> None:
-    """Lay the controls of `SHOWN_BY` out in the surrounding column.
+def layer_controls(tab: Tab, prefix: str = "") -> None:
+    """Lay out what is drawn of a slice in the surrounding column.
 
     Args:
-        thresholds: to begin with.
         prefix: of the components' ids in the page.
     """
-
-    def slider(label: str, name: str, value: float) -> gr.Slider:
-        elem_id = f"{prefix}{name}"
-        return gr.Slider(0, 1, value, step=0.01, label=label, elem_id=elem_id, min_width=180, buttons=[])
-
     start = Display()
     with gr.Row(elem_classes="switches"):
         tab["layer"] = gr.Radio(
@@ -159,10 +153,17 @@ def display_controls(tab: Tab, thresholds: Thresholds, prefix: str = "") -> None
         tab["channel"] = gr.Radio(
             SEQUENCE_CHOICES, value=start.channel, label="Sequence", elem_id=f"{prefix}sequence", scale=2
         )
+
+
+def sliders(tab: Tab, thresholds: Thresholds, prefix: str = "") -> None:
+    """Lay out the thresholds, these to begin with, and the opacity."""
+    values = {"threshold": thresholds.mask, "gate": thresholds.gate, "opacity": Display().opacity}
+    labels = {"threshold": "Mask threshold", "gate": "Gate threshold", "opacity": "Opacity"}
     with gr.Row(elem_classes="sliders"):
-        tab["threshold"] = slider("Mask threshold", "threshold", thresholds.mask)
-        tab["gate"] = slider("Gate threshold", "gate", thresholds.gate)
-        tab["opacity"] = slider("Opacity", "opacity", start.opacity)
+        for name, value in values.items():
+            tab[name] = gr.Slider(
+                0, 1, value, step=0.01, label=labels[name], elem_id=prefix + name, min_width=140, buttons=[]
+            )
 
 
 def layers(truth: bool, layer: Layer, choose: bool = False) -> gr.Radio:

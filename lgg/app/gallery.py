@@ -82,17 +82,12 @@ def all_examples() -> list[Example]:
 
 def _example(folder: Path, entry: Any, number: int) -> Example:
     """An entry of the list; its files lie beside it, and a name that leads elsewhere is refused."""
-    entry_name = f"Example {number} in {INDEX}"
-    if not isinstance(entry, dict):
-        raise DataError(f"{entry_name} is not an object.")
-    for key in ("name", "title", "caption"):
-        if not isinstance(entry.get(key), str) or not entry[key]:
-            raise DataError(f'{entry_name} needs a text for "{key}".')
-    image, mask = entry.get("image"), entry.get("mask")
+    entry = entry if isinstance(entry, dict) else {}
+    name, title, caption, image = (entry.get(key) or "" for key in ("name", "title", "caption", "image"))
+    if not all(isinstance(text, str) and text for text in (name, title, caption, image)):
+        raise DataError(f"Example {number} in {INDEX} needs texts for name, title, caption and image.")
+    mask = entry.get("mask")
     for file in (image,) if mask is None else (image, mask):
-        if not isinstance(file, str) or file in ("", "..") or Path(file).name != file:
-            raise DataError(f"{entry_name} must name files beside it, without a folder.")
-        if not (folder / file).is_file():
-            raise DataError(f"{entry_name} names {file}, which is not there.")
-    mask = None if mask is None else folder / mask
-    return Example(entry["name"], entry["title"], entry["caption"], folder / str(image), mask)
+        if Path(str(file)).name != file or not (folder / file).is_file():
+            raise DataError(f"Example {number} in {INDEX} names {file}, which does not lie beside the list.")
+    return Example(name, title, caption, folder / image, None if mask is None else folder / mask)

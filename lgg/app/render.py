@@ -23,7 +23,7 @@ from lgg.explain import agreement, calibration_error, in_words
 from lgg.export.statistics import components
 from lgg.models import SEGMENTERS, TITLES
 from lgg.postprocess import FEWEST
-from lgg.types import SEQUENCES, Found, Series, SeriesResult
+from lgg.types import SEQUENCES, Series, SeriesResult
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 
 log = logging.getLogger("lgg.app")
@@ -116,12 +116,8 @@ def explain(error: Exception) -> tuple[str, str]:
 
 def message_html(kind: str, headline: str, detail: str, role: str | None = None) -> str:
     """What stands where a result would: `empty` or an `error`; `role`: how screen readers announce it."""
+    role = "alert" if kind == "error" else role
     return html("message", tone=kind, headline=headline, detail=detail, role=role)
-
-
-def error_html(title: str, message: str) -> str:
-    """An error where the result would stand."""
-    return message_html("error", title, message, role="alert")
 
 
 def verdict_html(result: SeriesResult, cascade: Cascade, lone: bool, warnings: Sequence[str] = ()) -> str:
@@ -149,11 +145,6 @@ def facts_html(result: SeriesResult, cascade: Cascade, lone: bool) -> str:
     if lone:
         return html("slice_facts", **values)
     return html("series_facts", components=components(result.series, result.masks), **values)
-
-
-def volumes_html(volumes: Sequence[Found]) -> str:
-    """What the volumes of an upload are taken for, before they are read."""
-    return html("volumes", volumes=volumes, label="What each volume is taken for")
 
 
 def truth_html(
@@ -188,18 +179,6 @@ def comparison_html(results: Mapping[str, SeriesResult]) -> str:
     """A row an architecture, and how far their outlines agree: architecture → its result for a lone slice."""
     masks = [result.predictions[0].mask for result in results.values()]
     return html("comparison", results=results, dice=agreement(masks) if len(masks) > 1 else None)
-
-
-def chart_html(result: SeriesResult, current: int) -> str:
-    """The gate's probability and the outlined area along the slices: plots, a button a slice, and a table.
-
-    Args:
-        result: what was found.
-        current: the slice that is shown, from 1.
-    """
-    known = [prediction.area_mm2 for prediction in result.predictions]
-    unit, areas = ("px", result.areas) if None in known else ("mm²", known)
-    return html("chart", result=result, areas=areas, unit=unit, current=current)
 
 
 def about_html(models: LoadedModels, part: str = "about") -> str:

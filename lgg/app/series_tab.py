@@ -46,19 +46,14 @@ AWAY: Updates = {
     "save": gr.DownloadButton(value=None, visible=False),
     "ask": gr.Column(visible=False),
 }
-#: How the tab looks while a series is examined, and while none is.
-RUNNING: Updates = {
-    "start": gr.Button(interactive=False),
-    "sample": gr.Button(interactive=False),
-    "stop": gr.Button(visible=True),
-}
-IDLE: Updates = {
-    "start": gr.Button(interactive=True),
-    "sample": gr.Button(interactive=True),
-    "stop": gr.Button(visible=False),
-}
 #: Other files have other volumes.
 OTHER_FILES: Updates = {"asked": None, "volumes": ""}
+
+
+def buttons(running: bool) -> Updates:
+    """What can be pressed while a series is examined, and while none is."""
+    begin = {name: gr.Button(interactive=not running) for name in ("start", "sample")}
+    return {**begin, "stop": gr.Button(visible=running)}
 
 
 class SeriesHandlers(Handlers):
@@ -104,7 +99,8 @@ class SeriesHandlers(Handlers):
             return {}
         chosen = {channel: values[role] for role, channel in CHANNELS.items() if values[role]}
         _, seem = values["asked"]
-        return {"volumes": render.volumes_html(replace(seem, chosen=chosen).found)}
+        volumes = replace(seem, chosen=chosen).found
+        return {"volumes": render.html("recognised", volumes=volumes, open=True)}
 
     def _asking(self, paths: Sequence[str]) -> Updates:
         """A choice of volume for each sequence; none where there is nothing to choose from."""
@@ -117,7 +113,8 @@ class SeriesHandlers(Handlers):
             choices = volumes if channel == FLAIR else [(NONE, ""), *volumes]
             value = None if channel in seem.open_channels else seem.chosen.get(channel, "")
             fields[role] = gr.Dropdown(choices, value=value)
-        return {"asked": (paths, seem), "volumes": render.volumes_html(seem.found), **fields}
+        said = render.html("recognised", volumes=seem.found, open=bool(seem.open_channels))
+        return {"asked": (paths, seem), "volumes": said, **fields}
 
     def _examine(self, values: Values, folder: Path) -> Iterator[Updates]:
         # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
@@ -136,15 +133,15 @@ class SeriesHandlers(Handlers):
                         break
                     if progress.result is None:
                         now = render.html("progress", progress=progress)
-                        yield {**self.cleared, **RUNNING, "said": now}
+                        yield {**self.cleared, **buttons(running=True), "said": now}
                     else:
                         last = self._opened(request, progress.result, values, folder)
             except AmbiguousSeriesError as error:
-                said = render.error_html("Which volume is which?", str(error))
+                said = message_html("error", "Which volume is which?", str(error))
                 last = {**self.cleared, "said": said, **self._asking(paths)}
             except Exception as error:
                 last = self.failed(error)
-        yield {**last, **IDLE}
+        yield {**last, **buttons(running=False)}
 
     def stop(self, visitor: gr.Request) -> None:
         """Have the visitor's examination end at its next batch."""
@@ -166,9 +163,9 @@ class SeriesHandlers(Handlers):
 
     def words(self, view: View) -> Updates:
         """With the plot along the slices; what was made of another outline is put away."""
-        chart = render.chart_html(view.result, view.number)
+        chart = render.html("chart", result=view.result, current=view.number)
         turn = gr.Button(visible=view.result.voxels > 0)
-        mask = viewer.mask_value(view.request, view.result)
+        mask = viewer.mask_value(view.request.study, view.result, view.truth)
         return {**super().words(view), "chart": chart, "turn": turn, "viewer": mask, **AWAY}
 
     def decide(self, values: Values) -> Updates:
@@ -177,19 +174,28 @@ class SeriesHandlers(Handlers):
             return {"ask": gr.Column(visible=True)}
         return super().decide(values)
 
+    def truth(self, values: Values) -> Updates:
+        """A ground truth for what is shown, in the viewer too."""
+        said = super().truth(values)
+        if "current" not in said:
+            return said
+        view = self.view(said["current"], values)
+        return {**said, "viewer": viewer.mask_value(view.request.study, view.result, view.truth)}
+
     def correct(self, values: Values) -> Updates:
         """The masks as the visitor drew them, which the viewer sends, in place of the networks'."""
         request = values["current"]
         if request is None:
             return {}
         try:
-            masks = viewer.sent_masks(request, self.service.series(request), values["picked"])
+            masks = viewer.sent_masks(request.study, self.service.series(request), values["picked"])
         except SeriesError as error:  # the result stays; only the correction is refused
             told(error)
             return {}
         began = request.correction
         thresholds = (began.mask, began.gate) if began else (values["threshold"], values["gate"])
-        return self._redrawn(replace(request, correction=Correction.of(masks, *thresholds)), values)
+        correction = Correction(viewer.packed_mask(masks), *thresholds)
+        return self._redrawn(replace(request, correction=correction), values)
 
     def discard(self, values: Values) -> Updates:
         """The networks' masks again, by the thresholds as they stand now."""
@@ -240,10 +246,11 @@ class SeriesHandlers(Handlers):
         if series.flair_only:
             values["channel"] = FLAIR
         view = self.view(request, values)
+        study = viewer.study_value(request.study, result, folder, view.truth) if len(result) > 1 else None
         return {
             **self.words(view),
             **self.picture(view, values),
-            "viewer": viewer.study_value(request, result, folder) if len(result) > 1 else None,
+            "viewer": study,
             "current": request,
             "layer": controls.layers(bool(request.truth), values["layer"]),
             "truth": list(request.truth) or None,
@@ -279,18 +286,17 @@ def _lay_out_choice(tab: Tab, service: Service) -> None:
         # A script of the hint's answers it.
         gr.Button("Choose a folder", size="sm", elem_id="series-folder", min_width=120)
         tab["sample"] = gr.Button("Sample study", size="sm", elem_id="series-sample", min_width=120)
-    gr.HTML(render.html("series_hint", most=MAX_FILES), js_on_load=script("folder"))
-    # The style hides it while there is no table.
+    # The style hides it while there is no table, and the choice while the table is folded.
     with gr.Column(elem_id="series-sequences"):
-        gr.HTML("<h2>Which volume is which?</h2>")
         tab["volumes"] = gr.HTML(elem_id="series-volumes")
         for role, sequence in zip(ROLES, SEQUENCES, strict=True):
             tab[role] = gr.Dropdown([], label=sequence, interactive=True, elem_id=f"series-{role}")
     tab["architecture"] = controls.architecture_choice(service, "series-")
-    tab["truth"] = controls.truth_box("series-", TRUTH_HINT, file_count="multiple")
     with gr.Row(elem_id="series-buttons"):
         tab["start"] = gr.Button("Examine", variant="primary", elem_id="series-start")
         tab["stop"] = gr.Button("Cancel", variant="stop", visible=False, elem_id="series-stop")
+    gr.HTML(render.html("series_hint", most=MAX_FILES), js_on_load=script("folder"))
+    tab["truth"] = controls.truth_box("series-", TRUTH_HINT, file_count="multiple")
 
 
 def _lay_out_view(tab: Tab, service: Service) -> None:
@@ -309,20 +315,21 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
         elem_id="series-picture",
     )
     tab["slice"] = gr.Slider(1, 2, value=1, step=1, label="Slice", buttons=[], elem_id="series-slice")
+    controls.layer_controls(tab, "series-")
     tab["legend"] = gr.HTML(elem_id="series-legend")
-    controls.display_controls(tab, service.thresholds(service.preferred, "volume"), "series-")
+    tab["facts"] = gr.HTML(elem_id="series-facts")
+    tab["scores"] = gr.HTML(elem_id="series-scores")
+    controls.sliders(tab, service.thresholds(service.preferred, "volume"), "series-")
     with gr.Column(visible=False, elem_id="series-ask") as tab["ask"]:
         gr.HTML(render.html("ask"))
         with gr.Row():
             tab["keep"] = gr.Button("Keep the correction", elem_id="series-keep")
             tab["discard"] = gr.Button("Discard the correction", variant="stop", elem_id="series-discard")
     tab["chart"] = gr.HTML(js_on_load=script("chart"), elem_id="series-chart")
-    tab["scores"] = gr.HTML(elem_id="series-scores")
-    tab["facts"] = gr.HTML(elem_id="series-facts")
     with gr.Row(elem_id="series-more"):
-        tab["turn"] = gr.Button("Show the tumour in 3D", elem_id="series-turn")
-        tab["pack"] = gr.Button("Download everything", elem_id="series-pack")
-        tab["save"] = gr.DownloadButton("Save the archive", visible=False, elem_id="series-save")
+        tab["turn"] = gr.Button("Show the tumour in 3D", size="sm", elem_id="series-turn")
+        tab["pack"] = gr.Button("Download everything", size="sm", elem_id="series-pack")
+        tab["save"] = gr.DownloadButton("Save the archive", size="sm", visible=False, elem_id="series-save")
     tab["surface"] = gr.Model3D(
         interactive=False,
         visible=False,

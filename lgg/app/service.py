@@ -1,8 +1,7 @@
 """Runs the cascades on uploads, a lone slice being a series of one, and remembers what they said."""
 
-import math
+import hashlib
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lgg.app.cache import Cache
+from lgg.app.viewer import unpacked_mask
 from lgg.cascade import BATCH, DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
-from lgg.export import write_zip
-from lgg.export.provenance import Provenance, provenance_of
+from lgg.export import Provenance, provenance_of, write_zip
 from lgg.input_check import series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
 from lgg.io.archive import MAX_FILES
 from lgg.io.sequences import CHANNELS
-from lgg.io.study import Recognised, read_study, recognise
+from lgg.io.study import Contents, Recognised, look_through, read_study, recognise
 from lgg.models import TITLES
 from lgg.postprocess import Gating, confirmed, corrected, redecide
 from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
@@ -56,23 +55,13 @@ class Correction:
     """A mask that a visitor drew by hand. It is small, so that it can be kept for each visitor.
 
     Attributes:
-        bits: of the masks of all slices, packed and compressed.
+        packed: the masks of all slices, by `lgg.app.viewer.packed_mask`.
         mask, gate: the thresholds that had made the masks which were corrected.
     """
 
-    bits: bytes
+    packed: str
     mask: float
     gate: float
-
-    @classmethod
-    def of(cls, masks: NDArray[np.bool_], mask: float, gate: float) -> "Correction":
-        """The correction that consists of masks, (N, H, W) bool."""
-        return cls(zlib.compress(np.packbits(masks).tobytes()), mask, gate)
-
-    def masks(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """The masks again, bool, of the shape that they had."""
-        bits = np.frombuffer(zlib.decompress(self.bits), np.uint8)
-        return np.unpackbits(bits, count=math.prod(shape)).reshape(shape).astype(bool)
 
 
 @dataclass(frozen=True)
@@ -105,6 +94,11 @@ class Request:
     def upload(self) -> tuple[Any, ...]:
         """What the upload is known by, whatever examines it."""
         return self.paths, self.assignment, self.statistics
+
+    @property
+    def study(self) -> str:
+        """What names the upload without telling where it lies."""
+        return hashlib.sha256(repr(self.upload).encode()).hexdigest()[:16]
 
 
 def slice_request(path: str, architecture: str | None, truth: str | None = None) -> Request:
@@ -183,7 +177,7 @@ class Service:
             if request.lone:
                 return read_lone_slice(request.paths)
             try:
-                return read_study(request.paths, assignment=dict(request.assignment))
+                return read_study(self._contents(request.paths), assignment=dict(request.assignment))
             except AmbiguousSeriesError as error:  # in words without the command line's options
                 raise AmbiguousSeriesError(error.candidates, error.chosen) from None
 
@@ -196,7 +190,13 @@ class Service:
             SliceError: as for `series`.
         """
         check_uploads(paths)
-        return recognise(paths)
+        return recognise(self._contents(tuple(paths)))
+
+    def _contents(self, paths: tuple[str, ...]) -> Contents:
+        # Remembered, so that archives are unpacked once: to recognise what is in them, and to read it.
+        return self.uploads.recall(
+            ("contents", paths), lambda: look_through(paths), lambda contents: contents.nbytes
+        )
 
     def examine(self, request: Request) -> Iterator[Progress]:
         """Read and examine, telling how far it is; the last progress holds the result.
@@ -252,7 +252,7 @@ class Service:
         """
         if (drawn := request.correction) is not None:
             result = self.decided(replace(request, correction=None), drawn.mask, drawn.gate, gating)
-            return corrected(result, drawn.masks(result.series.pixels.shape[:3]))
+            return corrected(result, unpacked_mask(drawn.packed, result.series.pixels.shape[:3]))
         result = self.result(request)
         thresholds = replace(result.thresholds, mask=mask, gate=gate)
         if thresholds == result.thresholds and gating == "hard":

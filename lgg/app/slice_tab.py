@@ -1,7 +1,12 @@
-"""The tab for one slice: what only it does with a result, its layout, and its events."""
+"""The tab for one slice: what only it does with a result, its layout, its events, and links to what is shown.
 
+A link states what the controls show, `?example=two-lesions&arch=unet-mini&threshold=0.4`, never an upload.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 import gradio as gr
 
@@ -10,13 +15,13 @@ from lgg.app.controls import DRAW, MODEL, SHOWN_BY, Handlers, Tab, Updates, Valu
 from lgg.app.gallery import Example
 from lgg.app.models import LoadedModels
 from lgg.app.render import message_html, script
-from lgg.app.service import Request, Service, slice_request
-from lgg.app.url_state import read_link, write_link
+from lgg.app.service import ROLES, Request, Service, slice_request
 from lgg.errors import SliceError
 from lgg.io import read_slice
-from lgg.models import TITLES
+from lgg.io.sequences import CHANNELS
+from lgg.models import SEGMENTERS, TITLES
 from lgg.types import SEQUENCES
-from lgg.visualize import Display, flair_picture
+from lgg.visualize import LAYERS, Display, flair_picture
 
 TRUTH_HINT = "A mask of the same size, PNG or TIFF: whatever is not black is tumour."
 WAITING = message_html("empty", "No slice yet", "Pick an example, or upload a slice of your own.")
@@ -189,7 +194,8 @@ def build_slice_tab(service: Service, examples: list[Example], models: LoadedMod
             tab["said"] = gr.HTML(WAITING if service.cascades else NO_MODEL)
             with gr.Column(visible=False, elem_id="body") as tab["body"]:
                 _lay_out_pictures(tab)
-                controls.display_controls(tab, service.thresholds(service.preferred, "slice"))
+                controls.layer_controls(tab)
+                controls.sliders(tab, service.thresholds(service.preferred, "slice"))
                 tab["before_after"] = gr.Checkbox(
                     label="Before and after under one slider", container=False, elem_id="before-after"
                 )
@@ -281,3 +287,51 @@ def _connect(tab: Tab, handlers: SliceHandlers) -> None:
     linked = tab.on(tab["link"].click, handlers.link, ("example", *INPUTS), **DRAW)
     copied = linked.then(None, tab["query"], tab["address"], js=script("copy_link"))
     copied.then(lambda: gr.Textbox(visible=True), None, tab["address"], **DRAW)
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], str | None]:
+    return lambda text: text if text in names else None
+
+
+def _share(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None  # NaN is neither
+
+
+#: Control → its name in a link, and from the link's text to its value, None for what is strange, and back.
+PARAMETERS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], str]]] = {
+    "example": ("example", lambda text: text or None, str),
+    "architecture": ("arch", _one_of(SEGMENTERS), str),
+    "threshold": ("threshold", _share, "{:.3g}".format),
+    "gate": ("gate", _share, "{:.3g}".format),
+    "opacity": ("opacity", _share, "{:.3g}".format),
+    "layer": ("show", _one_of(LAYERS), str),
+    "channel": ("sequence", CHANNELS.get, ROLES.__getitem__),
+    "before_after": ("slider", {"0": False, "1": True}.get, lambda value: str(int(value))),
+}
+
+
+def read_link(query: Mapping[str, str], examples: Sequence[str]) -> dict[str, Any]:
+    """What a link's query states; anything strange in it is left out, as links get cut and mistyped.
+
+    Args:
+        query: parameter → value.
+        examples: names of the examples there are; a link may also count them, from 1.
+    """
+    example = query.get("example", "")
+    if example.isascii() and example.isdigit() and 1 <= int(example[:6]) <= len(examples):
+        example = examples[int(example) - 1]
+    query = {**query, "example": example if example in examples else ""}
+    state = {control: read(query.get(name, "")) for control, (name, read, _) in PARAMETERS.items()}
+    return {control: value for control, value in state.items() if value is not None}
+
+
+def write_link(state: Mapping[str, Any]) -> str:
+    """The query that `read_link` reads back, `?` and all; "" where nothing is stated."""
+    stated = {
+        name: write(state[control]) for control, (name, _, write) in PARAMETERS.items() if control in state
+    }
+    return f"?{urlencode(stated)}" if stated else ""

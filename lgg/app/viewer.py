@@ -1,7 +1,6 @@
 """What the viewer in the browser gets: display copies of a series' volumes, the mask in bits, and NiiVue."""
 
 import gzip
-import hashlib
 import math
 import zlib
 from base64 import b64decode, b64encode
@@ -13,7 +12,6 @@ from gradio import FileData
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lgg.app.service import Request
 from lgg.errors import SeriesError
 from lgg.types import FLAIR, POST, PRE, Series, SeriesResult
 
@@ -37,17 +35,21 @@ MOST_PARTS = 500
 STEPS = 4095
 
 
-def study_value(request: Request, result: SeriesResult, folder: Path) -> dict[str, Any]:
+def study_value(
+    study: str, result: SeriesResult, folder: Path, truth: NDArray[np.bool_] | None = None
+) -> dict[str, Any]:
     """A series with its mask, for a viewer that shows another one or none.
 
     Args:
+        study: what names the upload without telling where it lies.
+        truth: the masks of a ground truth, (N, H, W) bool, if there is one.
         folder: where the display copies are written; Gradio copies them from there when it takes the value.
     """
     series = result.series
     channels = (FLAIR,) if series.flair_only else (FLAIR, PRE, POST)
     number = result.most_telling
     return {
-        **mask_value(request, result),
+        **mask_value(study, result, truth),
         "slice": number,
         "centre": _centre(result.predictions[number - 1].mask),
         "script": FileData(path=str(NIIVUE)).model_dump(),
@@ -57,9 +59,14 @@ def study_value(request: Request, result: SeriesResult, folder: Path) -> dict[st
     }
 
 
-def mask_value(request: Request, result: SeriesResult) -> dict[str, Any]:
-    """The mask of a series whose volumes the viewer has."""
-    return {"study": _key(request), "mask": packed_mask(result.masks), "corrected": result.corrected}
+def mask_value(study: str, result: SeriesResult, truth: NDArray[np.bool_] | None = None) -> dict[str, Any]:
+    """The mask of a series whose volumes the viewer has, and what it is compared with."""
+    return {
+        "study": study,
+        "mask": packed_mask(result.masks),
+        "truth": None if truth is None else packed_mask(truth),
+        "corrected": result.corrected,
+    }
 
 
 def packed_mask(masks: NDArray[np.bool_]) -> str:
@@ -71,8 +78,26 @@ def packed_mask(masks: NDArray[np.bool_]) -> str:
     return b64encode(zlib.compress(bits.tobytes())).decode()
 
 
-def sent_masks(request: Request, series: Series, sent: Any) -> NDArray[np.bool_]:
-    """The masks that a browser sends: the inverse of `mask_value`, (N, H, W) bool.
+def unpacked_mask(packed: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Masks of a shape, (N, H, W), as `packed_mask` packed them.
+
+    Raises:
+        SeriesError: whatever else it is.
+    """
+    size, inflate = -(-math.prod(shape) // 8), zlib.decompressobj()
+    try:
+        # What cannot be compressed takes four thirds of its size, and little more.
+        bits = inflate.decompress(b64decode(packed[: 2 * size + 100], validate=True), size + 1)
+    except (TypeError, KeyError, ValueError, zlib.error):
+        bits = b""
+    if len(bits) != size or not inflate.eof:
+        raise SeriesError("The correction does not fit the series that is shown. Draw it once more.")
+    flat = np.unpackbits(np.frombuffer(bits, np.uint8), count=math.prod(shape), bitorder="little")
+    return flat.reshape(shape)[:, ::-1, ::-1].astype(bool)
+
+
+def sent_masks(study: str, series: Series, sent: Any) -> NDArray[np.bool_]:
+    """The masks that a browser sends, as `mask_value` has them: (N, H, W) bool.
 
     Args:
         sent: anything, as nobody knows who sends it.
@@ -80,19 +105,8 @@ def sent_masks(request: Request, series: Series, sent: Any) -> NDArray[np.bool_]
     Raises:
         SeriesError: they are not of this study, no masks of its size at all, or noise.
     """
-    shape = series.pixels.shape[:3]
-    voxels = math.prod(shape)
-    size, unpack = -(-voxels // 8), zlib.decompressobj()
-    try:
-        packed = sent["mask"] if sent["study"] == _key(request) else ""
-        # What cannot be compressed takes four thirds of its size, and little more.
-        bits = unpack.decompress(b64decode(packed[: 2 * size + 100], validate=True), size + 1)
-    except (TypeError, KeyError, ValueError, zlib.error):
-        bits = b""
-    if len(bits) != size or not unpack.eof:
-        raise SeriesError("The correction does not fit the series that is shown. Draw it once more.")
-    flat = np.unpackbits(np.frombuffer(bits, np.uint8), count=voxels, bitorder="little")
-    masks = flat.reshape(shape)[:, ::-1, ::-1].astype(bool)
+    of_study = isinstance(sent, dict) and sent.get("study") == study
+    masks = unpacked_mask(sent.get("mask") if of_study else "", series.pixels.shape[:3])
     for box in ndimage.find_objects(masks.view(np.uint8)):
         if ndimage.label(masks[box], np.ones((3, 3, 3)))[1] > MOST_PARTS:
             raise SeriesError(f"The correction has more than {MOST_PARTS} separate parts. Draw fewer.")
@@ -164,8 +178,3 @@ def _stored(values: NDArray[np.float32]) -> tuple[NDArray[np.int16], float, floa
             return whole, 1.0, 0.0
     step = (high - low) / STEPS
     return ((values - low) / step).round().astype(np.int16), step, low
-
-
-def _key(request: Request) -> str:
-    """Names an upload without telling where it lies."""
-    return hashlib.sha256(repr(request.upload).encode()).hexdigest()[:16]

@@ -12,24 +12,19 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 from PIL import Image
 
 from lgg.export.dicom_seg import dicom_segmentation
-from lgg.export.folder import export
-from lgg.export.nifti import nifti_mask
-from lgg.export.provenance import NOTICE, Provenance
-from lgg.export.statistics import csv_text, statistics
+from lgg.export.folder import MASK, SEGMENTATION, STATISTICS, export, nifti_volume, png_bytes
+from lgg.export.statistics import NOTICE, Provenance, csv_text, provenance_of, statistics
 from lgg.files import write_atomically
 from lgg.postprocess import DEPTH, FEWEST, SHARE
 from lgg.types import SEQUENCES, Prediction, SeriesResult
 from lgg.visualize import flair_picture, overlay
 
-__all__ = ["export", "export_zip", "write_zip"]
+__all__ = ["Provenance", "export", "export_zip", "provenance_of", "write_zip"]
 
 README, TABLE, COMPONENTS, PROBABILITY = "README.txt", "slices.csv", "components.csv", "probability.tif"
-STATISTICS = "statistics.json"
-NIFTI, SEGMENTATION = "mask.nii.gz", "segmentation.dcm"
 #: Compressed in the archive; PNG, gzip and the like do not shrink.
 SHRINKS = (".txt", ".csv", ".json", ".dcm")
 COLUMNS = ("slice", "gate_probability", "gate_passed", "area_px", "area_mm2", "head_percent")
@@ -46,7 +41,7 @@ MEANINGS = {
     "overlays": "FLAIR with the tumour outlined in orange, enlarged where slices are small",
     PROBABILITY: "a page a slice, 16 bits: 0 is 0 % and 65535 is 100 %; black where the segmenter did "
     "not run, because the gate did not pass",
-    NIFTI: "the mask on the grid of the NIfTI volume that was uploaded, 0 and 1",
+    MASK: "the mask on the grid of the NIfTI volume that was uploaded, 0 and 1",
     SEGMENTATION: "DICOM Segmentation that refers to the images that were uploaded; the patient's "
     "fields are left empty, they were never read",
 }
@@ -69,14 +64,16 @@ def export_zip(result: SeriesResult, provenance: Provenance) -> bytes:
     files[COMPONENTS] = component_table(numbers).encode()
     files[STATISTICS] = (json.dumps(numbers, indent=1) + "\n").encode()
     if series.nifti is not None:
-        files[NIFTI] = nifti_mask(series, masks)
+        files[MASK] = nifti_volume(series, masks)
     segmentation = dicom_segmentation(series, masks, provenance, corrected=result.corrected)
     if segmentation is not None:
         files[SEGMENTATION] = segmentation
     for number, (slice_, prediction) in enumerate(zip(series.slices(), predictions, strict=True), start=1):
         picture = overlay(flair_picture(slice_, prediction.head), prediction.mask)
-        files[f"masks/slice_{number:03}.png"] = _png(prediction.mask.astype(np.uint8) * 255)
-        files[f"overlays/slice_{number:03}.png"] = _png(picture)
+        files[f"masks/slice_{number:03}.png"] = png_bytes(
+            Image.fromarray(prediction.mask.astype(np.uint8) * 255)
+        )
+        files[f"overlays/slice_{number:03}.png"] = png_bytes(Image.fromarray(picture))
     files = {README: readme(result, provenance, set(files)).encode(), **files}
     return _zipped(files)
 
@@ -169,12 +166,6 @@ def _probability(predictions: Sequence[Prediction]) -> bytes:
         for prediction in predictions:
             values = (prediction.probability.clip(0, 1) * 65535).round().astype(np.uint16)
             writer.write(values, photometric="minisblack", compression="zlib", metadata=None)
-    return stream.getvalue()
-
-
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG")
     return stream.getvalue()
 
 

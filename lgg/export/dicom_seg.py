@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lgg.export.provenance import NOTICE, Provenance
+from lgg.export.statistics import NOTICE, Provenance
 from lgg.io.dicom_header import ENHANCED
 from lgg.types import DicomReference, Series
 
@@ -169,29 +169,19 @@ def _whole_reference(
     headers: Sequence[DicomReference], patient: Mapping[str, str], thickness: float | None
 ) -> "Dataset":
     """The same of an enhanced file, whose frames tell in groups where they lie."""
+    import highdicom
     from pydicom.dataset import Dataset
 
-    frames = [_reference(header, headers[0], patient, thickness) for header in headers]
-
-    def group(frame: "Dataset", **sequences: tuple[str, ...]) -> "Dataset":
-        told = Dataset()
-        for sequence, keywords in sequences.items():
-            item = Dataset()
-            for keyword in keywords:
-                setattr(item, keyword, frame[keyword].value)
-            setattr(told, sequence, [item])
-        return told
-
-    whole = frames[0]
-    whole.SharedFunctionalGroupsSequence = [
-        group(
-            whole,
-            PixelMeasuresSequence=("PixelSpacing", "SliceThickness"),
-            PlaneOrientationSequence=("ImageOrientationPatient",),
-        )
-    ]
-    whole.PerFrameFunctionalGroupsSequence = [
-        group(frame, PlanePositionSequence=("ImagePositionPatient",)) for frame in frames
-    ]
+    whole = _reference(headers[0], headers[0], patient, thickness)
+    shared, frames = Dataset(), []
+    shared.PixelMeasuresSequence = highdicom.PixelMeasuresSequence(whole.PixelSpacing, whole.SliceThickness)
+    shared.PlaneOrientationSequence = highdicom.PlaneOrientationSequence(
+        "PATIENT", whole.ImageOrientationPatient
+    )
+    for header in headers:
+        frame = Dataset()
+        frame.PlanePositionSequence = highdicom.PlanePositionSequence("PATIENT", header.position or ())
+        frames.append(frame)
+    whole.SharedFunctionalGroupsSequence, whole.PerFrameFunctionalGroupsSequence = [shared], frames
     whole.NumberOfFrames = len(frames)
     return whole

@@ -37,19 +37,13 @@ def surface_glb(result: SeriesResult) -> bytes | None:
     """
     if result.voxels == 0:
         return None
-    distances = distances_of(result)
+    distances = result.series.distances or (1.0, 1.0, 1.0)
     head = mesh(result.heads, distances, HEAD_CELLS)
     for cells in TUMOUR_CELLS:
         file = _glb(mesh(result.masks, distances, cells), head)
         if len(file) <= MAX_BYTES:
             break
     return file
-
-
-def distances_of(result: SeriesResult) -> Distances:
-    """From slice to slice, row to row and column to column in millimetres; 1 voxel where they are unknown."""
-    spacing, step = result.series.spacing, result.series.slice_distance
-    return (1.0, 1.0, 1.0) if spacing is None or step is None else (step, *spacing)
 
 
 def mesh(mask: NDArray[np.bool_], distances: Distances, cells: int) -> "Trimesh | None":

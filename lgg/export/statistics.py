@@ -1,9 +1,9 @@
-"""A result in numbers: volume, components, the gate, and what the reader of them has to know."""
+"""A result in numbers: volume, components, the gate, and what it was made by."""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,51 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
-from lgg.export.provenance import NOTICE, Provenance
+from lgg.cascade import Cascade
 from lgg.input_check import series_warnings
-from lgg.types import FLAIR, SEQUENCES, Grid, Series, SeriesResult
+from lgg.io.orientation import axial_to_source
+from lgg.postprocess import Gating
+from lgg.preprocess import StatisticsMode
+from lgg.types import FLAIR, SEQUENCES, Series, SeriesResult, Thresholds
 
 #: Of more voxels than that, only the corners of their hull are compared with each other.
 MANY = 200
+#: Says in every file that can hold a text what the result must not be used for.
+NOTICE = "Research only, not for clinical use"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a result was made by.
+
+    Attributes:
+        architecture: the segmenter's.
+        gate_weights, segmenter_weights: sha256 of the weights' files, 64 hexadecimal digits.
+        thresholds: all of them.
+        gating: what the gate could veto.
+        statistics: over what z-scores were taken.
+    """
+
+    architecture: str
+    gate_weights: str
+    segmenter_weights: str
+    thresholds: Thresholds
+    gating: Gating = "hard"
+    statistics: StatisticsMode = "volume"
+
+
+def provenance_of(
+    cascade: Cascade, gating: Gating = "hard", statistics: StatisticsMode = "volume"
+) -> Provenance:
+    """What a cascade predicts by: `slice` statistics for a lone slice, `volume` for a series."""
+    return Provenance(
+        cascade.config.architecture,
+        cascade.gate_config.sha256,
+        cascade.config.sha256,
+        cascade.thresholds if statistics == "slice" else cascade.series_thresholds,
+        gating,
+        statistics,
+    )
 
 
 def statistics(result: SeriesResult, provenance: Provenance | None = None) -> dict[str, Any]:
@@ -62,7 +101,7 @@ def components(series: Series, masks: NDArray[np.bool_]) -> list[dict[str, Any]]
     """
     if not masks.any():
         return []
-    affine, known = _affine(series)
+    (affine, known), to_source = _affine(series), axial_to_source(series.grid)
     # Tumours are small: labels of a whole large series would take more memory than all else.
     (box,) = ndimage.find_objects(masks.view(np.uint8))
     labels, _ = ndimage.label(masks[box], np.ones((3, 3, 3)))
@@ -70,7 +109,7 @@ def components(series: Series, masks: NDArray[np.bool_]) -> list[dict[str, Any]]
     found = []
     for number, part in enumerate(ndimage.find_objects(labels), start=1):
         axial = np.argwhere(labels[part] == number) + [side.start for side in part] + corner
-        places = _source_places(series.grid, axial)
+        places = axial @ to_source[:3, :3].T + to_source[:3, 3]
         positions = places @ affine[:3, :3].T + affine[:3, 3]
         volume = None if series.voxel_mm3 is None else len(places) * series.voxel_mm3 / 1000
         found.append(
@@ -118,17 +157,7 @@ def _affine(series: Series) -> tuple[NDArray[np.float64], bool]:
     """From the source's voxels to millimetres, and whether that is known."""
     if series.grid.affine is not None:
         return series.grid.affine, series.voxel_mm3 is not None
-    if series.spacing is None or series.slice_distance is None:
-        return np.eye(4), False
-    return np.diag([series.slice_distance, *series.spacing, 1.0]), True
-
-
-def _source_places(grid: Grid, axial: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places (slice, row, column) as indices of the source's own array, (N, 3) both."""
-    places = np.empty_like(axial)
-    for column, (axis, flipped) in enumerate(zip(grid.order, grid.flipped, strict=True)):
-        places[:, axis] = grid.shape[axis] - 1 - axial[:, column] if flipped else axial[:, column]
-    return places
+    return np.diag([*(series.distances or (1.0, 1.0, 1.0)), 1.0]), series.distances is not None
 
 
 def _diameter(positions: NDArray[np.float64]) -> float:

@@ -9,7 +9,7 @@ Transparency is ignored throughout: it says where a program would show its backg
 measured, and blending it in would change intensities.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File, Source, bare_name, load_bytes, unpack
-from lgg.io.combine import check_content
+from lgg.io.combine import Volumes, check_content
 from lgg.io.dicom import decode_dicom, is_dicom
-from lgg.io.dicom_series import read_dicom_series
+from lgg.io.dicom_series import dicom_volumes
 from lgg.io.images import Picture, decode_jpeg, decode_png, decode_stack, decode_tiff
 from lgg.io.limits import (
     MAX_BYTES,
@@ -31,8 +31,8 @@ from lgg.io.limits import (
     guarded,
     named,
 )
-from lgg.io.nifti import is_nifti, read_nifti
-from lgg.io.sequences import AmbiguousSeriesError
+from lgg.io.nifti import is_nifti, nifti_volumes
+from lgg.io.sequences import AmbiguousSeriesError, choose
 from lgg.types import FLAIR, Candidate, Grid, Series, Slice
 
 __all__ = [
@@ -51,7 +51,6 @@ __all__ = [
 
 TIFF, PNG, JPEG, DICOM, NIFTI, PICTURES = "TIFF", "PNG", "JPEG", "DICOM", "NIfTI", "pictures"
 DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg, DICOM: decode_dicom}
-Reader = Callable[[Sequence[File], str, Mapping[str, str] | None, bool], Series]
 
 #: First bytes → format. BigTIFF has a plus sign.
 MAGIC = dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TIFF)
@@ -78,18 +77,9 @@ FOREIGN = (
     (0, b"GIF8", "a GIF", SAVE_AGAIN),
     (0, b"BM", "a BMP", SAVE_AGAIN),
     (8, b"WEBP", "a WebP image", SAVE_AGAIN),
-    (4, b"ftypavif", "an AVIF image", SAVE_AGAIN),
-    (4, b"ftyphei", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftyphev", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftypmif1", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftypmsf1", "a HEIC photo", SAVE_AGAIN),
-    (4, b"ftyp", "a video", "Give slices as TIFF, PNG or JPEG."),
+    (4, b"ftyp", "a photo (HEIC, AVIF) or a video", SAVE_AGAIN),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image", SAVE_AGAIN),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", SAVE_AGAIN),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL image", SAVE_AGAIN),
-    (0, b"\xff\x0a", "a JPEG XL image", SAVE_AGAIN),
-    (0, b"8BPS", "a Photoshop document", SAVE_AGAIN),
-    (0, b"\x76\x2f\x31\x01", "an OpenEXR image", SAVE_AGAIN),
     (0, b"PK\x03\x04", "a ZIP archive", UNPACK),
     (0, b"PK\x05\x06", "an empty ZIP archive", UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
@@ -153,23 +143,32 @@ def read_series(
         AmbiguousSeriesError: several volumes, and nobody knows which is which; ask with its `candidates`.
         SeriesError, SliceError: whatever else is wrong; the message names the file and says what to do.
     """
-    files, left_out = _readable(unpack(uploads, names))
-    kinds = {_kind(file.data) for file in files}
+    files = unpack(uploads, names)
+    one = bare_name(uploads[0], names[0] if names else None)
+    return read_files(files, one if len(uploads) == 1 else f"{len(uploads)} files", assignment, register)
+
+
+def read_files(
+    unpacked: Sequence[File],
+    source: str,
+    assignment: Mapping[str, str] | None = None,
+    register: bool = False,
+) -> Series:
+    """Read one patient's series from files that are unpacked; `source`: what to call all of them together."""
+    files, left_out = _readable(unpacked)
+    kinds = {kind_of_series(file.whole()) for file in files}
     if len(kinds) > 1:
         raise SeriesError(f"The files are of several kinds ({', '.join(sorted(kinds))}). Give one kind.")
-    source = bare_name(uploads[0], names[0] if names else None)
-    if len(uploads) > 1:
-        source = f"{len(uploads)} files"
-    readers: dict[str, Reader] = {
-        NIFTI: read_nifti,
-        DICOM: read_dicom_series,
-        PICTURES: lambda files, source, *_: _read_pictures(files, source),
-    }
-    series = readers[kinds.pop()](files, source, assignment, register)
-    if not left_out:
-        return series
-    note = f"Files in the archive that are no images were left out: {len(left_out)}."
-    return replace(series, notes=(note, *series.notes))
+    notes = [f"Files in the archive that are no images were left out: {len(left_out)}."] if left_out else []
+    if kinds == {PICTURES}:
+        series = _read_pictures(files, source)
+        return replace(series, notes=(*notes, *series.notes))
+    if kinds == {NIFTI}:
+        volumes: Volumes = nifti_volumes(files)
+    else:
+        volumes, without = dicom_volumes(files, strict=True)
+        notes += [f"DICOM files without a picture were left out: {len(without)}."] if without else []
+    return volumes.read(choose(volumes.candidates, assignment), source, register, notes)
 
 
 def read_mask(source: Source, name: str | None = None) -> NDArray[np.bool_]:
@@ -186,16 +185,7 @@ def read_mask(source: Source, name: str | None = None) -> NDArray[np.bool_]:
     """
     name = bare_name(source, name)
     with named(name):
-        picture = _decode(load_bytes(source, ONE_SLICE))
-        if picture.lossy:
-            raise SliceError(
-                "a JPEG cannot hold a mask, its edges are blurred. Save the mask as PNG or TIFF."
-            )
-        if not picture.palette and not _is_grey(picture.pixels):
-            raise SliceError(
-                "a mask has one channel, and this picture is coloured. Save it as black and white."
-            )
-    return np.any(picture.pixels > 0, axis=2)
+        return _as_mask(_decode(load_bytes(source, ONE_SLICE)))
 
 
 def read_series_mask(
@@ -260,7 +250,7 @@ def _readable(files: Sequence[File]) -> tuple[list[File], list[File]]:
     readable, left_out = [], []
     for file in files:
         try:
-            _kind(file.data)
+            kind_of_series(file.whole())
             readable.append(file)
         except SliceError as error:
             if not file.packed:
@@ -271,13 +261,15 @@ def _readable(files: Sequence[File]) -> tuple[list[File], list[File]]:
     return readable, left_out
 
 
-def _kind(data: bytes) -> str:
-    if is_nifti(data):
+def kind_of_series(start: bytes) -> str:
+    """Name what reads files that begin so: `DICOM`, `NIfTI`, or `pictures`.
+
+    Raises:
+        SliceError: as for `kind_of`.
+    """
+    if is_nifti(start):
         return NIFTI
-    if is_dicom(data):
-        return DICOM
-    kind_of(data)
-    return PICTURES
+    return DICOM if kind_of(start) == DICOM else PICTURES
 
 
 def _decode(data: bytes) -> Picture:
@@ -291,23 +283,32 @@ def _is_grey(pixels: NDArray[np.float32]) -> bool:
     return bool((pixels == pixels[..., :1]).all())
 
 
+def _as_mask(picture: Picture) -> NDArray[np.bool_]:
+    """(H, W) bool, where a picture is not black.
+
+    Raises:
+        SliceError: as for `read_mask`.
+    """
+    if picture.lossy:
+        raise SliceError("a JPEG cannot hold a mask, its edges are blurred. Save the mask as PNG or TIFF.")
+    if not picture.palette and not _is_grey(picture.pixels):
+        raise SliceError("a mask has one channel, and this picture is coloured. Save it as black and white.")
+    return np.any(picture.pixels > 0, axis=2)
+
+
 def _read_pictures(files: Sequence[File], source: str) -> Series:
     """Read slices that are TIFF, PNG or JPEG files, in the order given; or one TIFF with a page a slice.
 
     Ground-truth masks beside the slices, `…_mask`, are left out.
 
     Raises:
-        SliceError, SeriesError: a file cannot be read (it is named), the sizes differ, or there is too much.
+        SliceError, SeriesError: as for `_pictures`.
     """
     kept = [file for file in files if not _is_mask(file)] or list(files)
     notes = []
     if len(kept) < len(files):
         notes.append(f"Files whose names end with “_mask” were left out: {len(files) - len(kept)}.")
-    if len(kept) == 1 and kind_of(kept[0].data) == TIFF:
-        slices = _read_stack(kept[0].data, kept[0].name)
-        _check_sizes(slices)
-    else:
-        slices = _read_files(kept)
+    slices = [as_slice(picture, name) for picture, name in _pictures(kept)]
     pixels = np.stack([slice_.pixels for slice_ in slices])
     check_content(pixels, source)
     spacings = {slice_.spacing for slice_ in slices}
@@ -322,61 +323,62 @@ def _read_pictures(files: Sequence[File], source: str) -> Series:
     )
 
 
-def _read_files(files: Sequence[File]) -> list[Slice]:
-    slices: list[Slice] = []
-    for file in files:
-        slices.append(read_slice(file.data, file.name, allow_constant=True))
+def _pictures(files: Sequence[File]) -> Iterator[tuple[Picture, str]]:
+    """The pages of a lone TIFF, or a picture of each file, with their names; all of one size.
+
+    Raises:
+        SliceError, SeriesError: a file cannot be read (it is named), the sizes differ, or there is too much.
+    """
+    first: tuple[tuple[int, ...], str] | None = None
+    for picture, name in _pages(files[0]) if len(files) == 1 else _decoded(files):
+        height, width = size = picture.pixels.shape[:2]
+        first = first or (size, name)
         # At once, so that no more is kept than one series may take.
-        check_volume(len(files), *slices[0].size)
-        _check_sizes((slices[0], slices[-1]))
-    return slices
-
-
-def _check_sizes(slices: Sequence[Slice]) -> None:
-    first = slices[0]
-    for slice_ in slices:
-        if slice_.size != first.size:
+        check_volume(len(files), height, width)
+        if size != first[0]:
+            (rows, columns), other = first
             raise SeriesError(
-                f"{slice_.source} is {slice_.size[1]} × {slice_.size[0]} pixels, {first.source} is "
-                f"{first.size[1]} × {first.size[0]}. Give the slices of one series."
+                f"{name} is {width} × {height} pixels, {other} is {columns} × {rows}. "
+                "Give the slices of one series."
             )
+        yield picture, name
+
+
+def _decoded(files: Sequence[File]) -> Iterator[tuple[Picture, str]]:
+    for file in files:
+        with named(file.name):
+            yield _decode(file.whole()), file.name
+
+
+def _pages(file: File) -> Iterator[tuple[Picture, str]]:
+    """The pages of a TIFF, by the rules of `read_slice`; any other file's picture."""
+    if kind_of(file.whole()) != TIFF:
+        yield from _decoded([file])
+        return
+    with named(file.name):
+        pictures = guarded(decode_stack, file.whole())
+        for picture in pictures:
+            check_finite(picture.pixels)
+    yield from ((picture, f"{file.name}, page {number}") for number, picture in enumerate(pictures, start=1))
 
 
 def _is_mask(file: File) -> bool:
     return PurePath(file.name).stem.lower().endswith("_mask")
 
 
-def _read_stack(data: bytes, name: str) -> list[Slice]:
-    """Read the pages of a TIFF as slices, by the rules of `read_slice`; pages of one value are accepted.
-
-    Raises:
-        SliceError, SeriesError: as `read_slice`, or there are too many pages or pixels.
-    """
-    with named(name):
-        pictures = guarded(decode_stack, data)
-        for picture in pictures:
-            check_finite(picture.pixels)
-    return [as_slice(picture, f"{name}, page {page}") for page, picture in enumerate(pictures, start=1)]
-
-
 def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
-    first = files[0]
-    if is_nifti(first.data):
+    kinds = {kind_of_series(file.whole()) for file in files}
+    if NIFTI in kinds:
         if len(files) > 1:
             raise SeriesError("A ground truth is one NIfTI volume. Give that one alone.")
-        volume: NDArray[np.bool_] = (
-            read_nifti(files, first.name, {first.name: "flair"}).pixels[..., FLAIR] > 0
-        )
-        return volume
-    if any(is_dicom(file.data) for file in files):
+        volumes = nifti_volumes(files)
+        series = volumes.read({FLAIR: volumes.candidates[0]}, files[0].name, register=False)
+        drawn: NDArray[np.bool_] = series.pixels[..., FLAIR] > 0
+        return drawn
+    if DICOM in kinds:
         raise SeriesError("A ground truth is not read from DICOM. Save the masks as NIfTI, PNG or TIFF.")
-    if len(files) == 1 and kind_of(first.data) == TIFF:
-        pages = _read_stack(first.data, first.name)
-        return np.stack([page.pixels.any(2) for page in pages])
-    masks: list[NDArray[np.bool_]] = []
-    for file in files:
-        masks.append(read_mask(file.data, file.name))
-        check_volume(len(files), *masks[0].shape)  # at once, before more of them are kept
-        if masks[-1].shape != masks[0].shape:
-            raise SeriesError(f"{file.name} has another size than {first.name}. Give masks of one series.")
+    masks = []
+    for picture, name in _pictures(files):
+        with named(name):
+            masks.append(_as_mask(picture))
     return np.stack(masks)

@@ -1,4 +1,4 @@
-"""From uploads to plain files: archives are unpacked in memory, and never beyond the limits.
+"""Files and uploads: archives are unpacked in memory, and never beyond the limits.
 
 Nothing is written to disk, so where an archive's names lead does not matter; only their last part is ever
 shown. Sizes are counted while bytes come out, as those that an archive declares may be forged.
@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import IO, BinaryIO
 
 from lgg.errors import SeriesError, SliceError
@@ -39,32 +39,65 @@ END_RECORD, MAX_COMMENT, ZIP64 = b"PK\x05\x06", 2**16 + 22, b"PK\x06\x07"
 CHUNK = 2**20
 NESTED = "an archive inside an archive. Unpack it and give what is in it."
 DAMAGED = "the archive is cut short or damaged. Pack it once more."
+UNREADABLE = "the file cannot be opened. Check that it is there and readable."
 
 
 @dataclass(frozen=True)
 class File:
-    """One unpacked file.
+    """One file, out of an archive or not.
 
     Attributes:
-        name: its bare name, for messages.
+        name: its bare name, for messages; a volume's is unique among all.
         path: its whole name in the archive, for the order of files.
-        data: its bytes.
+        data: its bytes; None where they are left on the disk until they are wanted.
         packed: whether it came out of a ZIP archive, where files that are no images are left out silently.
+        place: where it lies on the disk, or the archive that it came out of.
     """
 
     name: str
     path: str
-    data: bytes
+    data: bytes | None
     packed: bool = False
+    place: Path = Path()
+
+    def start(self, size: int) -> bytes:
+        """Its first bytes, unpacked if it is packed by gzip.
+
+        Raises:
+            SliceError: it cannot be opened, or is damaged.
+        """
+        if self.data is not None:
+            return self.data[:size]
+        try:
+            with self.place.open("rb") as stream:
+                start = stream.read(size)
+                if not start.startswith(GZIP):
+                    return start
+                stream.seek(0)
+                with gzip.GzipFile(fileobj=stream) as packed:
+                    return packed.read(size)
+        except (OSError, EOFError, zlib.error):
+            raise SliceError(f"{self.name}: {UNREADABLE}") from None
+
+    def whole(self) -> bytes:
+        """All of its bytes.
+
+        Raises:
+            SliceError: as for `unpack`.
+        """
+        if self.data is not None:
+            return self.data
+        (file,) = unpack([self.place], [self.name])
+        return file.whole()
 
 
-def unpack(uploads: Sequence[Source], names: Sequence[str] | None = None) -> list[File]:
+def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None) -> list[File]:
     """The files of all uploads in natural order of their names, `_2` before `_10`.
 
     ZIP archives and gzip are unpacked; folders, links and hidden files in them are left out.
 
     Args:
-        uploads: paths, bytes or binary streams.
+        uploads: paths, bytes or binary streams; or files that were unpacked before.
         names: what messages call them, in the same order; by default their own names.
 
     Raises:
@@ -80,15 +113,16 @@ def unpack(uploads: Sequence[Source], names: Sequence[str] | None = None) -> lis
     for upload, wanted in zip(uploads, given, strict=True):
         name = bare_name(upload, wanted)
         with named(name):
-            for file in _files(name, load_bytes(upload, SMALLER), left):
-                left -= len(file.data)
+            inside = [upload] if isinstance(upload, File) else _files(name, load_bytes(upload, SMALLER), left)
+            for file in inside:
+                left -= len(file.whole())
                 files.append(file)
                 if len(files) > MAX_FILES:
                     raise _too_many(len(files))
     return sorted(files, key=lambda file: natural(file.path))
 
 
-def bare_name(source: Source, name: str | None = None) -> str:
+def bare_name(source: Source | File, name: str | None = None) -> str:
     """The last part of a path of either convention, without what could not be printed; or "slice"."""
     if name is None:
         name = getattr(source, "name", None) if not isinstance(source, str | os.PathLike | bytes) else None
@@ -116,7 +150,7 @@ def load_bytes(source: Source, advice: str) -> bytes:
         except (OSError, ValueError):
             # The cause would tell the path, so it goes no further.
             # ValueError: a NUL in a path, a closed stream.
-            raise SliceError("the file cannot be opened. Check that it is there and readable.") from None
+            raise SliceError(UNREADABLE) from None
         if not isinstance(data, bytes):
             raise TypeError("read_slice wants a stream that was opened in binary mode")
     if data is None or len(data) > MAX_BYTES:

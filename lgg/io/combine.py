@@ -1,19 +1,74 @@
-"""The sequences of one patient in one array, on the FLAIR's grid."""
+"""The volumes of one patient; and those that are its sequences as one series, on the FLAIR's grid."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SeriesError
 from lgg.io.orientation import describe, registered, resample
-from lgg.types import FLAIR, POST, PRE, SEQUENCES, Grid
+from lgg.io.sequences import AS_IT_IS, found, left_out_note
+from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, Grid, Series
 
 #: The share of the head that a volume must hold.
 LEAST_OF_HEAD = 0.5
 #: A rest of the head below this share is not worth a note.
 ALL_OF_HEAD = 0.995
+
+
+#: Whatever a volume is read from.
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Volumes(Generic[P]):
+    """All volumes that a patient's sequences may be among, known by their headers and not read yet.
+
+    Attributes:
+        candidates: in their order.
+        parts: candidate's key → what it is read from.
+        read_parts: reads the parts of some channels: a series, and what was done with each, in words.
+        kind: what such volumes are called, in the plural.
+        examinations: candidate's key → what its examination is known by; "" where that is not told.
+        places: candidate's key → where its files lie on the disk.
+    """
+
+    candidates: tuple[Candidate, ...]
+    parts: Mapping[str, P]
+    read_parts: Callable[[Mapping[int, P], bool], tuple[Series, dict[int, str]]]
+    kind: str
+    examinations: Mapping[str, str]
+    places: Mapping[str, set[Path]]
+
+    def read(
+        self, chosen: Mapping[int, Candidate], source: str, register: bool, notes: Sequence[str] = ()
+    ) -> Series:
+        """Read the volumes that were chosen.
+
+        Args:
+            chosen: channel → its candidate; FLAIR is among them.
+            source: what the series is called.
+            register: whether T1 volumes are aligned with FLAIR by what is seen in them.
+            notes: on files that were left out.
+
+        Raises:
+            SliceError: a file is damaged; it is named.
+            SeriesError: a volume is none, cannot be brought onto the FLAIR's grid, or there is too much.
+        """
+        parts = {channel: self.parts[candidate.key] for channel, candidate in chosen.items()}
+        series, done = self.read_parts(parts, register)
+        check_content(series.pixels, chosen[FLAIR].label)
+        return replace(
+            series,
+            source=source,
+            candidates=self.candidates,
+            chosen={channel: candidate.key for channel, candidate in chosen.items()},
+            found=found(self.candidates, chosen, done),
+            notes=(*left_out_note(self.kind, self.candidates, chosen), *notes, *series.notes),
+        )
 
 
 @dataclass(frozen=True)
@@ -24,29 +79,16 @@ class Volume:
         values: float32, in its source's order of axes.
         grid: where they lie.
         on_flair: whether they are the FLAIR's own voxels, so that nothing has to be resampled.
+        moved: what was done to align them with the FLAIR, before "resampled"; or "".
     """
 
     values: NDArray[np.float32]
     grid: Grid
-    on_flair: bool = True
+    on_flair: bool
+    moved: str = ""
 
 
-@dataclass(frozen=True)
-class Combined:
-    """All sequences in one array.
-
-    Attributes:
-        pixels: (N, H, W, 3) float32, axial slices of the FLAIR.
-        done: channel → what was done with its volume, in words.
-        notes: a sentence on each that was resampled.
-    """
-
-    pixels: NDArray[np.float32]
-    done: dict[int, str]
-    notes: list[str]
-
-
-def combine(volumes: Mapping[int, Volume], source: str, register: bool = False) -> Combined:
+def combine(volumes: Mapping[int, Volume], register: bool) -> tuple[Series, dict[int, str]]:
     """Bring all sequences onto the FLAIR's grid; FLAIR stands where one is missing.
 
     FLAIR itself is never resampled. What another volume does not cover is filled with FLAIR at that volume's
@@ -54,31 +96,33 @@ def combine(volumes: Mapping[int, Volume], source: str, register: bool = False) 
 
     Args:
         volumes: channel → its volume.
-        source: what a message calls the whole.
         register: whether the others are aligned with FLAIR by what is seen in them.
 
+    Returns:
+        axial slices of the FLAIR, with a note on each volume that was resampled; and what was done with each
+        channel's volume, in words.
+
     Raises:
-        SeriesError: a voxel is not finite, all of them are equal, or a volume holds too little of the head.
+        SeriesError: a volume holds too little of the head.
     """
     onto = volumes[FLAIR].grid
     flair = onto.to_axial(volumes[FLAIR].values)
     pixels = np.empty((*flair.shape, 3), np.float32)
     pixels[:] = flair[..., None]
-    done, notes = {FLAIR: "read as it is"}, list[str]()
-    moved = [channel for channel in (PRE, POST) if channel in volumes]
-    # Otherwise no head is looked for, which takes longer than reading.
-    resampled = [channel for channel in moved if register or not volumes[channel].on_flair]
-    head = _head(flair) if resampled else None
-    for channel in moved:
-        volume = volumes[channel]
-        if head is None or channel not in resampled:
-            pixels[..., channel], done[channel] = onto.to_axial(volume.values), "read as it is"
+    done, notes = {FLAIR: AS_IT_IS}, list[str]()
+    others = {channel: volumes[channel] for channel in (PRE, POST) if channel in volumes}
+    if register:
+        others = {channel: _aligned(volume, flair, onto) for channel, volume in others.items()}
+    # Only where it is needed: to find the head takes longer than reading.
+    head = None if all(volume.on_flair for volume in others.values()) else _head(flair)
+    for channel, volume in others.items():
+        if volume.on_flair or head is None:
+            pixels[..., channel], done[channel] = onto.to_axial(volume.values), AS_IT_IS
             continue
-        pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel, register)
-        if done[channel] != "read as it is":
-            notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
-    check_content(pixels, source)
-    return Combined(pixels, done, notes)
+        pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel)
+        notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
+    series = replace(Series.from_pixels(pixels), grid=onto, flair_only=len(volumes) == 1, notes=tuple(notes))
+    return series, done
 
 
 def _head(flair: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -90,34 +134,29 @@ def _head(flair: NDArray[np.float32]) -> NDArray[np.bool_]:
     return head if head.any() else np.ones(flair.shape, bool)
 
 
+def _aligned(volume: Volume, flair: NDArray[np.float32], onto: Grid) -> Volume:
+    """A volume at the place where the head lies in the FLAIR."""
+    motion = registered(volume.values, volume.grid, flair, onto)
+    if motion is None:
+        return volume
+    moved = f"moved by {motion.millimetres:.1f} mm and {motion.degrees:.1f}° to match the FLAIR"
+    return Volume(volume.values, motion.grid, on_flair=False, moved=f"{moved} and ")
+
+
 def _onto(
-    flair: NDArray[np.float32],
-    onto: Grid,
-    head: NDArray[np.bool_],
-    volume: Volume,
-    channel: int,
-    register: bool,
+    flair: NDArray[np.float32], onto: Grid, head: NDArray[np.bool_], volume: Volume, channel: int
 ) -> tuple[NDArray[np.float32], str]:
     """A volume on the FLAIR's grid, and what was done with it."""
-    grid, done = volume.grid, []
-    if register:
-        motion = registered(volume.values, grid, flair, onto)
-        if motion is not None:
-            grid = motion.grid
-            done.append(f"moved by {motion.millimetres:.1f} mm and {motion.degrees:.1f}° to match the FLAIR")
-    if volume.on_flair and not done:
-        return onto.to_axial(volume.values), "read as it is"
-    values, covered = resample(volume.values, grid, onto)
+    values, covered = resample(volume.values, volume.grid, onto)
     share = np.count_nonzero(head & covered) / np.count_nonzero(head)
     if share < LEAST_OF_HEAD:
         raise _too_little(share, channel)
-    done.append("resampled onto the FLAIR's grid")
-    words = " and ".join(done)
+    done = f"{volume.moved}resampled onto the FLAIR's grid"
     if not covered.all():
         values = np.where(covered, values, _matched(flair, values, head & covered))
     if share < ALL_OF_HEAD:
-        words += f"; FLAIR stands in for the {1 - share:.0%} of the head that it does not cover"
-    return values, words
+        done += f"; FLAIR stands in for the {1 - share:.0%} of the head that it does not cover"
+    return values, done
 
 
 def _too_little(share: float, channel: int) -> SeriesError:
@@ -147,7 +186,7 @@ def check_content(pixels: NDArray[np.float32], source: str) -> None:
     """Refuse what no network could use.
 
     Raises:
-        SeriesError: as for `combine`.
+        SeriesError: a voxel is not finite, or all of them are equal.
     """
     if not np.isfinite(pixels).all():
         raise SeriesError(

@@ -233,6 +233,11 @@ class _Fields:
         number = struct.unpack_from(self._order + "d", value)[0] if len(value) >= 8 else math.nan
         return number if math.isfinite(number) else None
 
+    def spacing(self) -> tuple[float, float] | None:
+        """PixelSpacing, where it can be one."""
+        values = self.numbers("PixelSpacing", 2)
+        return (values[0], values[1]) if values and min(values) > 0 else None
+
     def number(self, keyword: str) -> float | None:
         """A lone finite number."""
         return (self.numbers(keyword, 1) or (None,))[0]
@@ -240,7 +245,6 @@ class _Fields:
 
 def _header(fields: _Fields, syntax: str, at: int, length: int | None) -> Header:
     stored, series_number = fields.short("BitsStored", 0), fields.number("SeriesNumber")
-    spacing = fields.numbers("PixelSpacing", 2)
     return Header(
         sop_class=fields.text("SOPClassUID"),
         instance=fields.text("SOPInstanceUID"),
@@ -249,7 +253,7 @@ def _header(fields: _Fields, syntax: str, at: int, length: int | None) -> Header
         frame_of_reference=fields.text("FrameOfReferenceUID"),
         rows=fields.short("Rows", 0),
         columns=fields.short("Columns", 0),
-        spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+        spacing=fields.spacing(),
         thickness=fields.number("SliceThickness"),
         orientation=unit_vectors(fields.numbers("ImageOrientationPatient", 6)),
         position=fields.numbers("ImagePositionPatient", 3) or None,
@@ -308,7 +312,6 @@ def _frame_header(header: Header, number: int, groups: list[_Fields]) -> Header:
     measures, scale = within("PixelMeasuresSequence"), within("PixelValueTransformationSequence")
     echo, timing = within("MREchoSequence"), within("MRTimingAndRelatedParametersSequence")
     modifier, told = within("MRModifierSequence"), header.parameters
-    spacing = measures.numbers("PixelSpacing", 2) if measures else ()
     inverted = modifier is not None and modifier.text("InversionRecovery") == "YES"
     parameters = replace(
         told,
@@ -321,7 +324,7 @@ def _frame_header(header: Header, number: int, groups: list[_Fields]) -> Header:
         header,
         position=(place.numbers("ImagePositionPatient", 3) or None) if place else None,
         orientation=unit_vectors(directions.numbers("ImageOrientationPatient", 6)) if directions else None,
-        spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+        spacing=measures.spacing() if measures else None,
         thickness=measures.number("SliceThickness") if measures else None,
         slope=(scale.number("RescaleSlope") if scale else None) or header.slope,
         intercept=(scale.number("RescaleIntercept") if scale else None) or header.intercept,

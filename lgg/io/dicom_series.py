@@ -1,121 +1,121 @@
 """DICOM series: files put together as volumes, and volumes as the sequences of one patient."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File
-from lgg.io.combine import Volume, combine
+from lgg.io.combine import Volume, Volumes, combine
 from lgg.io.dicom import decode_frame
-from lgg.io.dicom_header import Header, NoPictureError, read_frames
+from lgg.io.dicom_header import MAX_FRAMES_HEADER, Header, NoPictureError, read_frames
 from lgg.io.limits import check_finite, check_volume, guarded, named
 from lgg.io.orientation import Stack, evenly_spaced, gaps, same_slices, sort_stack, stack_grid
-from lgg.io.sequences import choose, found, left_out_note, recognise_series
+from lgg.io.sequences import recognise_series
 from lgg.types import FLAIR, SEQUENCES, Candidate, Grid, Series
 
-
-def read_dicom_series(
-    files: Sequence[File],
-    source: str,
-    assignment: Mapping[str, str] | None = None,
-    register: bool = False,
-) -> Series:
-    """Read one DICOM series as FLAIR, or several as the sequences of one patient.
-
-    Args:
-        files: DICOM files of one frame each, or enhanced ones with all frames of a series, in any order;
-            reports and directories among them are left out.
-        source: what the result is called.
-        assignment: SeriesInstanceUID → `pre`, `flair` or `post`.
-        register: whether T1 volumes are aligned with FLAIR by what is seen in them.
-
-    Raises:
-        SliceError: a file cannot be read; it is named.
-        SeriesError: nobody knows which series is which, slices are not parallel or lie in one place, a
-            sequence cannot be brought onto the FLAIR's grid, or there is too much.
-    """
-    groups, notes = group_series(files)
-    candidates = dicom_candidates(groups)
-    chosen = choose(candidates, assignment)
-    notes += left_out_note("series", candidates, chosen)
-    for candidate in chosen.values():
-        group = groups[candidate.key]
-        check_volume(len(group), group[0][1].rows, group[0][1].columns)
-    stacks = {channel: sort_stack(groups[candidate.key]) for channel, candidate in chosen.items()}
-    flair = stacks[FLAIR]
-    on_flair = {
-        channel: channel == FLAIR or _on_flair(flair, stack, channel, register)
-        for channel, stack in stacks.items()
-    }
-    notes += gaps(flair)
-    first = groups[chosen[FLAIR].key][0][1]
-    if first.modality not in ("MR", ""):
-        notes.append(f"The files say {first.modality}, not MR: the networks were trained on MR alone.")
-    grid = stack_grid(flair)
-    volumes = {
-        channel: Volume(_pixels(stack), stack_grid(stack), on_flair[channel])
-        for channel, stack in stacks.items()
-    }
-    combined = combine(volumes, source, register)
-    distances = grid.distances if first.spacing else None
-    return Series(
-        combined.pixels,
-        source,
-        _names(flair, grid, len(combined.pixels)),
-        grid,
-        flair_only=len(stacks) == 1,
-        spacing=distances and distances[1:],
-        # Of a lone slice nobody knows how far the next one is.
-        slice_distance=distances[0] if distances and len(flair.files) > 1 else None,
-        dicom=flair.headers,
-        candidates=candidates,
-        chosen={channel: candidate.key for channel, candidate in chosen.items()},
-        found=found(candidates, chosen, combined.done),
-        notes=(*notes, *combined.notes),
-    )
+#: The slices of a series, each with its file.
+Slices = list[tuple[File, Header]]
+#: Bytes in which most headers end, and the tag of the pixels in either byte order.
+MOST_HEADERS, PIXELS = 2**16, (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10")
 
 
-def group_series(files: Iterable[File]) -> tuple[dict[str, list[tuple[File, Header]]], list[str]]:
-    """The slices of each series, by its unique identifier, each with its file; and what was left out.
+def dicom_volumes(files: Iterable[File], strict: bool) -> tuple[Volumes[Slices], list[SliceError]]:
+    """The series that may be a sequence, by how they were taken and what the scanner calls them.
 
     Args:
-        files: the files, or their beginnings as far as the pixels.
+        files: DICOM files of one frame each, or enhanced ones with all frames of a series, in any order.
+        strict: whether a damaged file, or a second one of the same image, is an error; else it is left out.
+
+    Returns:
+        the series, and why files were left out: those without pixels (reports, directories), damaged ones.
 
     Raises:
         NoPictureError: none of them holds pixels.
         SliceError: a file is damaged; it is named.
     """
-    groups: dict[str, list[tuple[File, Header]]] = defaultdict(list)
-    left_out: list[NoPictureError] = []
+    series: dict[str, Slices] = defaultdict(list)
+    errors, seen = list[SliceError](), set[str]()
     for file in files:
         try:
             with named(file.name):
-                headers = guarded(read_frames, file.data)
-        except NoPictureError as error:
-            left_out.append(error)
+                headers = guarded(read_frames, _header_bytes(file))
+        except SliceError as error:
+            if strict and not isinstance(error, NoPictureError):
+                raise
+            errors.append(error)
             continue
-        groups[headers[0].series].extend((file, header) for header in headers)
-    if left_out and not groups:
-        raise left_out[-1]
-    notes = [f"DICOM files without a picture were left out: {len(left_out)}."] if left_out else []
-    return dict(groups), notes
-
-
-def dicom_candidates(groups: Mapping[str, Sequence[tuple[File, Header]]]) -> tuple[Candidate, ...]:
-    """The series that may be a sequence, by how they were taken and what the scanner calls them."""
-    numbers = [group[0][1].series_number for group in groups.values()]
+        instance = headers[0].instance
+        if not strict and instance and instance in seen:
+            continue
+        seen.add(instance)
+        series[headers[0].series].extend((file, header) for header in headers)
+    if not series:
+        raise errors[0]
+    numbers = [slices[0][1].series_number for slices in series.values()]
     if None in numbers or len(set(numbers)) < len(numbers):
-        numbers = list(range(1, len(groups) + 1))
-    return tuple(
-        _candidate(key, group, number) for (key, group), number in zip(groups.items(), numbers, strict=True)
+        numbers = list(range(1, len(series) + 1))
+    candidates = tuple(
+        _candidate(key, slices, number) for (key, slices), number in zip(series.items(), numbers, strict=True)
     )
+    volumes = Volumes(
+        candidates,
+        dict(series),
+        _read_series,
+        "series",
+        examinations={key: slices[0][1].study for key, slices in series.items()},
+        places={key: {file.place for file, _ in slices} for key, slices in series.items()},
+    )
+    return volumes, errors
 
 
-def _candidate(key: str, group: Sequence[tuple[File, Header]], chosen_by: int | None) -> Candidate:
+def _header_bytes(file: File) -> bytes:
+    """The beginning of a file, as far as its pixels; all of it where it is in memory anyway."""
+    if file.data is not None:
+        return file.data
+    start = file.start(MOST_HEADERS)
+    whole = len(start) < MOST_HEADERS or any(tag in start for tag in PIXELS)
+    return start if whole else file.start(MAX_FRAMES_HEADER + 1)
+
+
+def _read_series(chosen: Mapping[int, Slices], register: bool) -> tuple[Series, dict[int, str]]:
+    """Read the series of each channel."""
+    for slices in chosen.values():
+        check_volume(len(slices), slices[0][1].rows, slices[0][1].columns)
+    stacks = {channel: sort_stack(slices) for channel, slices in chosen.items()}
+    flair = stacks[FLAIR]
+    first, grid = flair.headers[0], stack_grid(flair)
+    # All of them before any pixel is read.
+    on_flair = {
+        channel: channel == FLAIR or _on_flair(flair, stack, channel, register)
+        for channel, stack in stacks.items()
+    }
+    notes = gaps(flair)
+    if first.modality not in ("MR", ""):
+        notes.append(f"The files say {first.modality}, not MR: the networks were trained on MR alone.")
+    sequences = {
+        channel: Volume(_pixels(stack), stack_grid(stack), on_flair[channel])
+        for channel, stack in stacks.items()
+    }
+    series, done = combine(sequences, register)
+    distances = grid.distances if first.spacing else None
+    series = replace(
+        series,
+        names=_names(flair, grid) or series.names,
+        spacing=distances and distances[1:],
+        # Of a lone slice nobody knows how far the next one is.
+        slice_distance=distances[0] if distances and len(flair.files) > 1 else None,
+        dicom=flair.headers,
+        notes=(*notes, *series.notes),
+    )
+    return series, done
+
+
+def _candidate(key: str, group: Slices, chosen_by: int | None) -> Candidate:
     header = group[0][1]
     name = header.description or "no description"
     number = "" if header.series_number is None else f"series {header.series_number}, "
@@ -164,18 +164,23 @@ def _pixels(stack: Stack[Header]) -> NDArray[np.float32]:
     """(slices, rows, columns) float32 in the order of the stack."""
     first = stack.headers[0]
     pixels = np.empty((len(stack.files), first.rows, first.columns), np.float32)
-    for number, (file, header) in enumerate(zip(stack.files, stack.headers, strict=True)):
+    data, loaded = b"", None
+    # All frames of a file one after the other, so that it is loaded once.
+    for number in sorted(range(len(stack.files)), key=lambda number: stack.headers[number].instance):
+        file = stack.files[number]
+        if file is not loaded:
+            data, loaded = file.whole(), file
         with named(file.name):
-            picture = guarded(decode_frame, file.data, header)
+            picture = guarded(decode_frame, data, stack.headers[number])
             check_finite(picture.pixels)
         pixels[number] = picture.pixels[..., 0]
     return pixels
 
 
-def _names(stack: Stack, grid: Grid, count: int) -> tuple[str, ...]:
-    """The files' names in the order of the axial slices, if a file is one."""
+def _names(stack: Stack, grid: Grid) -> tuple[str, ...]:
+    """The files' names in the order of the axial slices; none unless a file, or a frame, is a slice."""
     if grid.order[0] != 0:
-        return tuple(f"slice {number}" for number in range(1, count + 1))
+        return ()
     names = [file.name for file in stack.files]
     if len(set(names)) == 1 < len(names):
         names = [f"{name}, frame {number}" for number, name in enumerate(names, start=1)]

@@ -5,8 +5,9 @@ extensions (whole DICOM headers, sometimes) and free texts, is never parsed, nor
 that is handed back: nibabel's own images would parse them, and log what they dislike to the console.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File
-from lgg.io.combine import Volume, combine
+from lgg.io.combine import Volume, Volumes, combine
 from lgg.io.limits import check_finite, check_volume, guarded, named
 from lgg.io.orientation import axial_grid, same_grid
-from lgg.io.sequences import choose, found, left_out_note, recognise_file
-from lgg.types import FLAIR, SEQUENCES, Candidate, Grid, Series
+from lgg.io.sequences import recognise_file
+from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, Grid, Series
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
@@ -30,6 +31,7 @@ PLACE = ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "pix
 OFFSETS = ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z")
 #: What a qform or sform can refer to; 0 is nothing.
 CODES = range(6)
+UNPLACED = "The file does not say how it lies in the patient; NIfTI's default was assumed."
 
 
 @dataclass(frozen=True)
@@ -50,74 +52,72 @@ def is_nifti(data: bytes) -> bool:
     return any(data.startswith(magic, at) for _, at, magic in (NIFTI_1, NIFTI_2))
 
 
-def read_nifti(
-    files: Sequence[File],
-    source: str,
-    assignment: Mapping[str, str] | None = None,
-    register: bool = False,
-) -> Series:
-    """Read one NIfTI volume as FLAIR, or several as the sequences of one patient.
-
-    Args:
-        files: unpacked NIfTI files.
-        source: what the result is called.
-        assignment: file's name → `pre`, `flair` or `post`.
-        register: whether T1 volumes are aligned with FLAIR by what is seen in them.
+def nifti_volumes(files: Sequence[File]) -> Volumes[File]:
+    """The volumes that may be a sequence, by the names and the headers of NIfTI files.
 
     Raises:
-        SliceError: a file is damaged; it is named.
-        SeriesError: nobody knows which file is which, a file holds no grey volume of three axes, a volume
-            cannot be brought onto the FLAIR's grid, or there is too much.
+        SeriesError: two have the same name, and no folders that would tell them apart.
     """
-    candidates = nifti_candidates(files)
-    if len({candidate.key for candidate in candidates}) < len(candidates):
+    times = Counter(file.name for file in files)
+    parts = {}
+    for file in files:
+        if times[file.name] > 1:
+            file = replace(file, name=f"{file.name} in {file.place.parent.name}")
+        parts[file.name] = file
+    if len(parts) < len(files):
         raise SeriesError("Two of the volumes have the same name. Name each after its sequence.")
-    chosen = choose(candidates, assignment)
-    by_name = {file.name: file for file in files}
-    volumes = {channel: _volume(by_name[candidate.key]) for channel, candidate in chosen.items()}
+    candidates = tuple(_candidate(file, number) for number, file in enumerate(parts.values(), start=1))
+    return Volumes(
+        candidates,
+        parts,
+        _read_nifti,
+        "volumes",
+        _examinations(parts.values(), candidates),
+        {name: {file.place} for name, file in parts.items()},
+    )
+
+
+def _examinations(files: Collection[File], candidates: Sequence[Candidate]) -> dict[str, str]:
+    """File's name → its folder, if several folders hold FLAIR and T1; else they are one examination."""
+    folders = {file.name: str((file.place.parent / file.path).parent) for file in files}
+    sequences: dict[str, set[int | None]] = defaultdict(set)
+    for candidate in candidates:
+        sequences[folders[candidate.key]].add(candidate.guess)
+    sets = [found for found in sequences.values() if FLAIR in found and found & {PRE, POST}]
+    return folders if len(sets) > 1 else dict.fromkeys(folders, "")
+
+
+def _candidate(file: File, number: int) -> Candidate:
+    channel, reason = recognise_file(file.name)
+    try:
+        grid = _volume(file).grid
+    except SliceError:  # said again, with its reason, if this volume is chosen
+        grid, reason = None, reason or "no grey volume of three axes"
+    return Candidate(file.name, file.name, channel, number, grid, reason=reason)
+
+
+def _read_nifti(files: Mapping[int, File], register: bool) -> tuple[Series, dict[int, str]]:
+    """Read the volume of each channel."""
+    volumes = {channel: _volume(file) for channel, file in files.items()}
     flair = volumes[FLAIR]
     with named(flair.file.name):
         check_volume(*(flair.grid.shape[axis] for axis in flair.grid.order))
-    notes = left_out_note("volumes", candidates, chosen)
-    if not _placed(flair):
-        notes.append("The file does not say how it lies in the patient; NIfTI's default was assumed.")
     sequences = {
         channel: Volume(_values(volume), volume.grid, _on_flair(flair, volume, channel))
         for channel, volume in volumes.items()
     }
-    combined = combine(sequences, source, register)
+    series, done = combine(sequences, register)
     distances = flair.grid.distances
-    return Series(
-        combined.pixels,
-        source,
-        tuple(f"{flair.file.name}, slice {number}" for number in range(1, len(combined.pixels) + 1)),
-        flair.grid,
-        flair_only=len(volumes) == 1,
+    notes = () if _placed(flair) else (UNPLACED,)
+    series = replace(
+        series,
+        names=tuple(f"{flair.file.name}, {name}" for name in series.names),
         spacing=distances and distances[1:],
         slice_distance=distances and distances[0],
         nifti=flair.header,
-        candidates=candidates,
-        chosen={channel: candidate.key for channel, candidate in chosen.items()},
-        found=found(candidates, chosen, combined.done),
-        notes=(*notes, *combined.notes),
+        notes=(*notes, *series.notes),
     )
-
-
-def nifti_candidates(files: Sequence[File]) -> tuple[Candidate, ...]:
-    """The volumes that may be a sequence, by the names and the headers of NIfTI files.
-
-    Args:
-        files: at least the files' beginnings, which hold the headers.
-    """
-    candidates = []
-    for number, file in enumerate(files, start=1):
-        channel, reason = recognise_file(file.name)
-        try:
-            grid = _volume(file).grid
-        except SliceError:  # said again, with its reason, if this volume is chosen
-            grid, reason = None, reason or "no grey volume of three axes"
-        candidates.append(Candidate(file.name, file.name, channel, number, grid, reason=reason))
-    return tuple(candidates)
+    return series, done
 
 
 def _volume(file: File) -> _Volume:
@@ -129,10 +129,11 @@ def _parsed(file: File) -> _Volume:
     from nibabel.nifti1 import Nifti1Header
     from nibabel.nifti2 import Nifti2Header
 
-    second = file.data.startswith(NIFTI_2[2], NIFTI_2[1])
+    start = file.start(NIFTI_2[0])
+    second = start.startswith(NIFTI_2[2], NIFTI_2[1])
     kind = Nifti2Header if second else Nifti1Header
     # Unchecked: nibabel's checks log to the console. What matters is checked below.
-    stored = kind(file.data[: NIFTI_2[0] if second else NIFTI_1[0]], check=False)
+    stored = kind(start[: NIFTI_2[0] if second else NIFTI_1[0]], check=False)
     shape = tuple(int(side) for side in stored.get_data_shape())
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -159,10 +160,10 @@ def _parsed(file: File) -> _Volume:
 
 def _values(volume: _Volume) -> NDArray[np.float32]:
     """The voxels in the file's own order of axes, scaled as the header says."""
+    data, count = volume.file.whole(), int(np.prod(volume.grid.shape))
     with named(volume.file.name):
-        count = int(np.prod(volume.grid.shape))
         # A ValueError where the file is shorter, which becomes our own.
-        stored = guarded(np.frombuffer, volume.file.data, volume.dtype, count, volume.offset)
+        stored = guarded(np.frombuffer, data, volume.dtype, count, volume.offset)
         with np.errstate(over="ignore", invalid="ignore"):  # becomes infinite, which is refused
             values = stored.reshape(volume.grid.shape, order="F").astype(np.float32)
             if (volume.slope, volume.intercept) != (1.0, 0.0):

@@ -210,20 +210,19 @@ def same_grid(first: Grid, second: Grid) -> bool:
     return float(np.linalg.norm(apart, axis=0).max()) <= TOLERANCE
 
 
-def axial_affine(grid: Grid) -> NDArray[np.float64]:
-    """(4, 4) from axial indices (slice, row, column) to RAS millimetres.
+def axial_to_source(grid: Grid) -> NDArray[np.float64]:
+    """(4, 4) from axial indices (slice, row, column) to those of the source's own array."""
+    from nibabel.orientations import inv_ornt_aff
 
-    Raises:
-        ValueError: nobody knows where the grid lies.
-    """
-    if grid.affine is None:
-        raise ValueError("the grid has no place in the patient")
-    axial = np.zeros((4, 4))
-    axial[3, 3] = 1
+    turned = np.empty((3, 2))  # for each axis of the source: the axial one, and in which direction
     for number, (axis, flip) in enumerate(zip(grid.order, grid.flipped, strict=True)):
-        axial[axis, number] = -1 if flip else 1
-        axial[axis, 3] = grid.shape[axis] - 1 if flip else 0
-    matrix: NDArray[np.float64] = grid.affine @ axial
+        turned[axis] = number, -1 if flip else 1
+    return np.asarray(inv_ornt_aff(turned, grid.shape), np.float64)
+
+
+def axial_affine(grid: Grid) -> NDArray[np.float64]:
+    """(4, 4) from axial indices (slice, row, column) to RAS millimetres, of a grid with a place."""
+    matrix: NDArray[np.float64] = np.asarray(grid.affine) @ axial_to_source(grid)
     return matrix
 
 

@@ -48,8 +48,10 @@ SHORT_REPETITION = 1300.0
 COMPLETE = 0.9
 #: And below this share it was stopped early.
 HALF_COMPLETE = 0.6
-#: Volumes that a message lists.
-LONGEST_LIST = 40
+#: What was done with a volume that needed nothing.
+AS_IT_IS = "read as it is"
+#: Lines of a message that lists volumes; and volumes that one names in a sentence.
+LONGEST_LIST, FEW = 40, 8
 
 
 @dataclass(frozen=True)
@@ -98,24 +100,6 @@ class Parameters:
         return "T1" if self.echo <= SPIN_ECHO and short else "other"
 
 
-def guess(label: str) -> int | None:
-    """The channel that the name of a file, or a scanner's description of a series, suggests.
-
-    FLAIR by its name; T1 by its name, post-contrast where contrast is named and not denied.
-
-    Returns:
-        PRE, FLAIR or POST; None where the name says another sequence, or nothing.
-    """
-    words = _Words(label)
-    if words.named(MASK_WORDS):
-        return None
-    if words.flair:
-        return FLAIR
-    if words.named(OTHER_WORDS) or not words.named(T1_WORDS):
-        return None
-    return PRE if words.contrast is None else words.contrast
-
-
 def recognise_series(label: str, parameters: Parameters) -> tuple[int | None, str]:
     """The channel of a DICOM series by how it was taken and what the scanner calls it.
 
@@ -138,12 +122,23 @@ def recognise_series(label: str, parameters: Parameters) -> tuple[int | None, st
 
 
 def recognise_file(name: str) -> tuple[int | None, str]:
-    """The same of a NIfTI file by its name."""
-    name = BIDS_PERSON.sub("", name.lower())
-    words, channel = _Words(name), guess(name)
-    if channel is None and words.named((*MASK_WORDS, *OTHER_WORDS)):
-        return None, "a mask" if words.named(MASK_WORDS) else "another sequence"
-    return channel, ""
+    """The channel that the name of a NIfTI file suggests.
+
+    FLAIR by its name; T1 by its name, post-contrast where contrast is named and not denied.
+
+    Returns:
+        PRE, FLAIR or POST; None where the name says nothing, or another sequence; and why, or "".
+    """
+    words = _Words(BIDS_PERSON.sub("", name.lower()))
+    if words.named(MASK_WORDS):
+        return None, "a mask"
+    if words.flair:
+        return FLAIR, ""
+    if words.named(OTHER_WORDS):
+        return None, "another sequence"
+    if not words.named(T1_WORDS):
+        return None, ""
+    return PRE if words.contrast is None else words.contrast, ""
 
 
 class _Words:
@@ -278,33 +273,43 @@ class AmbiguousSeriesError(SeriesError):
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], numbered: bool = False
+        self,
+        candidates: Sequence[Candidate],
+        chosen: Mapping[int, Candidate],
+        examinations: Mapping[str, str] | None = None,
     ) -> None:
-        """`numbered` lists the candidates by their numbers, for a study that is read from the disk."""
+        """`examinations`: candidate's key → its examination's, of a study on the disk; then the message lists
+        the candidates by numbers."""
         self.candidates, self.chosen = tuple(candidates), dict(chosen)
-        why = (
-            "None of them is known to be FLAIR"
-            if FLAIR not in chosen
-            else "Some seem to be the same sequence"
-        )
-        shown = self.candidates[: LONGEST_LIST if numbered else 8]
-        more = len(self.candidates) - len(shown)
-        if numbered:
-            lines = [f"  {volume.number}: {_line(volume)}" for volume in shown]
-            lines += [f"  and {more} more"] if more else []
-            super().__init__(
-                f"{why}. Choose by flair=, pre= and post= (--flair …), each a number or a path:\n"
-                + "\n".join(lines)
-            )
+        why = "Some seem to be the same sequence" if FLAIR in chosen else "None of them is known to be FLAIR"
+        if examinations is not None:
+            super().__init__(_numbered(candidates, why, examinations))
             return
         names = ", ".join(
-            f"“{volume.label}”" + (f" ({volume.reason})" if volume.reason else "") for volume in shown
+            f"“{volume.label}”" + (f" ({volume.reason})" if volume.reason else "")
+            for volume in self.candidates[:FEW]
         )
-        rest = f" and {more} more" if more else ""
+        more = f" and {len(candidates) - FEW} more" if len(candidates) > FEW else ""
         super().__init__(
-            f"These volumes are there: {names}{rest}. {why}. "
+            f"These volumes are there: {names}{more}. {why}. "
             f"Say which is {SEQUENCES[PRE]}, {SEQUENCES[FLAIR]} and {SEQUENCES[POST]}, or give FLAIR alone."
         )
+
+
+def _numbered(candidates: Sequence[Candidate], why: str, examinations: Mapping[str, str]) -> str:
+    """A message that lists candidates by their numbers, examination by examination."""
+    by_examination: dict[str, list[Candidate]] = {}
+    for volume in candidates:
+        by_examination.setdefault(examinations[volume.key], []).append(volume)
+    several = len(by_examination) > 1
+    if several:
+        why = f"There are {len(by_examination)} examinations. Give the folder of one, or its series"
+    lines = [f"{why}. Choose by flair=, pre= and post= (--flair …), each a number or a path:"]
+    for number, volumes in enumerate(by_examination.values(), start=1):
+        lines += [f"  Examination {number}:"] if several else []
+        lines += [f"  {volume.number}: {_line(volume)}" for volume in volumes]
+    more = len(lines) - LONGEST_LIST
+    return "\n".join(lines[:LONGEST_LIST] + ([f"  and {more} more"] if more > 0 else []))
 
 
 def _line(volume: Candidate) -> str:

@@ -4,23 +4,21 @@ Every volume is looked at by its header alone; what is chosen is then read as an
 So a study may hold thousands of files that are never loaded.
 """
 
-import gzip
 import os
-import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lgg.errors import SeriesError, SliceError
-from lgg.io import kind_of, read_series
-from lgg.io.archive import GZIP, ZIPPED, File, check_unpacked, natural, unpack
-from lgg.io.dicom import is_dicom
-from lgg.io.dicom_header import MAX_FRAMES_HEADER, Header, NoPictureError
-from lgg.io.dicom_series import dicom_candidates, group_series
-from lgg.io.nifti import is_nifti, nifti_candidates
+from lgg.io import DICOM, NIFTI, PICTURES, kind_of_series, read_files
+from lgg.io.archive import ZIPPED, File, check_unpacked, natural, unpack
+from lgg.io.combine import Volumes
+from lgg.io.dicom_header import NoPictureError
+from lgg.io.dicom_series import dicom_volumes
+from lgg.io.nifti import nifti_volumes
 from lgg.io.orientation import same_grid
-from lgg.io.sequences import CHANNELS, AmbiguousSeriesError, choose, found, left_out_note
+from lgg.io.sequences import AS_IT_IS, CHANNELS, AmbiguousSeriesError, choose, found
 from lgg.types import FLAIR, Candidate, Found, Series
 
 StudyPath = str | os.PathLike[str]
@@ -31,14 +29,12 @@ SeriesChoice = str | os.PathLike[str] | int
 NOISE = ("Thumbs.db", "desktop.ini", "__MACOSX")
 #: Files below a folder; an examination has thousands.
 MAX_STUDY_FILES = 20_000
-#: Bytes in which most headers end, and in which every NIfTI header does.
-MOST_HEADERS, NIFTI_HEADER = 2**16, 2**10
-#: The tag of the pixels, in either byte order.
-PIXELS = (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10")
+#: Bytes in which a file's kind is told, and every NIfTI header ends.
+NIFTI_HEADER = 2**10
 
 
 def read_study(
-    study: StudyPath | Iterable[StudyPath] = (),
+    study: "StudyPath | Iterable[StudyPath] | Contents" = (),
     *,
     flair: SeriesChoice | None = None,
     pre: SeriesChoice | None = None,
@@ -53,7 +49,7 @@ def read_study(
     `Series.found` tells what each volume was taken for.
 
     Args:
-        study: a folder (all that is below it), an archive, a file, or several of them.
+        study: a folder (all that is below it), an archive, a file, or several of them; or its contents.
         flair, pre, post: the file, folder or number of a series where it is not to be recognised.
         assignment: all that is read where nothing is to be recognised: `Candidate.key` → `pre`, `flair` or
             `post`, as `recognise` tells the keys.
@@ -63,29 +59,14 @@ def read_study(
         AmbiguousSeriesError: several series fit equally, or none is FLAIR; its message lists them by numbers.
         SeriesError, SliceError: whatever else is wrong; the message says what to do.
     """
-    contents = _look_through(study, {"flair": flair, "pre": pre, "post": post})
-    if not contents.candidates:
-        series = read_series(contents.pictures)
+    choices = {"flair": flair, "pre": pre, "post": post}
+    contents = study if isinstance(study, Contents) else look_through(study, choices)
+    if contents.volumes is None:
+        series = read_files(unpack(contents.pictures), contents.name)
         return replace(series, source=contents.name, notes=(*contents.notes, *series.notes))
-    chosen = choose(contents.candidates, assignment) if assignment else _choose(contents)
-    roles = {channel: role for role, channel in CHANNELS.items()}
-    parts = [part for candidate in chosen.values() for part in contents.parts[candidate.key]]
-    series = read_series(
-        [part.source for part in parts],
-        [part.name for part in parts],
-        {candidate.key: roles[channel] for channel, candidate in chosen.items()},
-        register=register,
-    )
-    done = {channel: row.done for channel, row in _rows(series).items()}
-    what = "volumes" if series.nifti is not None else "series"
-    notes = [*left_out_note(what, contents.candidates, chosen), *contents.notes, *series.notes]
-    return replace(
-        series,
-        source=contents.name,
-        candidates=contents.candidates,
-        found=found(contents.candidates, chosen, done),
-        notes=tuple(notes),
-    )
+    candidates = contents.volumes.candidates
+    chosen = choose(candidates, assignment) if assignment else _choose(contents.volumes, contents.pinned)
+    return contents.volumes.read(chosen, contents.name, register, contents.notes)
 
 
 @dataclass(frozen=True)
@@ -110,7 +91,7 @@ class Recognised:
         for channel in chosen if FLAIR in chosen else ():
             grid, flair = chosen[channel].grid, chosen[FLAIR].grid
             same = grid is None or flair is None or same_grid(grid, flair)
-            done[channel] = "read as it is" if same else "to be resampled onto the FLAIR's grid"
+            done[channel] = AS_IT_IS if same else "to be resampled onto the FLAIR's grid"
         return found(self.candidates, chosen, done)
 
     @property
@@ -120,70 +101,62 @@ class Recognised:
         return frozenset(({FLAIR, *guesses} if self.candidates else guesses) - set(self.chosen))
 
 
-def recognise(study: StudyPath | Iterable[StudyPath]) -> Recognised:
-    """What `read_study` would take each volume of a study for.
+def recognise(study: "StudyPath | Iterable[StudyPath] | Contents") -> Recognised:
+    """What `read_study` would take each volume of a study, or of its contents, for.
 
     Raises:
-        SeriesError: there is nothing in it that can be read, or the volumes of several examinations.
+        SeriesError: there is nothing in it that can be read.
     """
-    contents = _look_through(study, {})
+    volumes = (study if isinstance(study, Contents) else look_through(study)).volumes
+    if volumes is None:
+        return Recognised()
     try:
-        chosen = _choose(contents) if contents.candidates else {}
+        chosen = _choose(volumes, {})
     except AmbiguousSeriesError:
-        guesses = Counter(candidate.guess for candidate in contents.candidates)
-        chosen = {c.guess: c for c in contents.candidates if c.guess is not None and guesses[c.guess] == 1}
-    return Recognised(contents.candidates, {channel: candidate.key for channel, candidate in chosen.items()})
+        # What is alone of its kind; nothing of several examinations, as nobody knows which is meant.
+        lone = volumes.candidates if len(set(volumes.examinations.values())) == 1 else ()
+        guesses = Counter(candidate.guess for candidate in lone)
+        chosen = {c.guess: c for c in lone if c.guess is not None and guesses[c.guess] == 1}
+    return Recognised(volumes.candidates, {channel: candidate.key for channel, candidate in chosen.items()})
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A file of a study.
-
-    Attributes:
-        name: for messages; a volume's is unique among all.
-        path: where it lies on the disk, or the archive that it came out of.
-        data: its bytes, of a file out of an archive.
-    """
-
-    name: str
-    path: Path
-    data: bytes | None = None
-
-    @property
-    def source(self) -> Path | bytes:
-        """What `read_series` takes."""
-        return self.path if self.data is None else self.data
-
-
-@dataclass(frozen=True)
-class _Contents:
-    """What a study holds.
+class Contents:
+    """What a study holds, looked through once; what came out of archives is kept unpacked.
 
     Attributes:
         name: of the study, for people.
-        candidates: its volumes; none in a study of pictures.
-        parts: a candidate's key → its files.
-        pinned: channel → key of the candidate that was named for it.
-        pictures: where slices as TIFF, PNG or JPEG lie, themselves or in archives.
+        volumes: None in a study of pictures.
+        pinned: channel → the candidate that was named for it.
+        pictures: where slices as TIFF, PNG or JPEG lie, or all that was in an archive with them.
         notes: a sentence on what was left out.
+        nbytes: how much came out of archives.
     """
 
     name: str
-    candidates: tuple[Candidate, ...] = ()
-    parts: Mapping[str, list[_Part]] = field(default_factory=dict)
-    pinned: Mapping[int, str] = field(default_factory=dict)
-    pictures: tuple[Path, ...] = ()
+    volumes: Volumes | None = None
+    pinned: Mapping[int, Candidate] = field(default_factory=dict)
+    pictures: tuple[Path | File, ...] = ()
     notes: tuple[str, ...] = ()
+    nbytes: int = 0
 
 
-def _look_through(
-    study: StudyPath | Iterable[StudyPath], choices: Mapping[str, SeriesChoice | None]
-) -> _Contents:
-    """Find the volumes of a study, and those that were named for a sequence."""
+def look_through(
+    study: StudyPath | Iterable[StudyPath], choices: Mapping[str, SeriesChoice | None] | None = None
+) -> Contents:
+    """Find the volumes of a study, and those that were named for a sequence.
+
+    Args:
+        study: as `read_study` takes it.
+        choices: `flair`, `pre` or `post` → the series that is meant, as `read_study` takes them.
+
+    Raises:
+        SeriesError, SliceError: there is nothing in it that can be read.
+    """
     given = [Path(study)] if isinstance(study, str | os.PathLike) else [Path(path) for path in study]
     numbers: dict[int, int] = {}
     places: dict[int, list[Path]] = {}
-    for role, choice in choices.items():
+    for role, choice in (choices or {}).items():
         if isinstance(choice, int) or (isinstance(choice, str) and choice.isdecimal()):
             numbers[CHANNELS[role]] = int(choice)
         elif choice is not None:
@@ -193,23 +166,32 @@ def _look_through(
     if not paths:
         raise SeriesError("There are no files to read. Give the folder or the files of one study.")
     name = given[0].resolve().name if len(given) == 1 else f"{len(paths)} files"
-    dicom, nifti, pictures, others, unread = _sorted_by_kind(paths)
-    if dicom and nifti:
+    files, unread = _sorted_by_kind(paths)
+    nbytes = sum(len(file.data or b"") for kind in files.values() for file in kind)
+    if files[DICOM] and files[NIFTI]:
         raise SeriesError("There are both DICOM and NIfTI files. Give the folder or the files of one kind.")
-    if not (dicom or nifti):
-        if not pictures and len(paths) > 1:
+    if not (files[DICOM] or files[NIFTI]):
+        if not files[PICTURES] and len(paths) > 1:
             raise SeriesError("There are no images that can be read. Give the folder or files of one study.")
         # Of an archive, reading itself says what it leaves out; of a lone file, why it cannot be read.
-        loose = [part for part in others if part.data is None]
-        lying = dict.fromkeys(part.path for part in pictures) or paths
-        return _Contents(name, pictures=tuple(lying), notes=_left_out("images", len(loose), unread))
-    candidates, parts, no_pictures, damaged = _dicom_volumes(dicom) if dicom else _nifti_volumes(nifti)
-    kind, without = "DICOM images" if dicom else "NIfTI volumes", len(others) + len(pictures) + no_pictures
-    notes = _left_out(kind, without, damaged + unread)
-    pinned = {channel: _by_number(candidates, number).key for channel, number in numbers.items()}
-    for channel, files in places.items():
-        pinned[channel] = _by_place(candidates, parts, channel, set(files)).key
-    return _Contents(name, candidates, parts, pinned, notes=notes)
+        there = {file.place for file in files[PICTURES]}
+        taken = [file for file in (*files[PICTURES], *files[""]) if file.place in there]
+        pictures = tuple(file if file.packed else file.place for file in taken) or tuple(paths)
+        loose = [file for file in files[""] if not file.packed]
+        notes = _left_out("images", len(loose), unread)
+        return Contents(name, pictures=pictures, notes=notes, nbytes=nbytes)
+    others, kind = len(files[""]) + len(files[PICTURES]), "NIfTI volumes"
+    volumes: Volumes
+    if files[DICOM]:
+        volumes, errors = dicom_volumes(files[DICOM], strict=False)
+        empty = sum(isinstance(error, NoPictureError) for error in errors)  # a report, a directory
+        others, unread, kind = others + empty, unread + len(errors) - empty, "DICOM images"
+    else:
+        volumes = nifti_volumes(sorted(files[NIFTI], key=lambda file: natural(file.name)))
+    pinned = {channel: _by_number(volumes.candidates, number) for channel, number in numbers.items()}
+    for channel, named in places.items():
+        pinned[channel] = _by_place(volumes, channel, set(named))
+    return Contents(name, volumes, pinned, notes=_left_out(kind, others, unread), nbytes=nbytes)
 
 
 def _left_out(kind: str, others: int, unread: int) -> tuple[str, ...]:
@@ -218,24 +200,31 @@ def _left_out(kind: str, others: int, unread: int) -> tuple[str, ...]:
     return tuple(f"{files} were left out: {count}." for files, count in notes if count)
 
 
-def _choose(contents: _Contents) -> dict[int, Candidate]:
-    """The candidate of each channel: the one that was named for it, else the one that fits best."""
-    named = {key: channel for channel, key in contents.pinned.items()}
-    if len(named) < len(contents.pinned):
+def _choose(volumes: Volumes, pinned: Mapping[int, Candidate]) -> dict[int, Candidate]:
+    """The candidate of each channel: the one that was named for it, else the one that fits best.
+
+    Of several examinations, one has to be named; the rest is chosen among the volumes of the same.
+    """
+    named = {candidate.key: channel for channel, candidate in pinned.items()}
+    if len(named) < len(pinned):
         raise SeriesError("One series was named for two sequences. Name each for the one that it is.")
+    examinations = volumes.examinations
+    meant = {examinations[key] for key in named} or set(examinations.values()) - {""}
+    if len(meant) > 1 and not named:
+        raise AmbiguousSeriesError(volumes.candidates, {}, examinations)
     left = []
-    for candidate in contents.candidates:
+    for candidate in volumes.candidates:
         if candidate.key in named:
             left.append(replace(candidate, guess=named[candidate.key], reason=""))
-        elif candidate.guess not in contents.pinned:
+        elif candidate.guess not in pinned and (not named or examinations[candidate.key] in meant):
             left.append(candidate)
     alone = left[0] if len(left) == 1 else None
     if alone is not None and (alone.guess not in (FLAIR, None) or alone.reason):
-        raise AmbiguousSeriesError(contents.candidates, {}, numbered=True)
+        raise AmbiguousSeriesError(volumes.candidates, {}, examinations)
     try:
         return choose(left)
     except AmbiguousSeriesError as error:
-        raise AmbiguousSeriesError(contents.candidates, error.chosen, numbered=True) from None
+        raise AmbiguousSeriesError(volumes.candidates, error.chosen, examinations) from None
 
 
 def _resolved(path: Path, given: Sequence[Path]) -> Path:
@@ -268,130 +257,31 @@ def _below(path: Path) -> list[Path]:
     return files
 
 
-def _sorted_by_kind(paths: Sequence[Path]) -> tuple[list[_Part], list[_Part], list[_Part], list[_Part], int]:
-    """DICOM files, NIfTI volumes, pictures, what is no image, and how many files cannot be opened.
+def _sorted_by_kind(paths: Sequence[Path]) -> tuple[dict[str, list[File]], int]:
+    """Kind (`DICOM`, `NIfTI`, `pictures`, "" where it is none) → its files; and how many cannot be opened.
 
     Raises:
         SliceError: an archive is damaged, or all that is in archives takes too much memory.
     """
-    dicom: list[_Part] = []
-    nifti: list[_Part] = []
-    pictures: list[_Part] = []
-    others: list[_Part] = []
+    files: dict[str, list[File]] = defaultdict(list)
     unread = unpacked = 0
     for path in paths:
+        file = File(path.name.removesuffix(".gz"), path.name, None, place=path)
         try:
-            parts = list(_parts(path))
-        except OSError:
+            start = file.start(NIFTI_HEADER)
+        except SliceError:
             unread += 1
             continue
-        unpacked += sum(len(part.data or b"") for part, _ in parts)
+        packed = unpack([path]) if start.startswith(ZIPPED) else []
+        unpacked += sum(len(inner.whole()) for inner in packed)
         check_unpacked(unpacked)
-        for part, start in parts:
-            if is_nifti(start):
-                nifti.append(part)
-            elif is_dicom(start):
-                dicom.append(part)
-            else:
-                (pictures if _is_picture(start) else others).append(part)
-    return dicom, nifti, pictures, others, unread
-
-
-def _parts(path: Path) -> Iterator[tuple[_Part, bytes]]:
-    """A file, or all that an archive holds, each with its first bytes."""
-    start = _start(path, NIFTI_HEADER)
-    if start.startswith(ZIPPED):
-        for file in unpack([path]):
-            yield _Part(file.name, path, file.data), file.data[:NIFTI_HEADER]
-    else:
-        yield _Part(path.name.removesuffix(".gz"), path), start
-
-
-def _start(path: Path, size: int) -> bytes:
-    """The first bytes of a file, unpacked if it is packed by gzip.
-
-    Raises:
-        OSError: it cannot be opened, or is damaged.
-    """
-    with path.open("rb") as stream:
-        start = stream.read(size)
-        if not start.startswith(GZIP):
-            return start
-        stream.seek(0)
-        try:
-            with gzip.GzipFile(fileobj=stream) as packed:
-                return packed.read(size)
-        except (EOFError, zlib.error) as error:
-            raise OSError from error
-
-
-def _is_picture(start: bytes) -> bool:
-    try:
-        kind_of(start)
-    except SliceError:
-        return False
-    return True
-
-
-#: Candidates, the files of each, and how many files hold no picture and are damaged.
-Volumes = tuple[tuple[Candidate, ...], dict[str, list[_Part]], int, int]
-
-
-def _nifti_volumes(files: Sequence[_Part]) -> Volumes:
-    """A candidate for each file."""
-    times = Counter(part.name for part in files)
-    # Volumes of one name are told apart by their folders.
-    unique = [
-        part if times[part.name] == 1 else replace(part, name=f"{part.name} in {part.path.parent.name}")
-        for part in sorted(files, key=lambda part: natural(part.name))
-    ]
-    if len({part.name for part in unique}) < len(unique):
-        raise SeriesError("Two of the volumes have the same name. Give the folder of one study.")
-    heads = [
-        File(part.name, part.name, part.data[:NIFTI_HEADER] if part.data else _start(part.path, NIFTI_HEADER))
-        for part in unique
-    ]
-    return nifti_candidates(heads), {part.name: [part] for part in unique}, 0, 0
-
-
-def _dicom_volumes(files: Sequence[_Part]) -> Volumes:
-    """A candidate for each series."""
-    groups: dict[str, list[tuple[File, Header]]] = defaultdict(list)
-    parts: dict[str, list[_Part]] = defaultdict(list)
-    seen, failed = set[str](), list[Exception]()
-    for part in files:
-        try:
-            groups_of_one, _ = group_series([File(part.name, part.name, _header_bytes(part))])
-        except (SliceError, OSError) as error:
-            failed.append(error)
-            continue
-        ((key, slices),) = groups_of_one.items()
-        instance = slices[0][1].instance
-        if instance and instance in seen:  # a copy of the same image
-            continue
-        seen.add(instance)
-        # Without the bytes, which thousands of files would fill the memory with.
-        groups[key] += [(File(part.name, part.name, b""), header) for _, header in slices]
-        parts[key].append(part)
-    if not groups:
-        unreadable = SeriesError("The DICOM files cannot be read. Export the series once more.")
-        raise next((error for error in failed if isinstance(error, SliceError)), unreadable)
-    studies = {group[0][1].study for group in groups.values()} - {""}
-    if len(studies) > 1:
-        raise SeriesError(
-            f"There are series of {len(studies)} examinations. Give the folder or the files of one of them."
-        )
-    no_pictures = sum(isinstance(error, NoPictureError) for error in failed)  # a report, a directory
-    return dicom_candidates(groups), dict(parts), no_pictures, len(failed) - no_pictures
-
-
-def _header_bytes(part: _Part) -> bytes:
-    """The beginning of a DICOM file, as far as its pixels."""
-    if part.data is not None:
-        return part.data
-    start = _start(part.path, MOST_HEADERS)
-    whole = len(start) < MOST_HEADERS or any(tag in start for tag in PIXELS)
-    return start if whole else _start(part.path, MAX_FRAMES_HEADER + 1)
+        for inner in [replace(inner, place=path) for inner in packed] or [file]:
+            try:
+                kind = kind_of_series(inner.start(NIFTI_HEADER))
+            except SliceError:
+                kind = ""
+            files[kind].append(inner)
+    return files, unread
 
 
 def _by_number(candidates: Sequence[Candidate], number: int) -> Candidate:
@@ -402,21 +292,10 @@ def _by_number(candidates: Sequence[Candidate], number: int) -> Candidate:
     raise SeriesError(f"There is no series {number}. These are there: {listed}.")
 
 
-def _by_place(
-    candidates: Sequence[Candidate], parts: Mapping[str, list[_Part]], channel: int, files: set[Path]
-) -> Candidate:
+def _by_place(volumes: Volumes, channel: int, files: set[Path]) -> Candidate:
     """The candidate that comes from these files; of several, the one that seems to be the sequence."""
-    there = [
-        candidate for candidate in candidates if any(part.path in files for part in parts[candidate.key])
-    ]
+    there = [candidate for candidate in volumes.candidates if volumes.places[candidate.key] & files]
     fitting = [candidate for candidate in there if candidate.guess == channel] if len(there) > 1 else there
     if len(fitting) != 1:
-        raise AmbiguousSeriesError(there or candidates, {}, numbered=True)
+        raise AmbiguousSeriesError(there or volumes.candidates, {}, volumes.examinations)
     return fitting[0]
-
-
-def _rows(series: Series) -> dict[int, Found]:
-    """Channel → what was done with its volume."""
-    keys = {key: channel for channel, key in series.chosen.items()}
-    rows = zip(series.candidates, series.found, strict=True)
-    return {keys[candidate.key]: row for candidate, row in rows if candidate.key in keys}

@@ -12,20 +12,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
-from lgg.errors import DiskError, LggError, SeriesError
+from lgg.errors import DiskError, LggError, SeriesError, SliceError
 from lgg.export.dicom_seg import read_patient
 from lgg.export.folder import STATISTICS, Format, write_files, write_statistics
-from lgg.export.provenance import Provenance, provenance_of
-from lgg.export.statistics import csv_text, rounded, statistics
+from lgg.export.statistics import Provenance, csv_text, provenance_of, rounded, statistics
 from lgg.files import write_text
 from lgg.io.archive import unpack
-from lgg.io.dicom import is_dicom
+from lgg.io.dicom_header import read_header
+from lgg.io.limits import guarded
 from lgg.io.study import read_study
 from lgg.postprocess import Gating
 from lgg.studies import bids
@@ -128,15 +129,14 @@ class Examiner:
                 yield self.attempt(study, reading.result)
                 del reading  # its series would stay in memory beside the next two
 
-    def attempt(self, study: Study, read: Callable[[], tuple[Series, float]] | None = None) -> Outcome:
+    def attempt(self, study: Study, read: Callable[[], tuple[Series, float]]) -> Outcome:
         """Examine a study; whatever is wrong with it becomes the reason of its failure.
 
         Raises:
             DiskError: results cannot be written.
         """
         try:
-            series, seconds = (read or (lambda: self.read(study)))()
-            outcome = self.examine(study, series, seconds)
+            outcome = self.examine(study, *read())
         except DiskError:
             raise
         except LggError as error:
@@ -154,14 +154,14 @@ class Examiner:
         clock = time.perf_counter()
         series = read_study(
             study.paths,
-            flair=_choice(study.flair),
-            pre=_choice(study.pre),
-            post=_choice(study.post),
+            flair=study.flair,
+            pre=study.pre,
+            post=study.post,
             register=self.settings.register,
         )
         return series, time.perf_counter() - clock
 
-    def examine(self, study: Study, series: Series, reading: float = 0.0) -> Outcome:
+    def examine(self, study: Study, series: Series, reading: float) -> Outcome:
         """Run the networks and write the study's folder.
 
         Args:
@@ -199,7 +199,7 @@ class Examiner:
             self.settings.formats,
             self.provenance,
             probability=self.settings.probability,
-            patient=patient_of(study) if wanted else None,
+            patient=patient_of(study, result.series.dicom[0].study) if wanted else None,
         )
         if self.settings.bids:
             written = bids.rename(folder, written, study.name, self.provenance)
@@ -291,12 +291,17 @@ def load_statistics(folder: Path) -> dict[str, Any] | None:
     return numbers if isinstance(numbers, dict) and "key" in numbers else None
 
 
-def patient_of(study: Study) -> dict[str, str]:
-    """Patient and study as the first DICOM file states them: keyword → value."""
+def patient_of(study: Study, examination: str) -> dict[str, str]:
+    """Patient and study as the first DICOM file of an examination states them: keyword → value.
+
+    Args:
+        examination: its StudyInstanceUID; beside it, a folder may hold another one.
+    """
     for path in study.files():
         for file in unpack([path]):
-            if is_dicom(file.data):
-                return read_patient(file.data)
+            with suppress(SliceError):  # no DICOM file, or one without pixels
+                if guarded(read_header, file.whole()).study == examination:
+                    return read_patient(file.whole())
     return {}
 
 
@@ -357,8 +362,3 @@ def remove_stale(out: Path) -> None:
 
 def _failure_file(out: Path, study: Study) -> Path:
     return out / FAILURES / f"{study.name}-{study.key[:8]}.json"
-
-
-def _choice(choice: str | None) -> str | int | None:
-    """A series' number as a number."""
-    return int(choice) if choice and choice.isdigit() and not Path(choice).exists() else choice

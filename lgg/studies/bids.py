@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lgg.export.folder import MASK, PREVIEW, PROBABILITY, SEGMENTATION, STATISTICS, SURFACE
-from lgg.export.provenance import NOTICE, Provenance
+from lgg.export.statistics import NOTICE, Provenance
 from lgg.files import write_text
 
 VERSION = "1.10.0"

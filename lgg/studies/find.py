@@ -8,10 +8,12 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lgg.errors import SeriesError, SliceError
+from lgg.io.archive import File
 from lgg.io.limits import guarded
 
 #: Letters, digits and dots stay in a folder's name; the rest, a path's separators too, becomes one `_`.
@@ -100,17 +102,12 @@ def named_studies(
         raise SeriesError("--flair, --pre and --post belong to one study: name it alone.")
     if not paths and not flair:
         raise SeriesError("Name a study (a file, a folder or an archive), or --flair, or --studies.")
-    if not paths:
-        missing = [choice for choice in choices.values() if choice and not Path(choice).exists()]
-        first = Path(flair or "")
-    else:
-        missing = [path.name for path in paths if not path.exists()]
-        first = paths[0]
-    if missing:
+    there = list(paths) or [Path(choice) for choice in choices.values() if choice]
+    if missing := [path.name for path in there if not path.exists()]:
         raise SeriesError(f"There is no file or folder {', '.join(missing)}.")
-    if len(paths) <= 1:
-        return _distinct([Study(_folder(first, bids), tuple(paths), **choices)])
-    return _distinct([Study(_folder(path, bids), (path,)) for path in dict.fromkeys(paths)])
+    if not paths:
+        return [Study(_folder(there[0], bids), (), **choices)]
+    return _distinct([Study(_folder(path, bids), (path,), **choices) for path in dict.fromkeys(paths)])
 
 
 def find_studies(root: Path, bids: bool = False, out: Path | None = None) -> list[Study]:
@@ -179,12 +176,11 @@ def _parted(files: Iterable[Path], bids: bool) -> list[Study]:
     from lgg.io.dicom_header import MAX_HEADER, read_header
 
     parts: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
-        try:
-            with file.open("rb") as stream:
-                parts[guarded(read_header, stream.read(MAX_HEADER)).study or file.name].append(file)
-        except (SliceError, OSError):
-            parts[file.name].append(file)  # its reason is told when it is read
+    for path in files:
+        uid = ""
+        with suppress(SliceError):  # its reason is told when it is read
+            uid = guarded(read_header, File(path.name, path.name, None, place=path).start(MAX_HEADER)).study
+        parts[uid or path.name].append(path)
     return [Study(_folder(Path(uid), bids), tuple(found)) for uid, found in parts.items()]
 
 

@@ -19,12 +19,7 @@ EXAMPLE = ROOT / "lgg" / "examples" / "large-lesion.tif"
 def installed(tmp_path_factory):
     """A folder with the wheel's files and a slice."""
     source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    for name in (
-        "pyproject.toml",
-        "README.md",
-        "LICENSE",
-        *(path.name for path in ROOT.glob("requirements*")),
-    ):
+    for name in ("pyproject.toml", "README.md", "LICENSE", *REQUIREMENTS):
         shutil.copy(ROOT / name, source)
     for name in ("lgg", "train"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,5 +1,5 @@
 // Runs once with `element` and `trigger` from Gradio: clicks and arrow keys in the plot ask for a slice, and a
-// slice that was chosen elsewhere is marked.
+// slice that was chosen elsewhere is marked. On a phone the plot is folded at first; drawn anew, it stays as it was.
 const picks = () => [...element.querySelectorAll("[data-slice]")];
 const go = button => {
     const slice = Number(button.dataset.slice);
@@ -28,3 +28,13 @@ element.addEventListener("keydown", event => {
     button.focus();
     go(button);
 });
+let unfolded = !matchMedia("(max-width: 800px)").matches;
+const fold = () => requestAnimationFrame(() => {
+    const along = element.querySelector(".along");
+    if (along) along.open = unfolded;
+});
+element.addEventListener("click", event => {
+    const along = event.target.closest(".along > summary")?.parentElement;
+    if (along) unfolded = !along.open;
+});
+watch("value", fold);

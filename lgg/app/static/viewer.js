@@ -4,9 +4,14 @@
 const viewer = element.querySelector(".viewer"), canvas = viewer.querySelector("canvas");
 const where = viewer.querySelector(".where"), without = element.querySelector(".without");
 const widthInput = viewer.querySelector("[name=width]"), levelInput = viewer.querySelector("[name=level]");
-const COLOURS = {R: [0, 230], G: [0, 159], B: [0, 0], A: [0, 255], labels: ["", "outline"]};
+// What a voxel of NiiVue's drawing stands for, in words and in the server's colours: the outline, or against a ground
+// truth what was agreed, missed and invented; then the truth's rim in white, where it is agreed and where missed.
+const MARKS = ["outside the outline", "inside the outline", "agreed", "missed", "invented", "agreed", "missed"];
+const COLOURS = {
+    R: [0, 230, 0, 86, 213, 255, 255], G: [0, 159, 158, 180, 94, 255, 255], B: [0, 0, 115, 233, 0, 255, 255],
+    A: [0, 255, 255, 255, 255, 255, 255], labels: MARKS,
+};
 const NAMES = ["T1 pre", "FLAIR", "T1 post"];
-const LAYERS = ["fill", "outline"]; // the server draws the others
 const PLANES = {axial: 0, coronal: 1, sagittal: 2, all: 3, render: 4};
 // All planes: axial large, coronal and sagittal beside it, [left, top, width, height] of each. Not 3D: without a
 // graphics card it would take a second at every step of the crosshair.
@@ -18,6 +23,8 @@ const PENS = {brush: 1, eraser: 0}; // what dragging draws
 let look = {layer: "fill", channel: 1, opacity: 0.35}, plane, drag, slice = 0, reporting;
 
 const on = () => viewer.classList.contains("on");
+const errors = () => look.layer === "errors" && Boolean(shown?.truth);
+const drawable = () => ["fill", "outline"].includes(look.layer) || errors(); // the server draws other layers
 const pressed = (name, value) => {
     for (const button of viewer.querySelectorAll(`[data-${name}]`))
         button.setAttribute("aria-pressed", button.dataset[name] === value);
@@ -74,10 +81,17 @@ const pack = async mask => {
     const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
     return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(""));
 };
+// The masks of the outline and of the truth, 0 or 1 a voxel in rows of `x`, as `MARKS` from 2 on.
+const compare = (mask, truth, x) => mask.map((outlined, at) => {
+    if (!truth[at]) return outlined ? 4 : 0;
+    const rim = !(truth[at - 1] && truth[at + 1] && truth[at - x] && truth[at + x]);
+    return (outlined ? 2 : 3) + (rim ? 3 : 0);
+});
 const drawMask = async study => {
-    const packed = study.mask, [, x, y, z] = nv.volumes[0].dimsRAS;
-    const mask = await unpack(packed, x * y * z);
-    if (shown !== study || study.mask !== packed) return;
+    const {mask: packed, truth: known} = study, against = errors(), [, x, y, z] = nv.volumes[0].dimsRAS;
+    let mask = await unpack(packed, x * y * z);
+    if (against) mask = compare(mask, await unpack(known, x * y * z), x);
+    if (shown !== study || study.mask !== packed || study.truth !== known || errors() !== against) return;
     if (nv.drawBitmap?.length !== mask.length) nv.createEmptyDrawing();
     nv.drawBitmap = mask;
     nv.refreshDrawing(true);
@@ -89,7 +103,8 @@ const showLook = () => {
     // At 0 NiiVue would not draw the rim either; in 3D the outline is a solid body.
     nv.drawOpacity = rendered ? 0.9 : look.layer === "outline" ? 0.004 : Math.max(look.opacity, 0.004);
     nv.drawScene();
-    viewer.classList.toggle("on", !failed && LAYERS.includes(look.layer));
+    viewer.classList.toggle("on", !failed && drawable());
+    viewer.classList.toggle("errors", errors());
 };
 
 // The sequence that is looked at is the only volume that NiiVue holds; the others wait, once they were read.
@@ -126,7 +141,7 @@ const open = async study => {
     without.textContent = "";
     viewer.classList.toggle("corrected", study.corrected);
     failed = false;
-    viewer.classList.toggle("on", LAYERS.includes(look.layer));
+    viewer.classList.toggle("on", drawable());
     nv.resizeListener();
     choosePlane(plane ?? (matchMedia("(max-width: 800px)").matches ? "axial" : "all"));
     reset();
@@ -154,8 +169,8 @@ const take = () => {
     } else if (shown?.study === value.study) {
         shown.corrected = value.corrected;
         viewer.classList.toggle("corrected", value.corrected);
-        if (value.mask === shown.mask) return;
-        shown.mask = value.mask;
+        if (value.mask === shown.mask && value.truth === shown.truth) return;
+        Object.assign(shown, {mask: value.mask, truth: value.truth});
         if (viewer.dataset.ready && !correcting) drawMask(shown);
     } else if (value.volumes) {
         failed = false;
@@ -175,7 +190,7 @@ const moved = ({mm, vox, values}) => {
         `Slice ${number} of ${z}`,
         shown.oriented ? `${place.join(", ")} mm (right, front, top)` : `column ${x - vox[0]}, row ${y - vox[1]}`,
         `${NAMES[shown.current.channel]} ${Number(values[0].value.toPrecision(4))}`,
-        nv.drawBitmap?.[at] ? "inside the outline" : "outside the outline",
+        MARKS[nv.drawBitmap?.[at] ?? 0],
     ].join(" · ");
     if (number === slice) return;
     slice = number;
@@ -198,7 +213,7 @@ const goTo = (number, centre) => {
 document.addEventListener("slice-chosen", event => { if (viewer.dataset.ready) goTo(event.detail); });
 // How it is shown: {layer, channel, opacity}. The server is not asked where the viewer shows it.
 document.addEventListener("look-chosen", async ({detail}) => {
-    const faded = detail.opacity !== look.opacity;
+    const faded = detail.opacity !== look.opacity, against = errors();
     Object.assign(look, detail);
     if (!viewer.dataset.ready || failed) {
         if (faded) trigger("redraw", {});
@@ -209,6 +224,7 @@ document.addEventListener("look-chosen", async ({detail}) => {
     if (faded && !on()) trigger("redraw", {});
     try {
         await showVolume(shown);
+        if (errors() !== against) await drawMask(shown);
     } catch {
         where.textContent = "This sequence is gone from the server. Upload the series once more.";
         return;

@@ -3,18 +3,14 @@
 import numpy as np
 import pytest
 import tifffile
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from lgg.app.gallery import SHIPPED
-from tests.browsing import DESKTOP, PHONE, examine, pick, settle, upload, visit
+from tests.browsing import DESKTOP, PHONE, examine, pick, unfold_plot, upload, violations, visit
 from tests.series_files import archive, slice_files
 
 
-@pytest.fixture(
-    params=[(DESKTOP, "light"), (PHONE, "dark")],
-    ids=["desktop-light", "phone-dark"],
-)
+@pytest.fixture(params=[(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"])
 def page(request, browser, page_url):
     viewport, scheme = request.param
     with visit(browser, page_url, viewport, scheme=scheme) as page:
@@ -22,31 +18,17 @@ def page(request, browser, page_url):
         yield page
 
 
-#: Gradio's announcement of an error is a button in a button. What it says stands in the result, too.
-GRADIOS_OWN = [[".toast-wrap"]]
-
-
-def violations(page):
-    """(rule, place) of everything serious, Gradio's own components included but for those listed."""
-    settle(page)
-    return {
-        (violation["id"], node["html"][:200])
-        for violation in Axe().run(page, context={"exclude": GRADIOS_OWN}).response["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"]
-    }
-
-
-def test_one_slice(page):
+def test_one_slice_and_about(page):
     assert violations(page) == set(), "at the start"
     pick(page, "Two lesions")
     expect(page.locator("#facts dl")).to_be_visible()
-    page.get_by_role("button", name="Compare all architectures").click()
-    expect(page.locator("#comparison table")).to_be_visible()
-    assert violations(page) == set(), "with a result and a comparison"
+    assert violations(page) == set(), "with a result"
     upload(page, {"name": "junk.tif", "mimeType": "image/tiff", "buffer": b"not a picture at all " * 20})
     expect(page.locator("#result .verdict.error")).to_be_visible()
     assert violations(page) == set(), "with an error"
+    page.get_by_role("tab", name="About").click()
+    expect(page.locator(".about")).to_be_visible()
+    assert violations(page) == set()
 
 
 def test_a_series(page):
@@ -58,11 +40,6 @@ def test_a_series(page):
     examine(page, {"name": "slices.zip", "mimeType": "application/zip", "buffer": data})
     expect(page.locator("#series-chart [data-slice]")).to_have_count(2)
     expect(page.locator("#series-start")).to_be_enabled()
-    page.locator("#series-chart summary").click()
+    unfold_plot(page)
+    page.get_by_text("The same as a table").click()
     assert violations(page) == set(), "with a result and its table"
-
-
-def test_about(page):
-    page.get_by_role("tab", name="About").click()
-    expect(page.locator(".about")).to_be_visible()
-    assert violations(page) == set()

@@ -10,7 +10,6 @@ import gradio as gr
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
 
 from lgg.app import viewer
 from lgg.app.api import Api
@@ -26,7 +25,7 @@ from lgg.postprocess import corrected
 from lgg.preprocess import prepare
 from lgg.types import Thresholds
 from tests.lgg.test_cascade import Bright, Level, cascade, head_with_lesion
-from tests.series_files import affine, nifti, slice_files, slices
+from tests.series_files import affine, archive, nifti, slice_files, slices
 
 COUNT = 2 * BATCH + 3
 CONTROLS = {"layer": "fill", "channel": 1, "threshold": 0.5, "gate": 0.5, "opacity": 0.35, "slice": 1}
@@ -52,10 +51,11 @@ def seen(service):
     return service.cascades["unet"]._segmenter.seen
 
 
-def start(service, files, **values):
+def start(service, files, handlers=None, **values):
     """All that the button says."""
     asked = {"files": files, "architecture": "unet", "asked": None, "pre": "", "flair": "", "post": ""}
-    return SeriesHandlers(service).start({**CONTROLS, **asked, "visitor": VISITOR, **values})
+    handlers = handlers or SeriesHandlers(service)
+    return handlers.start({**CONTROLS, **asked, "visitor": VISITOR, **values})
 
 
 def controls(request, **values):
@@ -80,38 +80,22 @@ def test_a_lone_slice_is_a_series_of_one_by_its_own_statistics_and_thresholds(up
         service.result(replace(request, paths=uploads))
 
 
-def test_batches_are_the_whole(service, uploads):
+def test_batches_are_the_whole_and_lead_to_the_result_which_is_remembered(service, uploads):
     request = Request(uploads, "unet")
-    found = service.result(request).predictions
+    *told, last = service.examine(request)
+    batches = [(done, COUNT) for done in (0, BATCH, 2 * BATCH, COUNT)]
+    assert [(step.done, step.slices) for step in told] == [(0, 0), *batches]
+    assert all(step.result is None for step in told)
+    before = seen(service)
+    assert service.result(request).predictions is last.result.predictions
+    assert seen(service) == before
     whole = service.cascades["unet"].predict(service.series(request), always_segment=True).predictions
-    for prediction, expected in zip(found, whole, strict=True):
+    for prediction, expected in zip(last.result.predictions, whole, strict=True):
         assert prediction.gate_probability == pytest.approx(expected.gate_probability, abs=1e-6)
         np.testing.assert_allclose(prediction.probability, expected.probability, atol=1e-5)
         np.testing.assert_array_equal(prediction.mask, expected.mask)
     assert any(prediction.area for prediction in whole)
     assert not all(prediction.passed for prediction in whole)
-
-
-def test_progress_leads_to_the_result_which_is_remembered(service, uploads):
-    request = Request(uploads, "unet")
-    told = list(service.examine(request))
-    assert [(step.done, step.slices) for step in told] == [
-        (0, 0),
-        *((done, COUNT) for done in (0, BATCH, 2 * BATCH, COUNT, COUNT)),
-    ]
-    assert [step.result is None for step in told] == [True] * 5 + [False]
-    before = seen(service)
-    assert service.result(request).predictions is told[-1].result.predictions
-    assert seen(service) == before
-
-
-def test_leaving_between_batches_spares_the_rest(service, uploads):
-    running = service.examine(Request(uploads, "unet"))
-    while next(running).done == 0:
-        pass
-    running.close()
-    assert 0 < seen(service) <= BATCH
-    assert len(service.results) == 0, "half a series is not a result"
 
 
 @pytest.mark.parametrize(
@@ -145,12 +129,16 @@ def test_a_failure_clears_the_last_result_and_says_why(service, tmp_path):
     assert str(tmp_path) not in said["said"]
     assert said["stop"].visible is False
     assert said["current"] is None
+    with pytest.warns(UserWarning, match=r"gone\.tif"):  # on a page it is announced
+        said = SliceHandlers(service, []).failed(SliceError("gone.tif: this is no picture."))
+    assert "gone.tif" in said["said"]
+    assert said["body"].visible is False
+    assert [said[name] for name in ("picture", "plain", "both", "facts")] == [None, None, None, ""]
 
 
 def test_a_visitor_who_cancels_gets_no_more_than_that_and_nothing_is_kept(service, uploads):
     handlers = SeriesHandlers(service)
-    asked = {"files": uploads, "architecture": "unet", "asked": None, "pre": "", "flair": "", "post": ""}
-    steps = handlers.start({**CONTROLS, **asked, "visitor": VISITOR})
+    steps = start(service, uploads, handlers)
     said = [next(steps)["said"]]
     handlers.stop(SimpleNamespace(session_hash="another"))
     said.append(next(steps)["said"])
@@ -160,7 +148,8 @@ def test_a_visitor_who_cancels_gets_no_more_than_that_and_nothing_is_kept(servic
     assert not rest
     assert "Cancelled" in last["said"]
     assert last["start"].interactive is True
-    assert len(service.results) == 0
+    assert 0 < seen(service) <= BATCH
+    assert len(service.results) == 0, "half a series is not a result"
 
 
 def test_a_second_examination_of_a_visitor_is_not_cancelled_with_the_first():
@@ -174,21 +163,6 @@ def test_a_second_examination_of_a_visitor_is_not_cancelled_with_the_first():
         assert not second()
 
 
-def test_sequences_are_asked_for_and_then_used(service, tmp_path):
-    voxels = slices(3)
-    for name, channel in (("a", 0), ("b", 1), ("<c>", 2)):
-        data = nifti(voxels[..., channel].T.astype("int16"), affine(np.eye(3)))
-        (tmp_path / f"{name}.nii.gz").write_bytes(data)
-    paths = sorted(str(path) for path in tmp_path.iterdir())
-    *_, asked = start(service, paths)
-    assert all("&lt;c&gt;" in asked[name] and "<c>" not in asked[name] for name in ("said", "volumes"))
-    assert asked["flair"].choices == [(f"{name}.nii", f"{name}.nii") for name in ("<c>", "a", "b")]
-    assert asked["flair"].value is None
-    *_, shown = start(service, paths, asked=asked["asked"], pre="a.nii", flair="b.nii")
-    assert shown["current"].assignment == (("a.nii", "pre"), ("b.nii", "flair"))
-    assert len(service.result(shown["current"])) == 3
-
-
 def volumes(folder, *names):
     """The paths of a NIfTI file for each name, all on one grid."""
     paths = []
@@ -196,6 +170,17 @@ def volumes(folder, *names):
         paths.append(folder / f"{name}.nii.gz")
         paths[-1].write_bytes(nifti(voxels.astype("int16"), affine(np.eye(3))))
     return tuple(map(str, paths))
+
+
+def test_sequences_are_asked_for_and_then_used(service, tmp_path):
+    *_, asked = start(service, volumes(tmp_path, "a", "b", "<c>"))
+    assert all("&lt;c&gt;" in asked[name] and "<c>" not in asked[name] for name in ("said", "volumes"))
+    assert asked["flair"].choices == [(f"{name}.nii", f"{name}.nii") for name in ("<c>", "a", "b")]
+    assert asked["flair"].value is None
+    *_, shown = start(service, asked["asked"][0], asked=asked["asked"], pre="a.nii", flair="b.nii")
+    assert shown["current"].assignment == (("a.nii", "pre"), ("b.nii", "flair"))
+    *_, lone = start(service, asked["asked"][0], asked=asked["asked"], flair="b.nii")
+    assert service.series(lone["current"]).flair_only
 
 
 def test_volumes_seem_to_be_something_until_they_are_corrected(service, tmp_path):
@@ -223,12 +208,17 @@ def test_pictures_and_a_lone_flair_leave_nothing_to_choose_from(service, uploads
         assert all(not any(step.values()) for step in handlers.recognise({"files": list(paths)}))
 
 
-def test_a_lone_volume_that_seems_to_be_another_sequence_is_asked_about(service, tmp_path):
-    *_, asked = start(service, volumes(tmp_path, "T1"))
-    assert "Which volume is which?" in asked["said"]
-    assert asked["flair"].choices == [("T1.nii", "T1.nii")]
-    *_, shown = start(service, asked["asked"][0], asked=asked["asked"], flair="T1.nii")
-    assert service.series(shown["current"]).flair_only
+def test_an_archive_is_unpacked_once(service, tmp_path, monkeypatch):
+    unpacked, infolist = [], zipfile.ZipFile.infolist
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda self: unpacked.append(self) or infolist(self))
+    files = {**slice_files(slices(3)), "notes.txt": b"text"}
+    (tmp_path / "scan.zip").write_bytes(archive(files))
+    *_, seem = SeriesHandlers(service).recognise({"files": [str(tmp_path / "scan.zip")]})
+    assert seem["asked"] is None, "pictures leave nothing to choose from"
+    *_, shown = start(service, [str(tmp_path / "scan.zip")])
+    series = service.series(shown["current"])
+    assert (series.source, len(series), len(unpacked)) == ("scan.zip", 3, 1)
+    assert series.notes == ("Files in the archive that are no images were left out: 1.",)
 
 
 def test_a_question_comes_without_options_of_the_command_line_and_uploads_are_counted(
@@ -303,6 +293,9 @@ def test_a_ground_truth_is_scored_drawn_and_followed_by_the_thresholds(
     gone = handlers.truth(values(shown["current"], layer="errors", truth=None))
     assert gone["scores"] == ""
     assert gone["layer"].value == "fill"
+    if statistics == "volume":  # the viewer shows it, too
+        assert shown["viewer"]["truth"] == viewer.packed_mask(masks)
+        assert gone["viewer"]["truth"] is None
 
 
 def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(service, uploads, tmp_path):
@@ -316,7 +309,7 @@ def test_a_ground_truth_of_another_size_is_refused_and_the_result_stays(service,
 
 def drawn(service, request, masks):
     """What the viewer sends of masks that a visitor drew."""
-    return viewer.mask_value(request, corrected(service.result(request), masks))
+    return viewer.mask_value(request.study, corrected(service.result(request), masks))
 
 
 @pytest.fixture
@@ -328,28 +321,18 @@ def truth(service, uploads, tmp_path):
     return Request(uploads, "unet", truth=(str(tmp_path / "truth.tif"),)), masks
 
 
-def test_a_corrected_mask_is_the_mask_of_everything_and_says_so(service, truth):
+def test_a_corrected_mask_is_scored_and_exported_as_such_and_is_nobody_elses(service, truth):
     request, masks = truth
     handlers, before = SeriesHandlers(service), seen(service)
     said = handlers.correct(controls(request, picked=drawn(service, request, masks), slice=3))
-    assert "Corrected by hand" in said["said"]
     assert "corrected by hand" in said["facts"] + said["legend"]
-    assert f"{masks.sum():,}" in said["facts"]
     assert "<dd>1.000" in said["scores"]
-    assert said["viewer"]["corrected"]
-    assert not said["surface"].visible
     shown = said["current"]
     assert shown == request, "what was examined is found again"
     packed = handlers.archive(controls(shown))
-    with zipfile.ZipFile(next(packed)["save"].value["path"]) as archive:
-        numbers = json.loads(archive.read("statistics.json"))
-        names = sorted(name for name in archive.namelist() if name.startswith("masks/"))
-        stored = [np.asarray(Image.open(archive.open(name))) for name in names]
-    np.testing.assert_array_equal(np.stack(stored) > 0, masks)
-    assert numbers["corrected_by_hand"]
-    assert numbers["voxels"] == masks.sum()
+    with zipfile.ZipFile(next(packed)["save"].value["path"]) as taken:
+        assert json.loads(taken.read("statistics.json"))["voxels"] == masks.sum()
     assert seen(service) == before, "no network runs"
-    # Nobody else's result of the same files is another.
     assert not service.decided(request, 0.5, 0.5).corrected
     assert service.result(request).voxels != masks.sum()
 
@@ -382,18 +365,20 @@ def test_a_correction_that_does_not_fit_leaves_the_result_and_an_examination_dro
     other = replace(request, paths=request.paths[1:])
     for current, picked in ((request, {**sent, "mask": "no"}), (other, sent), (None, sent)):
         assert handlers.correct(controls(current, picked=picked)) == {}
-    *_, last = start(service, request.paths, current=replace(request, correction=Correction.of(masks, 1, 1)))
+    *_, last = start(
+        service,
+        request.paths,
+        current=replace(request, correction=Correction(viewer.packed_mask(masks), 1, 1)),
+    )
     assert last["current"].correction is None
     assert not last["viewer"]["corrected"]
 
 
-def test_the_api_answers_once_with_a_report_and_an_archive(service, uploads):
-    api = Api(service)
-    answers = api.segment_series(list(uploads), "unet", None)
-    report, path, numbers = next(answers)
-    assert report["slices"] == numbers["slices"] == COUNT
+def test_the_api_leaves_no_archive_behind(service, uploads):
+    answers = Api(service).segment_series(list(uploads), "unet", None)
+    _, path, _ = next(answers)
     assert Path(path).read_bytes().startswith(b"PK")
     assert list(answers) == []
     assert not Path(path).exists(), "Gradio has its own copy by then"
     with pytest.raises(gr.Error, match="No file was sent"):
-        next(api.segment_series([], "unet", None))
+        next(Api(service).segment_series([], "unet", None))

@@ -10,7 +10,18 @@ from playwright.sync_api import Page, expect
 from skimage.data import astronaut
 
 from lgg.app.gallery import SHIPPED
-from tests.browsing import DESKTOP, PHONE, both_widths, open_truth, pick, slide, upload, visit
+from tests.browsing import (
+    DESKTOP,
+    PHONE,
+    both_widths,
+    both_widths_at_last,
+    open_truth,
+    pick,
+    slide,
+    upload,
+    violations,
+    visit,
+)
 
 
 @pytest.fixture
@@ -38,6 +49,12 @@ def expect_result(page: Page, source: str) -> None:
             arg=picture,
         )
     expect(page.locator("#facts")).to_contain_text("ms on")
+
+
+def open_example(page: Page, title: str) -> None:
+    """Click an example, and wait for all that is said of it."""
+    pick(page, title)
+    expect(page.locator("#facts dl")).to_be_visible()
 
 
 def choose(page, group, label):
@@ -76,12 +93,22 @@ def test_examples_and_uploads_follow_each_other(page):
     expect_result(page, "flair-only.tif")
 
 
-@both_widths
-def test_junk_is_refused_and_the_next_file_works(page, tmp_path):
+def paste(page, name):
+    """Paste a slice, as from another window."""
+    page.evaluate(
+        """bytes => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "pasted.tif", {type: "image/tiff"}));
+            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+        }""",
+        list((SHIPPED / name).read_bytes()),
+    )
+
+
+def test_junk_is_refused_a_photo_warned_about_and_the_next_file_works(page, tmp_path):
     junk = tmp_path / "holiday.tif"
     junk.write_bytes(b"not a picture at all " * 20)
-    pick(page, "Large lesion")
-    expect_result(page, "large-lesion.tif")
+    open_example(page, "Large lesion")
     upload(page, junk)
     expect(page.get_by_role("alert").first).to_contain_text("Cannot read this file")
     expect(page.locator("#result .verdict.error")).to_contain_text("not an image that can be read")
@@ -90,24 +117,17 @@ def test_junk_is_refused_and_the_next_file_works(page, tmp_path):
     # There is nothing to examine then: the message stays.
     page.locator("#architecture label:not(.selected)").first.click()
     expect(page.locator("#result .verdict.error")).to_be_visible()
-    upload(page, SHIPPED / "small-lesion.tif")
-    expect_result(page, "small-lesion.tif")
-
-
-def test_a_photo_is_examined_with_a_warning_that_says_why(page, tmp_path):
     photo = tmp_path / "portrait.png"
     Image.fromarray(astronaut()).save(photo)
     upload(page, photo)
     expect_result(page, "portrait.png")
-    warning = page.locator("#result .warning")
-    expect(warning).to_contain_text("not made for this picture")
-    expect(warning.locator("li").first).to_be_visible()
-    pick(page, "Large lesion")
-    expect_result(page, "large-lesion.tif")
-    expect(warning).to_have_count(0)
+    expect(page.locator("#result .warning li").first).to_be_visible()
+    paste(page, "small-lesion.tif")
+    expect_result(page, "pasted.tif")
+    expect(page.locator("#result .warning")).to_have_count(0)
 
 
-def test_another_architecture_examines_the_same_slice(page):
+def test_another_architecture_examines_the_same_slice_and_all_are_compared(page):
     upload(page, SHIPPED / "small-lesion.tif")
     expect_result(page, "small-lesion.tif")
     other = page.locator("#architecture label:not(.selected)").first
@@ -116,11 +136,15 @@ def test_another_architecture_examines_the_same_slice(page):
     expect(page.locator("#facts")).to_contain_text(name)
     expect_result(page, "small-lesion.tif")
     expect(page.locator("#outlined")).to_contain_text(name)
+    page.get_by_role("button", name="Compare all architectures").click()
+    expect(page.locator("#comparison tbody tr")).to_have_count(page.locator("#architecture label").count())
+    assert violations(page) == set()
+    pick(page, "Healthy")
+    expect(page.locator("#comparison table")).to_have_count(0)
 
 
 def test_thresholds_act_at_once_on_mask_verdict_and_numbers(page):
-    pick(page, "Large lesion")
-    expect(page.locator("#facts dl")).to_be_visible()
+    open_example(page, "Large lesion")
     usual = area(page)
     assert usual > 1000
     before = address(page)
@@ -136,8 +160,7 @@ def test_thresholds_act_at_once_on_mask_verdict_and_numbers(page):
 
 
 def test_layers_sequences_and_opacity_change_the_picture(page):
-    pick(page, "Large lesion")
-    expect(page.locator("#facts dl")).to_be_visible()
+    open_example(page, "Large lesion")
     for layer, words in (
         ("Outline", "outlined"),
         ("Heat map", "heat map"),
@@ -157,19 +180,14 @@ def test_layers_sequences_and_opacity_change_the_picture(page):
     slide(page, "opacity", 0.9)
     expect_redrawn(page, before)
     expect(page.get_by_text("Ready", exact=True)).to_be_hidden()
-
-
-def test_a_layer_chosen_while_another_example_is_examined_counts(page):
-    pick(page, "Large lesion")
-    expect(page.locator("#facts dl")).to_be_visible()
     pick(page, "Small lesion")
-    choose(page, "layer", "Outline")
+    choose(page, "layer", "Outline")  # while that is being examined
     expect(page.locator("#caption")).to_contain_text("small", ignore_case=True)
     expect(page.locator("#outlined img")).to_have_attribute("alt", re.compile("outlined"))
     expect(page.get_by_label("Outline", exact=True)).to_be_checked()
 
 
-@both_widths
+@both_widths_at_last
 def test_before_and_after_lie_under_one_slider(page):
     pick(page, "Two lesions")
     expect(page.locator("#plain img")).to_be_visible()
@@ -180,7 +198,7 @@ def test_before_and_after_lie_under_one_slider(page):
     assert boxes[0] == pytest.approx(boxes[1], abs=1), "both halves lie in the same place"
 
 
-@both_widths
+@both_widths_at_last
 def test_an_example_brings_its_ground_truth_and_an_upload_can(page, tmp_path):
     pick(page, "Two lesions")
     expect(page.locator("#scores")).to_contain_text("Dice")
@@ -201,20 +219,9 @@ def test_an_example_brings_its_ground_truth_and_an_upload_can(page, tmp_path):
     expect(page.locator("#legend")).to_contain_text("Green: agreed")
 
 
-@both_widths
-def test_all_architectures_side_by_side(page):
-    pick(page, "Large lesion")
-    expect(page.locator("#facts dl")).to_be_visible()
-    page.get_by_role("button", name="Compare all architectures").click()
-    expect(page.locator("#comparison tbody tr")).to_have_count(page.locator("#architecture label").count())
-    pick(page, "Healthy")
-    expect(page.locator("#comparison table")).to_have_count(0)
-
-
-@both_widths
+@both_widths_at_last
 def test_everything_can_be_downloaded(page, tmp_path):
-    pick(page, "Large lesion")
-    expect(page.locator("#facts dl")).to_be_visible()
+    open_example(page, "Large lesion")
     slide(page, "threshold", 0.9)
     expect(page.locator("#legend")).to_be_visible()
     with page.expect_download() as waiting:
@@ -228,9 +235,6 @@ def test_everything_can_be_downloaded(page, tmp_path):
         with archive.open("masks/slice_001.png") as file:
             found = np.asarray(Image.open(file)) > 0
     assert found.sum() == area(page)
-    with Image.open(SHIPPED / "large-lesion_mask.png") as file:
-        truth = np.asarray(file) > 0
-    assert (found & truth).sum() > 0.8 * found.sum()
 
 
 def copied_link(page):
@@ -240,8 +244,7 @@ def copied_link(page):
 
 
 def test_a_link_restores_what_it_says_and_never_holds_an_upload(page, browser, page_url):
-    pick(page, "Two lesions")
-    expect(page.locator("#facts dl")).to_be_visible()
+    open_example(page, "Two lesions")
     choose(page, "layer", "Heat map")
     slide(page, "threshold", 0.4)
     expect(page.locator("#legend")).to_contain_text("probability")
@@ -259,15 +262,3 @@ def test_a_link_restores_what_it_says_and_never_holds_an_upload(page, browser, p
     link = copied_link(page)
     assert "example" not in link
     assert "small" not in link
-
-
-def test_a_pasted_picture_is_examined(page):
-    page.evaluate(
-        """bytes => {
-            const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], "pasted.tif", {type: "image/tiff"}));
-            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
-        }""",
-        list((SHIPPED / "large-lesion.tif").read_bytes()),
-    )
-    expect(page.locator("#result .source")).to_have_text("pasted.tif")

@@ -17,7 +17,7 @@ from lgg.types import Prediction, SeriesResult, Thresholds
 from tests.series_files import DIRECTIONS, affine, nifti, rotated
 from tests.series_results import result as slices_result
 
-REQUEST = Request(("/somewhere/jane-doe.nii.gz",), "unet-mini")
+STUDY = Request(("/somewhere/jane-doe.nii.gz",), "unet-mini").study
 TILTED = affine(DIRECTIONS[13] @ rotated(17, 0), (0.8, 1.1, 4.0), (-30, 12, 5))
 SOME = [affine(DIRECTIONS[number], (1, 2, 3)) for number in (0, 21, 46)]
 
@@ -41,6 +41,11 @@ def voxels():
     return np.random.default_rng(0).integers(0, 900, (40, 36, 34)).astype(np.int16)
 
 
+def upright(slices):
+    """(N, H, W) as the viewer counts: to the patient's right, front and top."""
+    return slices.transpose(2, 1, 0)[::-1, ::-1]
+
+
 def unpacked(packed, shape):
     bits = np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8)
     count = int(np.prod(shape))
@@ -48,37 +53,26 @@ def unpacked(packed, shape):
 
 
 @pytest.mark.parametrize("matrix", [TILTED, *SOME], ids=["tilted", "one", "two", "three"])
-def test_the_display_copies_hold_the_slices_voxels_where_they_are_in_the_patient(voxels, matrix, tmp_path):
+def test_copies_and_mask_lie_where_the_voxels_are_in_the_patient_and_masks_come_back(
+    voxels, matrix, tmp_path
+):
     result = found_in(voxels, matrix)
-    value = viewer.study_value(REQUEST, result, tmp_path)
+    value = viewer.study_value(STUDY, result, tmp_path)
     (volume,) = value["volumes"]
     shown = nibabel.load(volume["file"]["path"])
     assert nibabel.aff2axcodes(shown.affine) == ("R", "A", "S")
-    upright = result.series.pixels[..., 1].transpose(2, 1, 0)[::-1, ::-1]
-    assert np.array_equal(shown.get_fdata(), upright)
+    assert np.array_equal(shown.get_fdata(), upright(result.series.pixels[..., 1]))
     place = np.argwhere(voxels == voxels.max())[0]
     same = np.linalg.inv(shown.affine) @ matrix @ [*place, 1]
     assert shown.get_fdata()[tuple(same[:3].round().astype(int))] == voxels.max()
-
-
-@pytest.mark.parametrize("matrix", [TILTED, *SOME], ids=["tilted", "one", "two", "three"])
-def test_the_mask_lies_on_the_display_copies_grid(voxels, matrix, tmp_path):
-    result = found_in(voxels, matrix)
-    shape = result.series.pixels.shape[2:0:-1] + result.series.pixels.shape[:1]
-    mask = unpacked(viewer.mask_value(REQUEST, result)["mask"], shape)
-    assert np.array_equal(mask, result.masks.transpose(2, 1, 0)[::-1, ::-1])
-
-
-@pytest.mark.parametrize("matrix", [TILTED, *SOME], ids=["tilted", "one", "two", "three"])
-def test_masks_come_back_from_the_browser_as_they_went(voxels, matrix):
-    result = found_in(voxels, matrix)
-    sent = viewer.mask_value(REQUEST, result)
-    assert np.array_equal(viewer.sent_masks(REQUEST, result.series, sent), result.masks)
+    assert np.array_equal(unpacked(value["mask"], shown.shape), upright(result.masks))
+    assert np.array_equal(viewer.sent_masks(STUDY, result.series, value), result.masks)
+    assert "jane" not in json.dumps({**value, "script": None}), "nor where or what the upload is"
 
 
 def test_masks_that_no_viewer_of_this_series_sends_are_refused():
     result = slices_result([0.9] * 4, [5] * 4, size=(39, 31))
-    good = viewer.mask_value(REQUEST, result)
+    good = viewer.mask_value(STUDY, result)
 
     def packed(data):
         return {**good, "mask": base64.b64encode(data).decode()}
@@ -94,41 +88,36 @@ def test_masks_that_no_viewer_of_this_series_sends_are_refused():
     ]
     for sent in hostile:
         with pytest.raises(SeriesError, match="Draw it once more"):
-            viewer.sent_masks(REQUEST, result.series, sent)
-    assert np.array_equal(viewer.sent_masks(REQUEST, result.series, good), result.masks)
+            viewer.sent_masks(STUDY, result.series, sent)
+    assert np.array_equal(viewer.sent_masks(STUDY, result.series, good), result.masks)
 
 
 def test_a_correction_in_countless_parts_is_refused_before_each_is_measured():
     result = slices_result([0.9] * 20, [0] * 20)
     dots = np.zeros_like(result.masks)
     dots[::2, ::3, ::3] = True
-    sent = {**viewer.mask_value(REQUEST, result), "mask": viewer.packed_mask(dots)}
+    sent = {**viewer.mask_value(STUDY, result), "mask": viewer.packed_mask(dots)}
     with pytest.raises(SeriesError, match="separate parts"):
-        viewer.sent_masks(REQUEST, result.series, sent)
+        viewer.sent_masks(STUDY, result.series, sent)
 
 
 def test_pictures_that_do_not_say_how_they_lie_are_shown_upright(tmp_path):
     result = slices_result([0.9] * 4, [5] * 4, spacing=(0.5, 0.25), step=6.0)
-    value = viewer.study_value(REQUEST, result, tmp_path)
+    value = viewer.study_value(STUDY, result, tmp_path)
     shown = nibabel.load(value["volumes"][0]["file"]["path"])
     assert np.allclose(shown.header.get_zooms(), (0.25, 0.5, 6.0))
-    upright = result.series.pixels[..., 1].transpose(2, 1, 0)[::-1, ::-1]
+    values = upright(result.series.pixels[..., 1])
     # Not whole numbers, so in steps.
-    assert abs(shown.get_fdata() - upright).max() < np.ptp(upright) / 4000
+    assert abs(shown.get_fdata() - values).max() < np.ptp(values) / 4000
     assert not value["oriented"]
 
 
 def test_the_crosshair_stands_in_the_outline_first(tmp_path):
     result = slices_result([0.9] * 4, [0, 5, 0, 0])
-    value = viewer.study_value(REQUEST, result, tmp_path)
+    value = viewer.study_value(STUDY, result, tmp_path)
     shape = (*result.series.pixels.shape[2:0:-1], len(result))
     assert value["slice"] == 2
     assert unpacked(value["mask"], shape)[(*value["centre"], value["slice"] - 1)]
-
-
-def test_nothing_that_is_sent_tells_where_or_what_the_upload_is(voxels, tmp_path):
-    value = viewer.study_value(REQUEST, found_in(voxels, SOME[0]), tmp_path)
-    assert "jane" not in json.dumps({**value, "script": None})
 
 
 def test_niivue_is_the_build_that_was_looked_at_and_its_licences_are_there():

@@ -12,6 +12,8 @@ from lgg.app.gallery import SHIPPED
 from lgg.cascade import Cascade
 from lgg.io import read_series, read_slice
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 PHANTOM = SHIPPED / "large-lesion.tif"
 SCRIPT = """

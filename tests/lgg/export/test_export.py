@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -15,16 +16,26 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lgg.export import MEANINGS, NOTICE, Provenance, export_zip, write_zip
-from lgg.io import read_series, read_slice
+from lgg.export import MEANINGS, NOTICE, export_zip, write_zip
+from lgg.io import read_series
 from lgg.postprocess import corrected, redecide
-from lgg.types import FLAIR, Prediction, Series, SeriesResult, Thresholds
+from lgg.types import FLAIR, SeriesResult
 from lgg.visualize import enlarge
 from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import noise, tiff
-from tests.series_files import DIRECTIONS, affine, blob, dicom_stack, nifti, rotated, slice_files, slices
-
-METHOD = Provenance("unet-lite0", "a" * 64, "b" * 64, Thresholds(gate=0.375, mask=0.625))
+from tests.series_files import (
+    AXIAL,
+    DIRECTIONS,
+    PLANES,
+    affine,
+    blob,
+    dicom_stack,
+    nifti,
+    rotated,
+    slice_files,
+    slices,
+)
+from tests.series_results import PROVENANCE, prediction
 
 
 def predict(series, masks=None):
@@ -33,24 +44,27 @@ def predict(series, masks=None):
         masks = series.pixels[..., FLAIR] > np.percentile(series.pixels[..., FLAIR], 80)
     probability = np.random.default_rng(0).uniform(size=masks.shape).astype("float32")
     return [
-        Prediction(
+        replace(
+            prediction(mask, probability=shown, spacing=series.spacing, thresholds=PROVENANCE.thresholds),
             gate_probability=0.25 + number / 100,
             passed=number % 2 == 0,
-            probability=shown,
-            mask=mask,
-            head=np.ones_like(mask),
-            thresholds=METHOD.thresholds,
-            milliseconds={},
-            spacing=series.spacing,
         )
         for number, (shown, mask) in enumerate(zip(probability, masks, strict=True))
     ]
 
 
-def unpacked(series, predictions, method=METHOD):
-    with zipfile.ZipFile(io.BytesIO(export_zip(SeriesResult(series, tuple(predictions)), method))) as archive:
+def rows_of(data):
+    return list(csv.DictReader(io.StringIO(data.decode())))
+
+
+def unpacked_result(result, provenance=PROVENANCE):
+    with zipfile.ZipFile(io.BytesIO(export_zip(result, provenance))) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+def unpacked(series, predictions, provenance=PROVENANCE):
+    return unpacked_result(SeriesResult(series, tuple(predictions)), provenance)
 
 
 PICTURES = read_series(list(slice_files(slices(5)).values()))
@@ -72,28 +86,22 @@ def test_a_series_of_pictures_gives_these_files():
     ]
 
 
-@pytest.mark.parametrize("number", range(1, 6))
-def test_masks_and_overlays_show_the_predictions(number):
-    mask = PREDICTIONS[number - 1].mask
-    stored, shown = (
-        np.asarray(Image.open(io.BytesIO(FILES[f"{folder}/slice_00{number}.png"])))
-        for folder in ("masks", "overlays")
-    )
-    np.testing.assert_array_equal(stored, mask * 255)
-    coloured = (shown != shown[..., :1]).any(2)
-    np.testing.assert_array_equal(coloured, enlarge(mask))
+def test_masks_and_overlays_show_the_predictions():
+    for number, slice_ in enumerate(PREDICTIONS, start=1):
+        stored, shown = (
+            np.asarray(Image.open(io.BytesIO(FILES[f"{folder}/slice_00{number}.png"])))
+            for folder in ("masks", "overlays")
+        )
+        np.testing.assert_array_equal(stored, slice_.mask * 255)
+        np.testing.assert_array_equal((shown != shown[..., :1]).any(2), enlarge(slice_.mask))
 
 
-def test_the_statistics_are_those_of_the_result():
+def test_the_statistics_are_those_of_the_result_and_the_components_a_table_too():
     numbers = json.loads(FILES["statistics.json"])
-    assert numbers["voxels"] == sum(prediction.area for prediction in PREDICTIONS)
-    assert sum(component["voxels"] for component in numbers["components"]) == numbers["voxels"]
+    assert numbers["voxels"] == sum(slice_.area for slice_ in PREDICTIONS)
     assert numbers["made_by"]["segmenter_weights"] == "b" * 64
-
-
-def test_the_components_are_a_table_too():
-    numbers = json.loads(FILES["statistics.json"])["components"]
-    rows = list(csv.DictReader(io.StringIO(FILES["components.csv"].decode())))
+    numbers = numbers["components"]
+    rows = rows_of(FILES["components.csv"])
     assert [int(row["voxels"]) for row in rows] == [component["voxels"] for component in numbers] != []
     assert [int(row["first_slice"]) for row in rows] == [component["slices"][0] for component in numbers]
     # Without a spacing, nobody knows it.
@@ -103,7 +111,7 @@ def test_the_components_are_a_table_too():
 def test_probabilities_have_sixteen_bits():
     stored = tifffile.imread(io.BytesIO(FILES["probability.tif"]))
     assert stored.dtype == np.uint16
-    expected = np.stack([prediction.probability for prediction in PREDICTIONS])
+    expected = np.stack([slice_.probability for slice_ in PREDICTIONS])
     np.testing.assert_allclose(stored / 65535, expected, atol=0.51 / 65535)
 
 
@@ -111,15 +119,15 @@ def test_probabilities_have_sixteen_bits():
 def test_the_table_has_a_row_a_slice(options):
     series = read_series([tiff(pixels, **options) for pixels in slices(3)])
     predictions = predict(series)
-    rows = list(csv.DictReader(io.StringIO(unpacked(series, predictions)["slices.csv"].decode())))
+    rows = rows_of(unpacked(series, predictions)["slices.csv"])
     assert [int(row["slice"]) for row in rows] == [1, 2, 3]
-    for row, prediction in zip(rows, predictions, strict=True):
-        assert float(row["gate_probability"]) == pytest.approx(prediction.gate_probability)
-        assert bool(int(row["gate_passed"])) == prediction.passed
-        assert int(row["area_px"]) == prediction.area
-        assert float(row["head_percent"]) == pytest.approx(prediction.head_percent, abs=1e-3)
+    for row, slice_ in zip(rows, predictions, strict=True):
+        assert float(row["gate_probability"]) == pytest.approx(slice_.gate_probability)
+        assert bool(int(row["gate_passed"])) == slice_.passed
+        assert int(row["area_px"]) == slice_.area
+        assert float(row["head_percent"]) == pytest.approx(slice_.head_percent, abs=1e-3)
         # Without a spacing, nobody knows it.
-        assert row["area_mm2"] == (f"{prediction.area * 0.5:.2f}" if options else "")
+        assert row["area_mm2"] == (f"{slice_.area * 0.5:.2f}" if options else "")
 
 
 def test_the_readme_explains_every_file_and_no_other_and_how_they_were_made():
@@ -131,27 +139,22 @@ def test_the_readme_explains_every_file_and_no_other_and_how_they_were_made():
 
 @pytest.mark.parametrize("gating", ["hard", "soft", "none"])
 def test_the_readme_names_the_gating(gating):
-    method = Provenance("unet-mini", "", "", Thresholds(), gating)
-    assert f"gating: {gating}" in unpacked(PICTURES, PREDICTIONS, method)["README.txt"].decode()
+    files = unpacked(PICTURES, PREDICTIONS, replace(PROVENANCE, gating=gating))
+    assert f"gating: {gating}" in files["README.txt"].decode()
 
 
 def test_notes_on_the_upload_are_passed_on():
-    files, _ = dicom_stack(noise(6, 48, 40, dtype="uint16"), (1, 0, 0), (0, 1, 0))
+    files, _ = dicom_stack(noise(6, 48, 40, dtype="uint16"), *AXIAL)
     series = read_series(files[:3] + files[4:])
     (note,) = series.notes
     assert note in unpacked(series, predict(series))["README.txt"].decode()
 
 
-def test_a_lone_slice_can_be_taken_away():
-    series = Series.from_slice(read_slice(tiff(noise(48, 40, 3)), "slice.tif"))
-    assert "masks/slice_001.png" in unpacked(series, predict(series))
-
-
 def test_the_archive_is_written_whole_and_the_same_each_time(tmp_path):
     result = SeriesResult(PICTURES, tuple(PREDICTIONS))
-    write_zip(tmp_path / "result.zip", result, METHOD)
+    write_zip(tmp_path / "result.zip", result, PROVENANCE)
     assert [path.name for path in tmp_path.iterdir()] == ["result.zip"]
-    assert (tmp_path / "result.zip").read_bytes() == export_zip(result, METHOD)
+    assert (tmp_path / "result.zip").read_bytes() == export_zip(result, PROVENANCE)
 
 
 def test_what_few_uploads_need_is_not_imported_for_all():
@@ -178,24 +181,16 @@ def test_a_nifti_mask_lies_where_the_tumour_does(directions, kind):
     assert mask.header["descrip"].item().decode() == NOTICE, "no text of the upload's is kept"
 
 
-PLANES = {
-    "axial": ((1, 0, 0), (0, 1, 0)),
-    "coronal": ((1, 0, 0), (0, 0, -1)),
-    "sagittal": ((0, 1, 0), (0, 0, -1)),
-}
-OBLIQUE = tuple(map(tuple, (rotated(20, 0) @ rotated(10, 2)).T[:2]))
-
-
 def segmentation(series, masks):
     return pydicom.dcmread(io.BytesIO(unpacked(series, predict(series, masks))["segmentation.dcm"]))
 
 
-@pytest.mark.parametrize("plane", [*PLANES.values(), OBLIQUE], ids=[*PLANES, "oblique"])
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal", "oblique"])
 def test_a_segmentation_lies_on_the_images_that_it_refers_to(plane):
-    shape = (34, 50, 41)
-    _, matrix = dicom_stack(scan(50, 41)[None], *plane, step=2.0)
+    shape, directions = (34, 50, 41), PLANES[plane]
+    _, matrix = dicom_stack(scan(50, 41)[None], *directions, step=2.0)
     voxels = blob(shape, matrix, (matrix @ (20, 30, 12, 1))[:3], 9)
-    files, _ = dicom_stack(voxels.astype("uint16") * 1000, *plane, step=2.0)
+    files, _ = dicom_stack(voxels.astype("uint16") * 1000, *directions, step=2.0)
     series = read_series(files[::-1])
     found = segmentation(series, series.pixels[..., FLAIR] > 500)
     planes = {
@@ -212,7 +207,7 @@ def test_a_segmentation_lies_on_the_images_that_it_refers_to(plane):
         np.testing.assert_array_equal(frame, planes[uid])
 
 
-STACK, _ = dicom_stack(noise(5, 48, 40, dtype="uint16"), (1, 0, 0), (0, 1, 0), SliceThickness="4")
+STACK, _ = dicom_stack(noise(5, 48, 40, dtype="uint16"), *AXIAL, SliceThickness="4")
 
 
 def test_a_segmentation_says_what_it_is():
@@ -232,10 +227,10 @@ def test_an_outline_that_was_corrected_by_hand_is_taken_away_and_marked():
     result = SeriesResult(series, tuple(predict(series)))
     masks = np.zeros((5, 48, 40), bool)
     masks[1:4, 10:20, 5:9] = True
-    with zipfile.ZipFile(io.BytesIO(export_zip(corrected(result, masks), METHOD))) as archive:
-        found = pydicom.dcmread(io.BytesIO(archive.read("segmentation.dcm")))
-        numbers, text = json.loads(archive.read("statistics.json")), archive.read("README.txt").decode()
-        rows = list(csv.DictReader(io.StringIO(archive.read("slices.csv").decode())))
+    files = unpacked_result(corrected(result, masks))
+    found = pydicom.dcmread(io.BytesIO(files["segmentation.dcm"]))
+    numbers, text = json.loads(files["statistics.json"]), files["README.txt"].decode()
+    rows = rows_of(files["slices.csv"])
     assert found.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
     assert "corrected by hand" in found.ContentDescription
     assert found.pixel_array.sum() == numbers["voxels"] == masks.sum()
@@ -244,7 +239,7 @@ def test_an_outline_that_was_corrected_by_hand_is_taken_away_and_marked():
     assert "corrected by hand" in text
     assert not json.loads(FILES["statistics.json"])["corrected_by_hand"]
     assert "corrected" not in TEXT
-    decided = redecide(corrected(result, masks), METHOD.thresholds)
+    decided = redecide(corrected(result, masks), PROVENANCE.thresholds)
     assert not decided.corrected, "other thresholds make the networks' outline again"
 
 

@@ -9,10 +9,10 @@ import pytest
 from lgg.export import export
 from lgg.export.statistics import components, statistics
 from lgg.io import read_series
-from lgg.types import FLAIR, Prediction, SeriesResult, Thresholds
+from lgg.types import FLAIR, SeriesResult
 from lgg.visualize import PREVIEW_SLICES, preview
 from tests.series_files import DIRECTIONS, affine, blob, nifti, rotated
-from tests.series_results import result
+from tests.series_results import prediction, result
 
 SPACING = (0.9, 1.1, 2.5)
 
@@ -47,10 +47,6 @@ def test_a_component_in_one_plane_has_a_diameter():
     flat[number] = masks[number]
     (component,) = components(series, flat)
     assert 15 < component["largest_diameter_mm"] <= 18
-
-
-def test_nothing_outlined_has_no_component():
-    series, masks, _ = balls(np.eye(3), 9)
     assert components(series, np.zeros_like(masks)) == []
 
 
@@ -64,12 +60,8 @@ def test_what_the_series_does_not_state_is_none():
 
 def test_a_result_becomes_a_folder(tmp_path):
     series, masks, _ = balls(np.eye(3), 9)
-    head = np.ones(masks.shape[1:], bool)
-    predictions = [
-        Prediction(0.9, True, mask.astype(np.float32), mask, head, Thresholds(), {}, series.spacing)
-        for mask in masks
-    ]
-    folder = export(SeriesResult(series, tuple(predictions)), tmp_path / "out", ("mesh",))
+    result = SeriesResult(series, tuple(map(prediction, masks)))
+    folder = export(result, tmp_path / "out", ("mesh",))
     names = {path.name for path in folder.iterdir()}
     assert names == {"mask.nii.gz", "preview.png", "statistics.json", "surface.glb"}
     assert nib.load(folder / "mask.nii.gz").get_fdata().sum() == masks.sum()

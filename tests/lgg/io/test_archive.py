@@ -57,9 +57,6 @@ def test_files_that_are_no_images_are_left_out_and_told():
     series = read_series([archive(FILES | {"README.txt": b"about"})])
     assert len(series) == 3
     assert series.notes == ("Files in the archive that are no images were left out: 1.",)
-
-
-def test_an_archive_without_images_is_refused():
     with pytest.raises(SeriesError, match="no images"):
         read_series([archive({"README.txt": b"about"})])
 
@@ -74,24 +71,27 @@ def test_archives_inside_archives_are_refused(inner):
         read_series([archive({"inner": inner})], ["outer.zip"])
 
 
-@pytest.mark.parametrize("pack", [lambda data: archive({"1.tif": data}), gzip.compress], ids=["zip", "gzip"])
-def test_a_bomb_is_stopped_at_the_limit(pack, monkeypatch):
-    bomb = pack(bytes(2**26))
-    monkeypatch.setattr(limits, "MAX_UNPACKED", 2**22)
-    with memory_below(2**23):
-        with pytest.raises(SeriesError, match="unpacked, it takes over 4 MiB"):
-            read_series([bomb])
-
-
-def test_a_bomb_that_declares_little_is_stopped_too(monkeypatch):
-    bomb = bytearray(archive({"one.tif": bytes(2**26)}))
+def declaring(data, size):
+    """An archive of one file that says how large it is."""
+    forged = bytearray(data)
     for signature, offset in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
-        at = bomb.index(signature) + offset
-        bomb[at : at + 4] = struct.pack("<L", 100)
+        at = forged.index(signature) + offset
+        forged[at : at + 4] = struct.pack("<L", size)
+    return bytes(forged)
+
+
+BOMB = archive({"1.tif": bytes(2**26)})
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [BOMB, declaring(BOMB, 100), gzip.compress(bytes(2**26))],
+    ids=["zip", "zip that declares little", "gzip"],
+)
+def test_a_bomb_is_stopped_at_the_limit(bomb, monkeypatch):
     monkeypatch.setattr(limits, "MAX_UNPACKED", 2**22)
-    with memory_below(2**23):
-        with pytest.raises(SeriesError):
-            read_series([bytes(bomb)])
+    with memory_below(2**23), pytest.raises(SeriesError, match=r"takes over 4 MiB|damaged"):
+        read_series([bomb])
 
 
 def test_all_files_together_count(monkeypatch):
@@ -110,23 +110,30 @@ def test_too_many_files_are_refused(upload, monkeypatch):
 def test_a_long_table_of_contents_is_not_read():
     data = archive({f"{'x' * 400}{number}": b"" for number in range(4000)})
     data = data[:-14] + struct.pack("<HH", 1, 1) + data[-10:]  # one entry, it says
-    with memory_below(2**20):
-        with pytest.raises(SeriesError, match="at most 2000"):
-            read_series([data])
+    with memory_below(2**20), pytest.raises(SeriesError, match="at most 2000"):
+        read_series([data])
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
-def test_other_ways_of_packing_are_refused(method):
-    with pytest.raises(SeriesError, match="plain ZIP"):
-        read_series([archive(FILES, method)])
-
-
-def test_a_password_is_asked_to_be_taken_off():
-    data = bytearray(archive(FILES))
+def with_password(data):
+    """An archive that says of its first file that it is encrypted."""
+    forged = bytearray(data)
     for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        data[data.index(signature) + offset] |= 1
-    with pytest.raises(SeriesError, match="password"):
-        read_series([bytes(data)])
+        forged[forged.index(signature) + offset] |= 1
+    return bytes(forged)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (archive(FILES, zipfile.ZIP_BZIP2), "plain ZIP"),
+        (archive(FILES, zipfile.ZIP_LZMA), "plain ZIP"),
+        (with_password(archive(FILES)), "password"),
+    ],
+    ids=["bzip2", "lzma", "password"],
+)
+def test_other_ways_of_packing_are_refused(data, message):
+    with pytest.raises(SeriesError, match=message):
+        read_series([data])
 
 
 @pytest.mark.parametrize(
@@ -141,8 +148,3 @@ def test_a_damaged_archive_is_refused_or_read(upload):
         except LggError:
             refused += 1
     assert refused > 50
-
-
-def test_an_archive_cut_short_is_refused():
-    with pytest.raises(SeriesError, match=r"upload\.zip: the archive is cut short"):
-        read_series([archive(FILES)[:-30]], ["upload.zip"])

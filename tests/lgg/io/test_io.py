@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lgg.errors import SliceError
-from lgg.io import MAX_BYTES, MAX_SIDE, MIN_SIDE, read_slice
+from lgg.io import DECODERS, MAX_BYTES, MAX_SIDE, MIN_SIDE, read_slice
 from lgg.types import Slice
 from tests.reading_files import VALID, noise, pillow, tiff
 
@@ -28,12 +28,8 @@ def test_a_path_a_string_bytes_and_a_stream_give_the_same_slice(data, tmp_path):
         for source in (path, str(path), io.BytesIO(data), stream):
             np.testing.assert_array_equal(read_slice(source).pixels, slice_.pixels)
         assert not stream.closed
-
-
-def test_the_suffix_decides_nothing(tmp_path):
-    path = tmp_path / "slice.png"
-    path.write_bytes(VALID["JPEG"])
-    np.testing.assert_array_equal(read_slice(path).pixels, np.asarray(Image.open(path), np.float32))
+        stream.seek(0)
+        assert read_slice(stream).source == read_slice(path).source == "one.dat"
 
 
 @pytest.mark.parametrize(
@@ -53,14 +49,6 @@ def test_the_source_is_a_bare_name(name, bare):
     assert read_slice(VALID["PNG"], name).source == bare
 
 
-def test_the_source_of_a_file_is_its_name(tmp_path):
-    path = tmp_path / "scan.tif"
-    path.write_bytes(VALID["TIFF"])
-    assert read_slice(path).source == "scan.tif"
-    with path.open("rb") as stream:
-        assert read_slice(stream).source == "scan.tif"
-
-
 def test_one_channel_stands_in_all_three():
     pixels = noise(48, 40)
     slice_ = read_slice(tiff(pixels))
@@ -70,14 +58,10 @@ def test_one_channel_stands_in_all_three():
 
 
 @pytest.mark.parametrize("write", [tiff, lambda rgb: pillow(rgb, "PNG"), lambda rgb: pillow(rgb, "JPEG")])
-def test_a_grey_picture_saved_as_rgb_is_flair_only(write):
+def test_a_grey_picture_saved_as_rgb_is_flair_only_and_three_different_channels_are_not(write):
     grey = np.repeat(noise(48, 40, 1), 3, axis=2)
     assert read_slice(write(grey)).flair_only
-
-
-@pytest.mark.parametrize("name", ["TIFF in LZW", "RGB PNG", "JPEG"])
-def test_three_different_channels_are_not_flair_only(name):
-    assert not read_slice(VALID[name]).flair_only
+    assert not read_slice(write(noise(48, 40, 3))).flair_only
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -115,9 +99,7 @@ def test_the_orientation_tag_is_applied(orientation, kind):
         (b"\x1f\x8b\x08" + bytes(100), "a gzip archive"),
         (b"PK\x03\x04" + bytes(100), "a ZIP archive"),
         (b"%PDF-1.7" + bytes(100), "a PDF"),
-        (b"\0\0\0\x18ftypheic" + bytes(100), "a HEIC photo"),
-        (b"\0\0\0\x18ftypavif" + bytes(100), "an AVIF image"),
-        (b"\0\0\0\x18ftypisom" + bytes(100), "a video"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "a photo"),
         (b"<html>", "text"),
         (b"\x93NUMPY" + bytes(100), "a NumPy array"),
         (b"NRRD0004", "an NRRD volume"),
@@ -131,7 +113,8 @@ def test_other_formats_are_named_with_what_to_upload_instead(data, what):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "the file is empty"), (b"x", "not an image"), (b"junk" * 1000, "not an image"), (b"MM", "not an")]
+    [(b"", "the file is empty")]
+    + [(data, "not an image") for data in (b"x", b"junk" * 1000, b"MM")]
     + [(data, "cut short") for data in (b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")],
 )
 def test_empty_files_and_junk_are_refused(data, message):
@@ -185,11 +168,6 @@ def test_a_missing_file_is_refused_without_its_folder(tmp_path):
         assert caught.value.__cause__ is None
 
 
-def test_a_text_stream_is_a_programming_error():
-    with pytest.raises(TypeError, match="binary"):
-        read_slice(io.StringIO("text"))
-
-
 @pytest.mark.parametrize(
     "error", [MemoryError, RecursionError, struct.error, zlib.error, KeyError, ValueError]
 )
@@ -197,7 +175,7 @@ def test_whatever_a_decoder_raises_becomes_a_slice_error(monkeypatch, error):
     def broken(data):
         raise error("/secret/folder")
 
-    monkeypatch.setitem(__import__("lgg.io", fromlist=["DECODERS"]).DECODERS, "PNG", broken)
+    monkeypatch.setitem(DECODERS, "PNG", broken)
     with pytest.raises(SliceError) as caught:
         read_slice(VALID["PNG"], "scan.png")
     assert "secret" not in str(caught.value)

@@ -82,17 +82,18 @@ def covering(directions, spacing):
     return axial_grid(shape, matrix)
 
 
-@pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
-def test_a_volume_of_any_axes_and_tilt_is_resampled_to_the_same_places(directions):
-    grid = covering(rotated(13, 1) @ rotated(-9, 2) @ directions, (2.5, 2.0, 6.0))
-    values, covered = resample(rising(grid.shape, grid.affine), grid, FLAIR_GRID)
-    assert covered.all()
-    np.testing.assert_allclose(values, expected(), atol=0.01)
+TILT = rotated(13, 1) @ rotated(-9, 2)
 
 
-@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 12.0), (4.0, 4.0, 4.0)], ids=str)
-def test_spacings_may_be_finer_or_coarser(spacing):
-    grid = covering(np.eye(3), spacing)
+@pytest.mark.parametrize(
+    ("directions", "spacing"),
+    [(TILT @ directions, (2.5, 2.0, 6.0)) for directions in DIRECTIONS]
+    # Finer or coarser.
+    + [(np.eye(3), spacing) for spacing in ((1.0, 1.0, 1.0), (1.0, 1.0, 12.0), (4.0, 4.0, 4.0))],
+    ids=range(51),
+)
+def test_a_volume_of_any_axes_tilt_and_spacing_is_resampled_to_the_same_places(directions, spacing):
+    grid = covering(directions, spacing)
     values, covered = resample(rising(grid.shape, grid.affine), grid, FLAIR_GRID)
     assert covered.all()
     np.testing.assert_allclose(values, expected(), atol=0.01)

@@ -16,25 +16,27 @@ from pydicom.data import get_testdata_file
 
 from lgg import read_study
 from lgg.errors import SliceError
-from lgg.export import nifti_mask
 from lgg.export.dicom_seg import dicom_segmentation
-from lgg.export.provenance import Provenance
+from lgg.export.folder import nifti_volume
 from lgg.io import read_series
 from lgg.io.orientation import axial_affine
 from lgg.io.study import recognise
-from lgg.types import FLAIR, POST, PRE, Thresholds
+from lgg.types import FLAIR, POST, PRE
 from tests.dicom_files import STUDY
 from tests.reading_files import noise
-from tests.series_files import DIRECTIONS, affine, blob, dicom_stack, nifti, rotated
+from tests.series_files import DIRECTIONS, PLANES, affine, blob, dicom_stack, nifti, rotated, write
+from tests.series_results import PROVENANCE
 
 SHAPE = (34, 50, 41)
-#: Directions of a row and of a column in LPS.
-PLANES = {
-    "axial": ((1, 0, 0), (0, 1, 0)),
-    "coronal": ((1, 0, 0), (0, 0, -1)),
-    "sagittal": ((0, 1, 0), (0, 0, -1)),
-    "oblique": tuple(map(tuple, (rotated(20, 0) @ rotated(10, 2)).T[:2])),
-}
+PLANES = {name: PLANES[name] for name in ("axial", "coronal", "sagittal", "oblique")}
+#: Rows and columns along all axes, straight and tilted.
+ALL_PLANES = [
+    pytest.param(
+        tuple(map(tuple, (rotated(tilt, 0) @ rotated(-tilt, 2) @ axes).T[:2])), marks=pytest.mark.slow
+    )
+    for tilt in (0, 9)
+    for axes in DIRECTIONS
+]
 FLAIR_TIMES = {
     "EchoTime": 120,
     "RepetitionTime": 9000,
@@ -59,11 +61,8 @@ def phantom(plane, **changes):
     return dicom_stack(pixels, *plane, step=2.0, **options)[0], voxels, matrix
 
 
-def write(folder, files):
-    folder.mkdir(exist_ok=True)
-    for number, data in enumerate(files):
-        (folder / f"{number}.dcm").write_bytes(data)
-    return folder
+def numbered(files):
+    return {f"{number}.dcm": data for number, data in enumerate(files)}
 
 
 def volume_of(image):
@@ -80,15 +79,12 @@ def places_of(series):
 
 
 class TestNibabel:
-    @pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
+    @pytest.mark.parametrize("directions", DIRECTIONS[::5], ids=range(0, 48, 5))
     def test_a_t1_that_nibabel_reoriented_comes_back_to_the_flairs_voxels(self, directions):
         matrix = affine(rotated(7, 0) @ rotated(-11, 2), (1.0, 1.2, 3.0), (-20, -30, -40))
         head = blob((40, 48, 36), matrix, (matrix @ (20, 24, 18, 1))[:3], 18)
         t1 = nib.Nifti1Image(noise(40, 48, 36), matrix)
         turned = t1.as_reoriented(nib.orientations.io_orientation(affine(directions)))
-        assert (
-            turned.shape != t1.shape or not np.array_equal(turned.affine, t1.affine) or directions[0, 0] == 1
-        )
         files = [
             nifti((head * 900).astype("int16"), matrix),
             nifti(np.asarray(turned.dataobj), turned.affine),
@@ -101,7 +97,7 @@ class TestNibabel:
         matrix = affine(rotated(20, 0) @ rotated(10, 2) @ DIRECTIONS[17], (1.0, 1.2, 3.0), (12, -30, 7))
         voxels = blob((40, 48, 36), matrix, (matrix @ (20, 24, 18, 1))[:3], 12)
         series = read_series([nifti((voxels * 900).astype("int16"), matrix)])
-        data = gzip.decompress(nifti_mask(series, series.pixels[..., FLAIR] > 500))
+        data = gzip.decompress(nifti_volume(series, series.pixels[..., FLAIR] > 500))
         mask, places = volume_of(nib.Nifti1Image.from_bytes(data))
         np.testing.assert_array_equal(mask, voxels)
         # By the header alone, as any viewer would: its centre is the blob's.
@@ -110,10 +106,10 @@ class TestNibabel:
 
 @pytest.mark.skipif(not shutil.which("dcm2niix"), reason="dcm2niix is not installed")
 class TestDcm2niix:
-    @pytest.mark.parametrize("plane", PLANES.values(), ids=PLANES)
+    @pytest.mark.parametrize("plane", [*PLANES.values(), *ALL_PLANES])
     def test_a_series_that_dcm2niix_converted_is_the_same_series(self, plane, tmp_path):
         files, voxels, _ = phantom(plane)
-        folder = write(tmp_path / "dicom", files)
+        folder = write(tmp_path / "dicom", numbered(files))
         converted = converted_by_dcm2niix(folder, tmp_path)
         series, again = read_study(folder), read_study(converted)
         np.testing.assert_array_equal(again.pixels, series.pixels)
@@ -123,25 +119,13 @@ class TestDcm2niix:
         np.testing.assert_array_equal(series.to_source(mask), voxels)
         np.testing.assert_array_equal(again.to_source(mask), again.to_source(again.pixels[..., FLAIR]) > 500)
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("tilt", [0, 9], ids=["straight", "tilted"])
-    @pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
-    def test_series_of_all_axes_are(self, directions, tilt, tmp_path):
-        turned = rotated(tilt, 0) @ rotated(-tilt, 2) @ directions
-        files, voxels, _ = phantom((tuple(turned[:, 0]), tuple(turned[:, 1])))
-        folder = write(tmp_path / "dicom", files if directions[2].sum() > 0 else files[::-1])
-        series, again = read_study(folder), read_study(converted_by_dcm2niix(folder, tmp_path))
-        np.testing.assert_array_equal(again.pixels, series.pixels)
-        np.testing.assert_allclose(axial_affine(again.grid), axial_affine(series.grid), atol=1e-3)
-        np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR] > 500), voxels)
-
     def test_names_and_grids_of_a_converted_study_are_known(self, tmp_path):
         plain = {"ScanningSequence": "SE", "InversionTime": None, "EchoTime": 10, "RepetitionTime": 550}
         files = phantom(PLANES["axial"])[0]
         files += phantom(PLANES["axial"], series="1.2.3.8", SeriesNumber=8, description="T1", **plain)[0]
         tilted = {"origin": (-102.0, -118.0, 29.0), "description": "T1 +C"}
         files += phantom(PLANES["oblique"], series="1.2.3.9", SeriesNumber=9, **plain, **tilted)[0]
-        folder = write(tmp_path / "dicom", files)
+        folder = write(tmp_path / "dicom", numbered(files))
         series, again = read_study(folder), read_study(converted_by_dcm2niix(folder, tmp_path))
         assert sorted(series.chosen) == sorted(again.chosen) == [PRE, FLAIR, POST]
         np.testing.assert_allclose(again.pixels, series.pixels, atol=0.5)
@@ -179,11 +163,7 @@ class TestHighdicom:
     def test_a_segmentation_of_ours_is_a_volume_at_the_same_place(self, plane, whole, tmp_path):
         files, voxels, matrix = phantom(plane)
         series = read_series([enhanced(files[::-1])] if whole else files)
-        data = dicom_segmentation(
-            series,
-            series.pixels[..., FLAIR] > 500,
-            Provenance("unet-lite0", "a" * 64, "b" * 64, Thresholds()),
-        )
+        data = dicom_segmentation(series, series.pixels[..., FLAIR] > 500, PROVENANCE)
         (tmp_path / "seg.dcm").write_bytes(data)
         volume = highdicom.seg.segread(tmp_path / "seg.dcm").get_volume(combine_segments=True)
         places = np.argwhere(volume.array) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
@@ -196,16 +176,14 @@ class TestHighdicom:
     def test_enhanced_files_of_a_frame_each_are_not_referred_to_as_frames_of_one(self):
         files, *_ = phantom(PLANES["axial"])
         series = read_series([enhanced([data]) for data in files[:12]])
-        provenance = Provenance("unet-lite0", "a" * 64, "b" * 64, Thresholds())
-        assert dicom_segmentation(series, series.pixels[..., FLAIR] > 500, provenance) is None
+        assert dicom_segmentation(series, series.pixels[..., FLAIR] > 500, PROVENANCE) is None
 
     def test_a_segmentation_of_an_enhanced_file_names_the_frames_at_its_places(self):
         files, *_ = phantom(PLANES["oblique"])
         data = enhanced(files[::-1])
         source = pydicom.dcmread(io.BytesIO(data)).PerFrameFunctionalGroupsSequence
         series = read_series([data])
-        provenance = Provenance("unet-lite0", "a" * 64, "b" * 64, Thresholds())
-        made = dicom_segmentation(series, series.pixels[..., FLAIR] > 500, provenance)
+        made = dicom_segmentation(series, series.pixels[..., FLAIR] > 500, PROVENANCE)
         frames = pydicom.dcmread(io.BytesIO(made)).PerFrameFunctionalGroupsSequence
         assert len(frames) > 3
         for frame in frames:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lgg.io.sequences import AmbiguousSeriesError, choose, guess
+from lgg.io.sequences import AmbiguousSeriesError, choose, recognise_file
 from lgg.types import FLAIR, POST, PRE, Candidate
 
 LABELS = {
@@ -21,11 +21,11 @@ LABELS = {
     ("label", "channel"), [(label, channel) for channel in LABELS for label in LABELS[channel].split("|")]
 )
 def test_a_label_tells_its_sequence_or_nothing(label, channel):
-    assert guess(label) == channel
+    assert recognise_file(label)[0] == channel
 
 
 def candidates(*labels):
-    return [Candidate(str(number), label, guess(label)) for number, label in enumerate(labels)]
+    return [Candidate(str(number), label, recognise_file(label)[0]) for number, label in enumerate(labels)]
 
 
 def test_a_lone_candidate_is_flair_whatever_its_name():

@@ -15,12 +15,12 @@ from lgg.io.study import recognise
 from lgg.types import FLAIR, POST, PRE, SEQUENCES
 from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import tiff
-from tests.series_files import affine, archive, dicom_stack, nifti, rotated
+from tests.series_files import AXIAL, PLANES, affine, archive, dicom_stack, nifti, rotated, write
 
 EXAMPLE = Path(lgg.__file__).parent / "examples" / "study"
 SHAPE = (40, 36, 6)
 PLACE = affine(np.eye(3), (1.0, 1.0, 5.0))
-AXIAL, SAGITTAL = ((1, 0, 0), (0, 1, 0)), ((0, 1, 0), (0, 0, -1))
+SAGITTAL = PLANES["sagittal"]
 
 
 def volume(seed):
@@ -77,14 +77,6 @@ EVERYTHING = (
 )
 
 
-def write(folder, files):
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
-
-
 def taken_for(found):
     return {row.number: row.sequence for row in found if row.sequence}
 
@@ -129,13 +121,10 @@ class TestVolumes:
         np.testing.assert_array_equal(series.pixels[..., POST], series.grid.to_axial(volume(0)))
         np.testing.assert_array_equal(series.pixels[..., PRE], series.pixels[..., FLAIR])
 
-    def test_a_lone_file_of_any_name_is_flair(self, tmp_path):
-        series = read_study(write(tmp_path, volumes("scan.nii.gz")) / "scan.nii.gz")
-        assert series.flair_only
-
     @pytest.mark.parametrize("name", ["T1.nii.gz", "T2.nii.gz", "mask.nii.gz"])
-    def test_a_lone_file_that_is_something_else_is_refused(self, name, tmp_path):
-        folder = write(tmp_path, volumes(name))
+    def test_a_lone_file_is_flair_but_one_that_is_something_else_is_refused(self, name, tmp_path):
+        assert read_study(write(tmp_path / "lone", volumes("scan.nii.gz")) / "scan.nii.gz").flair_only
+        folder = write(tmp_path / "else", volumes(name))
         with pytest.raises(AmbiguousSeriesError, match="flair="):
             read_study(folder)
         assert read_study(folder, flair=1).flair_only
@@ -151,6 +140,15 @@ class TestVolumes:
     def test_files_of_one_name_are_told_apart_by_their_folders(self, tmp_path):
         series = read_study(write(tmp_path, volumes("FLAIR/image.nii.gz", "T1/image.nii.gz")))
         np.testing.assert_array_equal(series.pixels[..., PRE], series.grid.to_axial(volume(1)))
+
+    def test_of_two_sets_of_volumes_one_is_named_by_its_flair(self, tmp_path):
+        names = [f"{date}/{name}.nii.gz" for date in ("2019", "2021") for name in ("FLAIR", "T1")]
+        folder = write(tmp_path, volumes(*names))
+        with pytest.raises(AmbiguousSeriesError, match=r"(?s)2 examinations.*flair=.*FLAIR.nii in 2021"):
+            read_study(folder)
+        series = read_study(folder, flair="2021/FLAIR.nii.gz")
+        for channel, seed in ((FLAIR, 2), (PRE, 3)):
+            np.testing.assert_array_equal(series.pixels[..., channel], series.grid.to_axial(volume(seed)))
 
     def test_a_volume_that_is_no_image_does_no_harm(self, tmp_path):
         files = volumes("FLAIR.nii.gz", "T1.nii.gz")
@@ -193,18 +191,20 @@ class TestDicom:
         read = read_study(tmp_path / "study.zip")
         np.testing.assert_array_equal(read.pixels[..., POST], planes(seed=7))
 
-    def test_of_two_the_axial_and_complete_is_taken(self, tmp_path):
-        files = EVERYTHING | series(8, "FLAIR", plane=SAGITTAL) | series(9, "FLAIR", count=3)
-        files |= series(10, "FLAIR", ImageType=["DERIVED", "SECONDARY", "MPR"])
-        assert read_study(write(tmp_path, files)).chosen[FLAIR] == "1.2.3.3"
-
-    def test_of_two_t1_that_on_the_flairs_grid_is_taken(self, tmp_path):
-        files = EVERYTHING | series(8, "T1", step=2.0, count=20)
-        assert read_study(write(tmp_path, files)).chosen[PRE] == "1.2.3.6"
-
-    def test_a_scan_that_was_stopped_early_is_not_taken_however_well_it_suits(self, tmp_path):
-        files = series(1, "FLAIR", count=2) | series(2, "FLAIR", plane=SAGITTAL, count=36)
-        assert read_study(write(tmp_path, files)).chosen[FLAIR] == "1.2.3.2"
+    @pytest.mark.parametrize(
+        ("files", "channel", "number"),
+        [
+            (EVERYTHING | series(8, "FLAIR", plane=SAGITTAL), FLAIR, 3),
+            (EVERYTHING | series(9, "FLAIR", count=3), FLAIR, 3),
+            (EVERYTHING | series(10, "FLAIR", ImageType=["DERIVED", "SECONDARY", "MPR"]), FLAIR, 3),
+            (EVERYTHING | series(8, "T1", step=2.0, count=20), PRE, 6),
+            # Stopped early, however well it would suit.
+            (series(1, "FLAIR", count=2) | series(2, "FLAIR", plane=SAGITTAL, count=36), FLAIR, 2),
+        ],
+        ids=["axial", "complete", "scanned", "on the FLAIR's grid", "not stopped early"],
+    )
+    def test_of_two_the_better_is_taken(self, files, channel, number, tmp_path):
+        assert read_study(write(tmp_path, files)).chosen[channel] == f"1.2.3.{number}"
 
     def test_of_two_t1_on_other_grids_that_with_slices_like_the_flairs_is_taken(self, tmp_path):
         thin, thick = {"step": 1.0, "count": 25}, {"step": 6.0, "count": 5}
@@ -230,10 +230,19 @@ class TestDicom:
         with pytest.raises(SeriesError, match=r"no series 11.* 1, 2, 3, 4, 5, 6, 7"):
             read_study(write(tmp_path, EVERYTHING), flair=11)
 
-    def test_two_examinations_in_a_folder_are_refused(self, tmp_path):
-        other = series(8, "FLAIR", StudyInstanceUID="1.2.3.4.5")
-        with pytest.raises(SeriesError, match="2 examinations"):
-            read_study(write(tmp_path, EVERYTHING | other))
+    def test_of_two_examinations_in_a_folder_one_is_named_by_its_series(self, tmp_path):
+        later = {"StudyInstanceUID": "1.2.3.4.5"}
+        other = series(8, "FLAIR", **later) | series(9, "T1", **later)
+        folder = write(tmp_path, EVERYTHING | other)
+        listed = r"(?s)2 examinations.*Examination 1:.*  7: axial.*Examination 2:\n  8: axial"
+        with pytest.raises(AmbiguousSeriesError, match=listed):
+            read_study(folder)
+        assert dict(recognise(folder).chosen) == {}
+        first, second = (read_study(folder, flair=choice) for choice in (3, folder / "8"))
+        assert dict(first.chosen) == {FLAIR: "1.2.3.3", PRE: "1.2.3.6", POST: "1.2.3.7"}
+        assert dict(second.chosen) == {FLAIR: "1.2.3.8", PRE: "1.2.3.9"}
+        with pytest.raises(SeriesError, match="another examination"):
+            read_study(folder, flair=3, post=9)
 
     def test_copies_and_damaged_files_do_no_harm(self, tmp_path):
         copies = {f"copy/{name}": data for name, data in series(3, "FLAIR").items()}
@@ -333,14 +342,11 @@ def test_an_assignment_alone_decides_what_is_read(tmp_path):
         read_study(folder, assignment={"1.2.3.99": "flair"})
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_archives_take_no_more_memory_together_than_one_may(count, tmp_path, monkeypatch):
+def test_archives_take_no_more_memory_together_than_one_may(tmp_path, monkeypatch):
     monkeypatch.setattr("lgg.io.archive.MAX_UNPACKED", 50_000)
-    for number in range(count):
-        (tmp_path / f"{number}.zip").write_bytes(archive(series(number + 1, "FLAIR", count=6)))
-    if count == 1:
-        assert len(recognise(tmp_path).candidates) == 1
-        return
+    first, second = (archive(series(number, "FLAIR", count=6)) for number in (1, 2))
+    assert len(recognise(write(tmp_path, {"1.zip": first})).candidates) == 1
+    write(tmp_path, {"2.zip": second})
     with pytest.raises(SeriesError, match="MiB"):
         recognise(tmp_path)
 
@@ -348,22 +354,17 @@ def test_archives_take_no_more_memory_together_than_one_may(count, tmp_path, mon
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "no files"),
+        (None, r"no file or folder study\."),
         ({".hidden/FLAIR.nii.gz": b""}, "no files"),
         ({"notes.txt": b"text"}, "not an image"),
         ({"notes.txt": b"text", "more.txt": b"text"}, "no images"),
         ({**volumes("FLAIR.nii.gz"), **series(1, "FLAIR")}, "both DICOM and NIfTI"),
     ],
-    ids=["empty", "hidden", "text", "texts", "both"],
+    ids=["not there", "hidden", "text", "texts", "both"],
 )
 def test_what_is_no_study_is_refused(files, message, tmp_path):
     with pytest.raises(SliceError, match=message):
-        read_study(write(tmp_path, files))
-
-
-def test_a_path_that_is_not_there_is_refused_by_name(tmp_path):
-    with pytest.raises(SeriesError, match=r"no file or folder nowhere\."):
-        read_study(tmp_path / "nowhere")
+        read_study(write(tmp_path / "study", files or {}))
 
 
 def test_a_folder_of_very_many_files_is_refused(tmp_path, monkeypatch):

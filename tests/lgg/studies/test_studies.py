@@ -70,6 +70,8 @@ def test_what_is_asked_for_is_there_too(cascade, studies, tmp_path):
     probability = nib.load(outcome.folder / "probability.nii.gz")
     assert probability.get_data_dtype() == np.float32
     assert 0 < probability.get_fdata().max() <= 1
+    # Nor has anything to be done again for fewer formats.
+    assert all(outcome.skipped for outcome in run(cascade, studies, tmp_path / "out"))
 
 
 def test_finished_studies_are_left_as_they_are(cascade, studies, tmp_path):
@@ -104,12 +106,8 @@ def test_what_changed_is_examined_again(cascade, studies, tmp_path, change):
     assert again == ({"patient1"} if change in ("input", "cut", "lost") else everything)
 
 
-def test_fewer_formats_than_were_written_are_finished(cascade, studies, tmp_path):
-    run(cascade, studies, tmp_path / "out", formats=("mesh",), probability=True)
-    assert all(outcome.skipped for outcome in run(cascade, studies, tmp_path / "out"))
-
-
-def test_a_study_that_fails_is_listed_and_the_others_are_done(cascade, studies, tmp_path):
+def test_a_study_that_fails_is_listed_until_it_is_mended_and_the_others_are_done(cascade, studies, tmp_path):
+    good = (studies / "patient1" / "FLAIR.nii.gz").read_bytes()
     spoil(studies / "patient1")
     outcomes = run(cascade, studies, tmp_path / "out")
     assert [outcome.statistics is not None for outcome in outcomes] == [True, False, True]
@@ -118,15 +116,25 @@ def test_a_study_that_fails_is_listed_and_the_others_are_done(cascade, studies, 
     assert collect(tmp_path / "out") == (2, 1)
     assert [row["study"] for row in rows(tmp_path / "out")] == ["patient0", "patient2"]
     assert [row["study"] for row in rows(tmp_path / "out", "failures.csv")] == ["patient1"]
+    (studies / "patient1" / "FLAIR.nii.gz").write_bytes(good)
+    run(cascade, studies, tmp_path / "out")
+    assert collect(tmp_path / "out") == (3, 0)
+    assert rows(tmp_path / "out", "failures.csv") == []
 
 
 def test_a_segmentation_belongs_to_the_patient_and_study_of_the_images(cascade, tmp_path):
     folder = tmp_path / "studies" / "series"
     folder.mkdir(parents=True)
-    for number, data in enumerate(dicom_study(PatientName="Müller^Ayşe", SpecificCharacterSet="ISO_IR 192")):
-        (folder / str(number)).write_bytes(data)
-    (outcome,) = run(cascade, tmp_path / "studies", tmp_path / "out", formats=("dicom-seg",))
-    stored, source = (pydicom.dcmread(path) for path in (outcome.folder / "segmentation.dcm", folder / "0"))
+    own = {"PatientName": "Müller^Ayşe", "SpecificCharacterSet": "ISO_IR 192"}
+    another = {"PatientName": "Roe^Jim", "StudyInstanceUID": "1.2.3.4", "series": "1.2.3.5"}
+    for letter, fields in (("a", another), ("b", own)):
+        for number, data in enumerate(dicom_study(**fields)):
+            (folder / f"{letter}{number}").write_bytes(data)
+    examiner = Examiner(cascade, tmp_path / "out", Settings("unet-mini", formats=("dicom-seg",)))
+    (refused,) = examiner.run(named_studies([folder]))
+    assert "2 examinations" in refused.reason
+    (outcome,) = examiner.run(named_studies([folder], flair="2"))
+    stored, source = (pydicom.dcmread(path) for path in (outcome.folder / "segmentation.dcm", folder / "b0"))
     for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "FrameOfReferenceUID", "StudyDate"):
         assert stored[keyword].value == source[keyword].value, keyword
     volume = highdicom.seg.segread(outcome.folder / "segmentation.dcm")
@@ -135,26 +143,11 @@ def test_a_segmentation_belongs_to_the_patient_and_study_of_the_images(cascade, 
     assert np.asarray(mask.dataobj).sum() == outcome.statistics["voxels"]
 
 
-def test_a_study_that_was_mended_is_no_failure_any_more(cascade, studies, tmp_path):
-    good = (studies / "patient1" / "FLAIR.nii.gz").read_bytes()
-    spoil(studies / "patient1")
-    run(cascade, studies, tmp_path / "out")
-    collect(tmp_path / "out")
-    (studies / "patient1" / "FLAIR.nii.gz").write_bytes(good)
-    run(cascade, studies, tmp_path / "out")
-    assert collect(tmp_path / "out") == (3, 0)
-    assert rows(tmp_path / "out", "failures.csv") == []
-
-
 def test_a_bug_fails_one_study_alone(cascade, studies, tmp_path, monkeypatch):
-    predict = cascade.predict
-    calls = []
+    predict, calls = cascade.predict, iter(range(3))
 
     def broken(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise ZeroDivisionError
-        return predict(*arguments)
+        return predict(*arguments) if next(calls) != 1 else 1 / 0
 
     monkeypatch.setattr(cascade, "predict", broken)
     outcomes = run(cascade, studies, tmp_path / "out")
@@ -193,22 +186,18 @@ def test_what_is_not_ours_is_not_written_over(cascade, studies, tmp_path):
     assert (tmp_path / "out" / "patient0" / "thesis.txt").exists()
 
 
-def test_what_a_killed_run_left_is_removed_but_not_what_another_writes(cascade, studies, tmp_path):
+def test_what_a_killed_run_left_counts_nowhere_and_is_removed_but_not_what_another_writes(
+    cascade, studies, tmp_path
+):
     out = tmp_path / "out"
-    for name in (".old.partial", ".new.partial"):
-        (out / name).mkdir(parents=True)
+    run(cascade, studies, out)
+    (out / "patient0").rename(out / ".new.partial")
+    (out / ".old.partial").mkdir()
     os.utime(out / ".old.partial", (time.time() - 1e5,) * 2)
-    run(cascade, studies, out)
-    assert [path.name for path in out.glob(".*")] == [".new.partial"]
-
-
-def test_half_written_results_count_nowhere(cascade, studies, tmp_path):
-    out = tmp_path / "out"
-    run(cascade, studies, out)
-    (out / "patient0").rename(out / ".x.partial")
     assert collect(out) == (2, 0)
     again = [outcome.study.name for outcome in run(cascade, studies, out) if not outcome.skipped]
     assert again == ["patient0"]
+    assert [path.name for path in out.glob(".*")] == [".new.partial"]
 
 
 def test_bids_names_lead_with_subject_and_session(cascade, studies, tmp_path):

@@ -97,55 +97,57 @@ class TestDownload:
 
 
 class TestFailure:
-    def test_no_network(self, hub, commit):
-        hub.server_close()
-        hub.shutdown()
+    @pytest.mark.parametrize("how", ["no network", "offline mode", "too slow"])
+    def test_a_hub_that_does_not_answer(self, hub, commit, monkeypatch, how):
+        if how == "no network":
+            hub.server_close()
+            hub.shutdown()
+        elif how == "offline mode":
+            monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        else:
+            monkeypatch.setattr(hub_module, "PATIENCE", 0.2)
+            hub.faults.append(Fault("HEAD", delay=1))
         refuse("cannot be reached", commit)
-
-    def test_offline_mode(self, commit, monkeypatch):
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-        refuse("cannot be reached", commit)
-
-    def test_a_missing_repository(self, hub):
-        refuse("no repository 'user/none', or it is private", "main", "user/none")
-
-    def test_a_private_repository(self, hub, weights):
-        hub.store.publish(REPO, files_of(weights), private=True)
-        refuse("private", "main")
-
-    def test_a_name_that_is_none(self, hub):
-        refuse("not the name of a repository", "main", "user/--lgg..")
-
-    @pytest.mark.parametrize("revision", ["v9", "0" * 40])
-    def test_a_revision_that_is_gone(self, commit, revision):
-        refuse("has no revision", revision)
-
-    def test_a_model_that_was_never_published(self, commit):
-        refuse("does not hold these weights", commit, models=(GATE, "unet-resnext50"))
 
     @pytest.mark.parametrize(
-        ("status", "words"),
+        ("repo", "words"),
         [
-            (401, "log|private"),
-            (403, "does not let you"),
-            (404, "error 404"),
-            (429, "too many"),
-            (500, "error 500"),
+            ("user/none", "no repository 'user/none', or it is private"),
+            (REPO, "private"),
+            ("user/--lgg..", "not the name of a repository"),
+        ],
+        ids=["missing", "private", "no name"],
+    )
+    def test_a_repository_that_cannot_be_had(self, hub, weights, repo, words):
+        hub.store.publish(REPO, files_of(weights), private=True)
+        refuse(words, "main", repo)
+
+    @pytest.mark.parametrize(
+        ("revision", "model", "words"),
+        [
+            ("v9", "unet", "has no revision"),
+            ("0" * 40, "unet", "has no revision"),
+            ("main", "unet-resnext50", "does not hold these weights"),
         ],
     )
-    def test_an_error_of_the_hub(self, hub, commit, status, words):
-        hub.faults.append(Fault("HEAD", status=status))
+    def test_what_was_never_published(self, commit, revision, model, words):
+        refuse(words, revision, models=(GATE, model))
+
+    @pytest.mark.parametrize(
+        ("asked", "status", "words"),
+        [
+            ("HEAD", 401, "log|private"),
+            ("HEAD", 403, "does not let you"),
+            ("HEAD", 404, "error 404"),
+            ("HEAD", 429, "too many"),
+            ("HEAD", 500, "error 500"),
+            ("GET /large", 429, "too many"),
+            ("GET /large", 500, "error 500"),
+        ],
+    )
+    def test_an_error_of_the_hub(self, hub, commit, asked, status, words):
+        hub.faults.append(Fault(asked, status=status))
         refuse(words, commit)
-
-    @pytest.mark.parametrize("status", [429, 500])
-    def test_an_error_in_the_middle(self, hub, commit, status):
-        hub.faults.append(Fault("GET /large", status=status))
-        refuse(f"too many|error {status}", commit)
-
-    def test_a_hub_that_takes_too_long(self, hub, commit, monkeypatch):
-        monkeypatch.setattr(hub_module, "PATIENCE", 0.2)
-        hub.faults.append(Fault("HEAD", delay=1))
-        refuse("cannot be reached", commit)
 
     def test_a_slow_hub_is_waited_for(self, hub, commit):
         hub.faults.append(Fault(".*", delay=0.2))
