@@ -64,6 +64,14 @@ class Cohort:
     patients: Patients
     splits: dict[Split, list[str]]
 
+    def refuse_empty_splits(self) -> None:
+        """Raise a `DataError` where there is nobody to learn from or to validate on."""
+        if empty := [split for split, ids in self.splits.items() if not ids and split != "test"]:
+            raise DataError(
+                f"No patient of the {' and the '.join(empty)} split is in the data. The split of kaggle_3m "
+                "is fixed (train/data/splits.json): add some. Data of your own needs three patients or more."
+            )
+
     def slices(self, size: int) -> tuple[Slices, Slices]:
         """Those to learn from and those to validate on, for an input of that size."""
         learning, validation = self.splits["train"], self.splits["validation"]
@@ -90,7 +98,7 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
     stages = stages_of(architecture, job)
     folders = [runs_folder() / job.name / f"stage{number}" for number, _ in enumerate(stages, 1)]
     weights = weights_of(job) / architecture
-    _refuse_empty_splits(cohort)
+    cohort.refuse_empty_splits()
     gates = gate_folder(weights.parent, REPOSITORY_WEIGHTS) if gated and architecture != GATE else None
     teacher = None if job.teacher is None else load_teacher(job.teacher, cohort.splits["train"])
     start = None if job.start is None else load_start(job.start, architecture, cohort.splits).state_dict()
@@ -161,15 +169,6 @@ def recipe_name(job: Job) -> str:
 def weights_of(job: Job) -> Path:
     """The folder of weights that gets the job's model."""
     return job.out or runs_folder() / job.name / "weights"
-
-
-def _refuse_empty_splits(cohort: Cohort) -> None:
-    needed: tuple[Split, ...] = ("train", "validation")
-    if empty := [split for split in needed if not cohort.splits[split]]:
-        raise DataError(
-            f"No patient of the {' and the '.join(empty)} split is in the data. The split of kaggle_3m is "
-            "fixed (train/data/splits.json): add some. Data of your own needs three patients or more."
-        )
 
 
 def cohort_of(job: Job) -> Cohort:
@@ -270,28 +269,24 @@ def export(
     save_model(folder, model, config)
 
 
-def calibrate(folder: Path, volumes: list[Volume], gate: Gate | None = None) -> Thresholds:
+def calibrate(folder: Path, volumes: list[Volume], gate: Gate | None = None) -> None:
     """Choose a model's thresholds, and a gate's temperature, on validation volumes; its config gets them.
 
     Args:
         folder: the model's own.
         gate: stands before a segmenter; None: nothing does.
-
-    Returns:
-        The thresholds of a lone slice.
     """
     model, config = load_model(folder)
     if config.architecture == GATE:
         logits, tumour = gate_logits(model, config, volumes)
         temperature = gate_temperature(logits, tumour)
         threshold = gate_threshold(1 / (1 + np.exp(-logits / temperature)), tumour)
-        chosen = replace(config.thresholds, gate=threshold)
-        config = replace(config, thresholds=chosen, temperature=temperature)
+        alone = replace(config.thresholds, gate=threshold)
+        config = replace(config, thresholds=alone, temperature=temperature)
     else:
-        chosen, series = segmenter_thresholds(Cascade(gate or open_gate(), (model, config)), volumes)
-        config = replace(config, thresholds=chosen, series_thresholds=series)
+        alone, series = segmenter_thresholds(Cascade(gate or open_gate(), (model, config)), volumes)
+        config = replace(config, thresholds=alone, series_thresholds=series)
     save_config(folder, config)
-    return chosen
 
 
 def gate_folder(*folders: Path) -> Path:
@@ -309,7 +304,7 @@ def gate_folder(*folders: Path) -> Path:
     )
 
 
-def calibrate_again(folder: Path, patients: Patients) -> Thresholds:
+def calibrate_again(folder: Path, patients: Patients) -> None:
     """Choose a trained model's thresholds again, on its own validation split, behind the gate beside it.
 
     Raises:
@@ -317,7 +312,7 @@ def calibrate_again(folder: Path, patients: Patients) -> Thresholds:
     """
     config = load_config(folder)
     gate = None if config.architecture == GATE else load_model(gate_folder(folder.parent) / GATE)
-    return calibrate(folder, load_volumes(patients, validated_on(config, patients)), gate)
+    calibrate(folder, load_volumes(patients, validated_on(config, patients)), gate)
 
 
 def validated_on(config: ModelConfig, patients: Patients) -> list[str]:

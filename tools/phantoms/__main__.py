@@ -1,5 +1,9 @@
 """`python -m tools.phantoms [--out DIR]`: draw the six examples of `lgg/examples/`, and the study.
 
+Synthetic, because no patient's image may stand in the repository: the anatomy of the ICBM 152 template, seen
+as a clinical scanner would see it. `anatomy` makes one person's head from the template, `scanner` grows
+gliomas in it and takes the three sequences. Needs nilearn and nibabel (requirements-train.txt).
+
 Their titles, captions and order stand in that folder's `examples.json`, written by hand as its notice is.
 """
 

@@ -83,7 +83,7 @@ def sample(volume: Map, template: Template, x: Map, y: Map, z: Map) -> Map:
 
 
 def brain_shares(
-    rng: np.random.Generator, template: Template, position: tuple[Map, Map, Map], depth: Map, sulci: float
+    rng: np.random.Generator, template: Template, position: tuple[Map, Map, Map], depth: Map
 ) -> dict[str, Map]:
     """Shares of grey, white, csf and choroid plexus, averaged over the slice's thickness; they add up to 1.
 
@@ -92,11 +92,10 @@ def brain_shares(
         template: from `load_template`.
         position: where in the template each pixel is found, (x, y, z) in millimetres.
         depth: distance from the inside of the skull in millimetres, positive inside.
-        sulci: millimetres to widen the sulci by.
     """
     x, y, z = position
     distances = _distance_from_white(template, float(np.median(z)))
-    thickness = 3.6 - sulci + 0.35 * smooth_noise(rng, 5)
+    thickness = 3.6 + 0.35 * smooth_noise(rng, 5)
     # Average sulci are wider apart next to the midline and under the skull than anyone's own.
     thickness = thickness + 1.6 * np.exp(-((x / 13) ** 2)) + 0.8 * np.exp(-((depth / 3) ** 2))
     deep_nuclei = (np.hypot(x / 46, (y + 5) / 45) < 1) & (z < 26)
@@ -227,7 +226,6 @@ class Person:
         seed: of everything random about this person.
         scale: width and length relative to the template.
         turn: rotation in the plane, in degrees.
-        sulci: millimetres added to the width of the sulci; above 0 the brain looks older.
         skull, scalp: thickness in millimetres.
         temporalis: greatest thickness of the temporal muscles in millimetres; 0 above their origin.
     """
@@ -236,7 +234,6 @@ class Person:
     seed: int
     scale: tuple[float, float] = (0.97, 0.97)
     turn: float = 0.0
-    sulci: float = 0.0
     skull: float = 4.2
     scalp: float = 6.0
     temporalis: float = 0.0
@@ -281,7 +278,7 @@ def make_head(template: Template, person: Person, push: tuple[Map, Map] | None =
         fade = np.clip(depth / 12, 0, 1)
         x_source, y_source = x_source - push[0] * fade, y_source - push[1] * fade
     position = (x_source, y_source, z_source)
-    brain = brain_shares(rng, template, position, depth, person.sulci)
+    brain = brain_shares(rng, template, position, depth)
     shell = shell_shares(rng, x, y, depth, person.skull, person.scalp, person.temporalis)
     room = step_at(depth, 0.0, 0.25)
     tissues: dict[str, Map] = {name: share * room for name, share in brain.items()}

@@ -34,6 +34,9 @@ INFILTRATION = 0.86
 #: Difference that a lesion's texture makes, and that of its cystic parts.
 LESION_TEXTURE = (-20.0, 60.0, -18.0)
 LESION_CYSTIC = (-12.0, -18.0, -12.0)
+#: Standard deviations: of the noise in grey levels, before the reconstruction's smoothing; of the in-plane
+#: blur in finished pixels (millimetres).
+NOISE, BLUR = 3.4, 0.42
 
 
 @dataclass(frozen=True)
@@ -126,16 +129,12 @@ class Scanner:
 
     Attributes:
         seed: of bias field and noise.
-        noise: standard deviation of the noise in grey levels, before the reconstruction's smoothing.
-        blur: standard deviation of the in-plane blur in finished pixels (millimetres).
         bias: standard deviation of the smooth gain over the picture.
         gain: overall gain of the three sequences; the data's vary several-fold.
         field_of_view: turn in degrees of the frame outside which the data hold plain zeros.
     """
 
     seed: int
-    noise: float = 3.4
-    blur: float = 0.42
     bias: float = 0.06
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     field_of_view: float = 3.0
@@ -187,9 +186,9 @@ def _vessels(rng: np.random.Generator, head: Head) -> Map:
 def _acquire(rng: np.random.Generator, signal: Map, scanner: Scanner, frame: Map) -> Pixels:
     """One sequence on the finished grid: receive field, resolution, Rician noise, 8 bits."""
     signal = signal * (1 + scanner.bias * smooth_noise(rng, 60))
-    real = _halve(ndimage.gaussian_filter(signal, 2 * scanner.blur))
+    real = _halve(ndimage.gaussian_filter(signal, 2 * BLUR))
     # The data's slices were interpolated to 256 pixels, so their noise is correlated between neighbours.
-    noise = [scanner.noise * ndimage.gaussian_filter(rng.standard_normal(real.shape), 0.5) for _ in range(2)]
+    noise = [NOISE * ndimage.gaussian_filter(rng.standard_normal(real.shape), 0.5) for _ in range(2)]
     magnitude = np.hypot(real + noise[0], noise[1]) * frame
     return np.clip(np.rint(magnitude), 0, 255).astype(np.uint8)
 
