@@ -124,12 +124,3 @@ def test_a_damaged_slice_is_named_and_the_weights_stay(trained, tmp_path):
     assert "CASE_03_2.tif" in done.stderr
     assert "Traceback" not in done.stderr
     assert (weights / "gate" / "model.safetensors").read_bytes() == before
-
-
-def test_a_pupil_learns_from_a_teacher(trained, tmp_path):
-    data, runs, weights = trained
-    pupil = ["segment", "--model", "unet-mini", "--out", tmp_path, *QUICK, "--teacher", weights / "unet-mini"]
-    done = train(runs, *pupil, "--data", data, "--name", "pupil")
-    assert done.returncode == 0, done.stderr
-    config = json.loads((tmp_path / "unet-mini" / "config.json").read_text())
-    assert config["training"]["teacher"] == "unet-mini"

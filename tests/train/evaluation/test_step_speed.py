@@ -79,11 +79,6 @@ def test_tracking_keeps_each_epochs_figures_on_this_machine(monkeypatch, tmp_pat
     assert any("0.5" in str(row) for row in rows)
 
 
-def test_tracking_that_is_not_wanted_watches_nothing():
-    with tracking("a-run", {}, wanted=False) as watch:
-        assert watch is None
-
-
 def test_tracking_without_trackio_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "trackio", None)
     with pytest.raises(DataError, match="pip install trackio"), tracking("a-run", {}, wanted=True):

@@ -254,9 +254,6 @@ class TestLoader:
         assert loader.seconds_waited > 0
         assert list(loader.batches([])) == []
 
-    def test_keeps_on_a_cpu_what_lies_in_its_memory_anyway(self):
-        assert Loader(some_slices(), torch.device("cpu")).resident
-
     @pytest.mark.parametrize(("free", "resident"), [(10**9, True), (1000, False)])
     def test_streams_to_a_gpu_what_does_not_fit_beside_a_network(self, monkeypatch, free, resident):
         from train.data.dataset import fits
