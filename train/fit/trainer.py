@@ -308,7 +308,8 @@ def _finish_epoch(
 ) -> None:
     """Keep a finished epoch if it is the best, and write down everything."""
     recipe, seconds = state.recipe, state.seconds
-    state.keep_if_best(epoch, -measures["loss"] if recipe.best_by == "loss" else measures[recipe.best_by])
+    scores = measures | {"loss": -measures["loss"], "last": float(epoch)}
+    state.keep_if_best(epoch, scores[recipe.best_by])
     state.progress |= {"epoch": epoch, "step": 0, "total": 0.0}
     if state.accelerator.is_main_process:
         row: dict[str, Any] = {"epoch": epoch, "seconds": round(seconds, 1)} | learned

@@ -89,9 +89,11 @@ class TestRun:
         assert state["epoch"] == 2
         assert state["seconds"] > 0
 
-    def test_keeps_the_best_epoch(self, tmp_path):
-        state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=4))
-        scores = [row["val_dice"] for row in read_log(tmp_path / "run" / LOG)]
+    @pytest.mark.parametrize("best_by", ["dice", "last"])
+    def test_keeps_the_best_epoch(self, tmp_path, best_by):
+        state = run(tmp_path / "run", recipe=replace(RECIPE, epochs=4, best_by=best_by))
+        rows = read_log(tmp_path / "run" / LOG)
+        scores = [row["val_dice" if best_by == "dice" else "epoch"] for row in rows]
         assert state["best_epoch"] == 1 + int(np.argmax(scores))
         assert state["best_score"] == pytest.approx(max(scores), abs=1e-5)
         model = build("unet-mini")
