@@ -197,8 +197,8 @@ def _cpu() -> dict[str, Stages]:
             replace(finish, epochs=2),
         ),
         # Full resolution from the first step: on 30 unseen patients better by 0.03 than finishing with it.
-        # Ten patients' Dice may single out an epoch of the highest learning rate: the calm ones go on from the
-        # last, which has come to rest.
+        # Ten patients' Dice may single out an epoch of the highest learning rate: the calm ones go on from
+        # the last, which has come to rest.
         "unet-lite0": (
             replace(large, epochs=16, size=256, initialise="imagenet", best_by="last"),
             replace(large, epochs=4, size=256, lr=5e-4, augmentation=CALM),
