@@ -88,7 +88,7 @@ def unpacked_mask(packed: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     try:
         # What cannot be compressed takes four thirds of its size, and little more.
         bits = inflate.decompress(b64decode(packed[: 2 * size + 100], validate=True), size + 1)
-    except (TypeError, KeyError, ValueError, zlib.error):
+    except (TypeError, ValueError, zlib.error):
         bits = b""
     if len(bits) != size or not inflate.eof:
         raise SeriesError("The correction does not fit the series that is shown. Draw it once more.")

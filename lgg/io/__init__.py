@@ -144,8 +144,8 @@ def read_series(
         SeriesError, SliceError: whatever else is wrong; the message names the file and says what to do.
     """
     files = unpack(uploads, names)
-    one = bare_name(uploads[0], names[0] if names else None)
-    return read_files(files, one if len(uploads) == 1 else f"{len(uploads)} files", assignment, register)
+    first = bare_name(uploads[0], names[0] if names else None)
+    return read_files(files, first if len(uploads) == 1 else f"{len(uploads)} files", assignment, register)
 
 
 def read_files(

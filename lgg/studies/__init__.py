@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from lgg.io.limits import guarded
 from lgg.io.study import read_study
 from lgg.postprocess import Gating
 from lgg.studies import bids
-from lgg.studies.find import Study, distinct_folder
+from lgg.studies.find import Study, digest, distinct_folder
 from lgg.types import Series, SeriesResult
 
 TABLE, FAILED_TABLE = "statistics.csv", "failures.csv"
@@ -172,7 +172,8 @@ class Examiner:
         """
         result = self.cascade.predict(series, self.settings.gating)
         clock = time.perf_counter()
-        folder = free_folder(self.out, study)
+        folder = free_folder(self.out, study, examination_of(series))
+        study = replace(study, folder=folder.relative_to(self.out).as_posix())  # what its files are called by
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.out, prefix=".", suffix=PARTIAL) as partial:
@@ -221,6 +222,7 @@ class Examiner:
             },
             "settings": {"register": self.settings.register, "products": self.settings.products},
             "key": study.key,
+            "examination": examination_of(result.series),
             "input": study.fingerprint(),
             "files": {name: (folder / name).stat().st_size for name in written},
         }
@@ -244,31 +246,44 @@ def find_finished(out: Path, study: Study, settings: Settings, provenance: Prove
     """The outcome of a study that was finished before: the same files, weights and settings, all that is
     asked for is there, and nothing of it was cut short."""
     try:
-        folder = free_folder(out, study)
-        numbers, now = load_statistics(folder), study.fingerprint()
+        now = study.fingerprint()
     except SeriesError:
         return None  # examining it tells the same
-    if numbers is None or numbers["made_by"] != asdict(provenance) or numbers["input"] != now:
-        return None
-    done = numbers["settings"]
-    whole = all(
-        (folder / name).is_file() and (folder / name).stat().st_size == size
-        for name, size in numbers["files"].items()
-    )
-    same = done["register"] == settings.register and set(settings.products) <= set(done["products"])
-    return Outcome(study, numbers, folder, skipped=True) if same and whole else None
+    for folder in result_folders(out, study):
+        numbers = load_statistics(folder)
+        if numbers is None or (numbers["key"], numbers["input"]) != (study.key, now):
+            continue
+        done = numbers["settings"]
+        whole = all(
+            (folder / name).is_file() and (folder / name).stat().st_size == size
+            for name, size in numbers["files"].items()
+        )
+        same = done["register"] == settings.register and set(settings.products) <= set(done["products"])
+        if same and whole and numbers["made_by"] == asdict(provenance):
+            return Outcome(study, numbers, folder, skipped=True)
+    return None
 
 
-def free_folder(out: Path, study: Study) -> Path:
-    """Where a study's results go: a folder that is not there yet, or holds that very study's.
+def result_folders(out: Path, study: Study) -> list[Path]:
+    """Where a study's results may lie: under its name, or where that is taken under one of its own."""
+    return [out / study.folder, out / distinct_folder(study)]
+
+
+def examination_of(series: Series) -> str:
+    """A hash of a DICOM series' StudyInstanceUID, as a folder may hold several examinations; else ""."""
+    return digest([series.dicom[0].study]) if series.dicom else ""
+
+
+def free_folder(out: Path, study: Study, examination: str) -> Path:
+    """Where a study's results go: a folder that is not there yet, or holds that very examination's.
 
     Raises:
         SeriesError: another study's results, or other files, are there.
     """
-    for name in (study.folder, distinct_folder(study)):
-        folder = out / name
-        numbers = load_statistics(folder)
-        if not folder.exists() or (numbers is not None and numbers.get("key") == study.key):
+    for folder in result_folders(out, study):
+        numbers = load_statistics(folder) or {}
+        kept = numbers.get("key"), numbers.get("examination", examination)
+        if not folder.exists() or kept == (study.key, examination):
             return folder
     raise SeriesError(f"There is something else in {study.folder} of the results: choose another folder.")
 

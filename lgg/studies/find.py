@@ -56,7 +56,7 @@ class Study:
     @property
     def key(self) -> str:
         """A name that no other study has: a hash of where it lies, 16 hexadecimal digits."""
-        return _digest(str(path.resolve()) for path in self.sources)
+        return digest(str(path.resolve()) for path in self.sources)
 
     def fingerprint(self) -> str:
         """A hash that changes with what is read: the files' names, sizes and times of change, and which of
@@ -70,7 +70,7 @@ class Study:
         except OSError:
             raise SeriesError("its files cannot be read. Check that they are there.") from None
         files = [f"{file.name} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats]
-        return _digest([*files, *(Path(choice or "").name for choice in self._choices)])
+        return digest([*files, *(Path(choice or "").name for choice in self._choices)])
 
     def files(self) -> list[Path]:
         """Its files, those below a folder too."""
@@ -229,5 +229,6 @@ def distinct_folder(study: Study) -> str:
     return f"{study.folder}-{study.key[:8]}"
 
 
-def _digest(words: Iterable[str]) -> str:
+def digest(words: Iterable[str]) -> str:
+    """A hash of words, 16 hexadecimal digits."""
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]

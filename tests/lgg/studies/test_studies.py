@@ -141,6 +141,11 @@ def test_a_segmentation_belongs_to_the_patient_and_study_of_the_images(cascade, 
     assert volume.number_of_segments == 1
     mask = nib.load(outcome.folder / "mask.nii.gz")
     assert np.asarray(mask.dataobj).sum() == outcome.statistics["voxels"]
+    (beside,) = examiner.run(named_studies([folder], flair="1"))
+    assert (beside.folder.name, outcome.folder.name) == (beside.study.name, "series")
+    assert beside.folder != outcome.folder, "another examination of the folder replaces nothing"
+    (again,) = examiner.run(named_studies([folder], flair="2"))
+    assert (again.skipped, again.folder) == (True, outcome.folder)
 
 
 def test_a_bug_fails_one_study_alone(cascade, studies, tmp_path, monkeypatch):
