@@ -116,13 +116,6 @@ def _sample_errors(page: Page) -> None:
     page.wait_for_timeout(3000)  # as above
 
 
-def _surface(page: Page) -> None:
-    _series(page)
-    page.locator("#series-turn").click()
-    expect(page.locator("#series-surface canvas")).to_be_visible()
-    page.wait_for_timeout(5000)  # it is drawn without a graphics card
-
-
 def _series_start(page: Page) -> None:
     page.get_by_role("tab", name="Whole series").click()
     expect(page.locator("#series-said")).to_contain_text("No series yet")
@@ -158,7 +151,6 @@ STATES: dict[str, Callable[[Page], None]] = {
     "series-sample-3d": _sample_button("plane=render"),
     "series-sample-correct": _sample_button("correct=start"),
     "series-sample-errors": _sample_errors,
-    "series-surface": _surface,
     "series-junk": _series_junk,
     "about": _about,
 }

@@ -1,6 +1,5 @@
 """The tab for a whole series: what only it does with a result, its layout, and its events."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +15,6 @@ from lgg.app.gallery import SHIPPED
 from lgg.app.render import message_html, script
 from lgg.app.service import ROLES, Cancellations, Correction, Request, Service, assigned
 from lgg.errors import LggError, SeriesError
-from lgg.export.mesh import surface_glb
 from lgg.io import AmbiguousSeriesError
 from lgg.io.archive import MAX_FILES
 from lgg.io.sequences import CHANNELS
@@ -33,16 +31,11 @@ SAMPLE_TRUTH = (str(SAMPLE_FOLDER / "mask.nii.gz"),)
 TRUTH_HINT = """Masks of the series that is shown: NIfTI, a TIFF with a page a slice, or a file a slice,
 packed or not. Whatever is not black is tumour."""
 NONE = "(none: FLAIR stands in)"
-#: What a visitor saves is never named after the upload.
-SURFACE = "tumour.glb"
-#: Seconds between two answers that must both arrive.
-PAUSE = 0.5
 
 #: The names of all that decides which slice is shown and how.
 INPUTS = ("current", "slice", *SHOWN_BY)
 #: What was made of another outline, or asked about it, put away.
 AWAY: Updates = {
-    "surface": gr.Model3D(None, visible=False),
     "save": gr.DownloadButton(value=None, visible=False),
     "ask": gr.Column(visible=False),
 }
@@ -164,9 +157,8 @@ class SeriesHandlers(Handlers):
     def words(self, view: View) -> Updates:
         """With the plot along the slices; what was made of another outline is put away."""
         chart = render.html("chart", result=view.result, current=view.number)
-        turn = gr.Button(visible=view.result.voxels > 0)
         mask = viewer.mask_value(view.request.study, view.result, view.truth)
-        return {**super().words(view), "chart": chart, "turn": turn, "viewer": mask, **AWAY}
+        return {**super().words(view), "chart": chart, "viewer": mask, **AWAY}
 
     def decide(self, values: Values) -> Updates:
         """What is said of the result by other thresholds, or a question: a correction would be lost."""
@@ -213,27 +205,6 @@ class SeriesHandlers(Handlers):
         """The same series with other masks."""
         view = self.view(request, values)
         return {**self.words(view), **self.picture(view, values), "current": request}
-
-    def surface(self, values: Values) -> Iterator[Updates]:
-        """The tumour in 3D."""
-        request = values["current"]
-        if request is None:
-            return
-        result = self.service.decided(request, values["threshold"], values["gate"])
-        data = surface_glb(result)
-        if data is None:
-            return
-        unit = "pixels and slices as cubes" if result.series.voxel_mm3 is None else "true to scale"
-        label = f"The outlined tumour in the head, {unit}"
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / SURFACE
-            path.write_bytes(data)
-            # Gradio copies the file when it takes this value, before it asks for the next.
-            yield {"surface": gr.Model3D(str(path), visible=True, label=label)}
-            # The last answer is sent twice, and a model that comes again while its viewer loads is never
-            # drawn; so the last one is another, and late enough for the first not to be lost.
-            time.sleep(PAUSE)
-            yield {"turn": gr.skip()}
 
     def _opened(self, request: Request, result: SeriesResult, values: Values, folder: Path) -> Updates:
         """A result that is shown for the first time, by the model's own thresholds.
@@ -327,16 +298,8 @@ def _lay_out_view(tab: Tab, service: Service) -> None:
             tab["discard"] = gr.Button("Discard the correction", variant="stop", elem_id="series-discard")
     tab["chart"] = gr.HTML(js_on_load=script("chart"), elem_id="series-chart")
     with gr.Row(elem_id="series-more"):
-        tab["turn"] = gr.Button("Show the tumour in 3D", size="sm", elem_id="series-turn")
         tab["pack"] = gr.Button("Download everything", size="sm", elem_id="series-pack")
         tab["save"] = gr.DownloadButton("Save the archive", size="sm", visible=False, elem_id="series-save")
-    tab["surface"] = gr.Model3D(
-        interactive=False,
-        visible=False,
-        height=420,
-        clear_color=(0.04, 0.05, 0.07, 1.0),
-        elem_id="series-surface",
-    )
 
 
 def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
@@ -373,9 +336,4 @@ def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
     for discarded in (tab["viewer"].discarded, tab["discard"].click):
         tab.on(discarded, handlers.discard, INPUTS, **DRAW)
     tab.on(tab["keep"].click, handlers.keep, INPUTS, **DRAW)
-    # In two steps: Gradio 6.31 does not draw a model that comes together with its component.
-    opened = tab.on(
-        tab["turn"].click, lambda values: {"surface": gr.Model3D(visible=True)}, queue=False, **quiet
-    )
-    tab.on(opened.then, handlers.surface, INPUTS, show_progress_on=[tab["surface"]], **SERIES)
     controls.connect_extras(tab, handlers, INPUTS, SERIES)

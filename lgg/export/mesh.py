@@ -13,11 +13,8 @@ from lgg.visualize import PREDICTED
 if TYPE_CHECKING:
     from trimesh import Trimesh
 
-#: No file is larger: a phone has to load it.
-MAX_BYTES = 2_000_000
-#: Cells along the longest side of the tumour's box, and of the head's; coarser ones follow if the file is
-#: too large.
-TUMOUR_CELLS, HEAD_CELLS = (96, 64, 48, 32, 16), 48
+#: Cells along the longest side of the tumour's box, and of the head's.
+TUMOUR_CELLS, HEAD_CELLS = 96, 48
 #: Grey, and a share of 255 that lets the tumour shine through.
 HEAD_COLOUR = (190, 200, 215, 60)
 #: A surface runs where a smoothed mask falls to this share; what is too small for it, at half of its peak.
@@ -33,17 +30,12 @@ def surface_glb(result: SeriesResult) -> bytes | None:
     spacing and slice distance are known, else voxels.
 
     Returns:
-        a GLB file of at most `MAX_BYTES`; None where nothing is outlined.
+        a GLB file; None where nothing is outlined.
     """
     if result.voxels == 0:
         return None
     distances = result.series.distances or (1.0, 1.0, 1.0)
-    head = mesh(result.heads, distances, HEAD_CELLS)
-    for cells in TUMOUR_CELLS:
-        file = _glb(mesh(result.masks, distances, cells), head)
-        if len(file) <= MAX_BYTES:
-            break
-    return file
+    return _glb(mesh(result.masks, distances, TUMOUR_CELLS), mesh(result.heads, distances, HEAD_CELLS))
 
 
 def mesh(mask: NDArray[np.bool_], distances: Distances, cells: int) -> "Trimesh | None":

@@ -213,14 +213,6 @@ def test_a_folder_is_recognised_corrected_and_examined(page, study):
     expect(page.locator("#series-sequences")).to_be_hidden()
 
 
-@both_widths_at_last
-def test_the_tumour_can_be_turned(page, zipped):
-    examine(page, zipped)
-    expect_result(page, 9)
-    page.locator("#series-turn").click()
-    expect(page.locator("#series-surface canvas")).to_be_visible(timeout=PATIENCE_MS)
-
-
 def test_an_examination_can_be_cancelled(page, volume, tmp_path):
     (tmp_path / "long.zip").write_bytes(archive(slice_files(np.concatenate([volume] * 12))))
     examine(page, tmp_path / "long.zip")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from lgg.export.mesh import MAX_BYTES, mesh, surface_glb
+from lgg.export.mesh import mesh, surface_glb
 from tests.series_results import result
 
 
@@ -57,11 +57,3 @@ def test_the_file_holds_tumour_and_head_in_one_frame():
     assert head.extents == pytest.approx((24 * 0.75, 24, 32 * 0.5), abs=3)
     assert tumour.visual.material.alphaMode == "OPAQUE"
     assert head.visual.material.alphaMode == "BLEND"
-
-
-def test_a_ragged_tumour_is_drawn_coarser_until_the_file_is_small():
-    made = result([0.9] * 48, [0] * 48, size=(96, 96))
-    noise = np.random.default_rng(0).random((48, 96, 96)) < 0.3
-    for prediction, mask in zip(made.predictions, noise, strict=True):
-        prediction.mask[:] = mask
-    assert len(surface_glb(made)) <= MAX_BYTES
