@@ -9,7 +9,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.stats import rankdata
 
 Mask = NDArray[np.bool_]
 T = TypeVar("T")
@@ -65,14 +64,15 @@ def hd95(predicted: Mask, truth: Mask, spacing: Sequence[float] | None = None) -
     # Tumours are small; an empty voxel around them keeps their surfaces.
     (box,) = ndimage.find_objects((predicted | truth).view(np.uint8))
     predicted, truth = np.pad(predicted[box], 1), np.pad(truth[box], 1)
-    ours, theirs = _edge(predicted), _edge(truth)
+    ours, theirs = edge(predicted), edge(truth)
     there = ndimage.distance_transform_edt(~theirs, spacing)[ours]
     back = ndimage.distance_transform_edt(~ours, spacing)[theirs]
     return float(max(np.percentile(there, 95), np.percentile(back, 95)))
 
 
-def _edge(mask: Mask) -> Mask:
-    return mask & ~ndimage.binary_erosion(mask)
+def edge(mask: Mask) -> Mask:
+    """The pixels or voxels of a mask that touch what is outside of it, where the picture ends not counted."""
+    return mask & ~ndimage.binary_erosion(mask, border_value=1)
 
 
 def auroc(probability: NDArray[np.floating], positive: Mask) -> float:
@@ -80,6 +80,9 @@ def auroc(probability: NDArray[np.floating], positive: Mask) -> float:
 
     (N,) each; NaN where one class is absent.
     """
+    # Here, as it takes half a second and 45 MB, and the page never asks for it.
+    from scipy.stats import rankdata
+
     positives = np.count_nonzero(positive)
     negatives = positive.size - positives
     if not positives or not negatives:

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from skimage.segmentation import find_boundaries
 
+from lgg.metrics import edge
 from lgg.types import FLAIR, SEQUENCES, Prediction, SeriesResult, Slice
 
 Rgb = NDArray[np.uint8]
@@ -20,8 +20,6 @@ AGREED, MISSED, INVENTED = (0, 158, 115), (86, 180, 233), (213, 94, 0)
 INFERNO = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32)
 #: Below this, a picture is enlarged by a whole number so that a contour of one pixel stays fine.
 DISPLAY_SIDE = 512
-#: Longest side of a picture that is sent to a browser.
-SENT_SIDE = 1536
 #: A preview's slices: how many are shown at most, how many in a row, and the longer side of each in pixels.
 PREVIEW_SLICES, PREVIEW_COLUMNS, PREVIEW_SIDE = 30, 6, 160
 #: `fill` and `outline` draw the mask; `heat` the segmenter's probability, whatever the thresholds; `why` the
@@ -104,7 +102,7 @@ def overlay(
     """
     large, region = enlarge(picture), enlarge(mask)
     result = _fill(large, region, colour, opacity)
-    result[find_boundaries(region, mode="inner")] = colour
+    result[edge(region)] = colour
     return result
 
 
@@ -136,7 +134,7 @@ def error_overlay(
     result = enlarge(picture)
     for region, colour in ((mask & truth, AGREED), (truth & ~mask, MISSED), (mask & ~truth, INVENTED)):
         result = _fill(result, enlarge(region), colour, opacity)
-    result[find_boundaries(enlarge(truth), mode="inner")] = 255
+    result[edge(enlarge(truth))] = 255
     return result
 
 
@@ -144,13 +142,6 @@ def enlarge(picture: NDArray) -> NDArray:
     """Repeat pixels a whole number of times until the longer side nears `DISPLAY_SIDE`; pixels stay crisp."""
     times = max(1, DISPLAY_SIDE // max(picture.shape[:2]))
     return picture.repeat(times, 0).repeat(times, 1)
-
-
-def shrink(picture: Rgb, side: int = SENT_SIDE) -> Rgb:
-    """A picture small enough to send: the longer side at most `side`."""
-    image = Image.fromarray(picture)
-    image.thumbnail((side, side))
-    return np.asarray(image)
 
 
 def preview(result: SeriesResult, caption: str = "") -> Rgb:
@@ -206,7 +197,7 @@ def _tiles(result: SeriesResult, numbers: list[int], size: tuple[int, int]) -> I
         tile = np.array(Image.fromarray(grey).resize(size[::-1], Image.Resampling.BILINEAR))
         mask = Image.fromarray(result.predictions[place].mask.astype(np.uint8) * 255)
         region = np.asarray(mask.resize(size[::-1], Image.Resampling.BILINEAR)) >= 128
-        tile[find_boundaries(region, mode="inner")] = PREDICTED
+        tile[edge(region)] = PREDICTED
         yield tile
 
 

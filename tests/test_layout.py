@@ -18,9 +18,9 @@ LAYERS = """
 lgg.errors
 lgg.files
 lgg.types
-lgg.preprocess lgg.metrics lgg.models lgg.visualize
+lgg.preprocess lgg.metrics lgg.models
 lgg.io
-lgg.input_check lgg.postprocess lgg.weights
+lgg.input_check lgg.postprocess lgg.visualize lgg.weights
 lgg.engine
 lgg.cascade
 lgg.explain lgg.export

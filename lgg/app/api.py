@@ -11,6 +11,7 @@ from typing import Any, get_args
 import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lgg.app.controls import View, architecture_choice, refusing
 from lgg.app.render import detail, headline, milliseconds
@@ -22,7 +23,6 @@ from lgg.explain import agreement
 from lgg.export.statistics import statistics
 from lgg.postprocess import Gating
 from lgg.types import Prediction, SeriesResult
-from lgg.visualize import Rgb
 
 
 class Api:
@@ -38,7 +38,7 @@ class Api:
         mask_threshold: float | None = None,
         gate_threshold: float | None = None,
         gate_mode: Gating = "hard",
-    ) -> tuple[dict[str, Any], Rgb, NDArray[np.uint8]]:
+    ) -> tuple[dict[str, Any], Image.Image, NDArray[np.uint8]]:
         """Outline low-grade glioma in one axial brain MRI slice. Research only, not a medical device.
 
         Args:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull
-from scipy.spatial.distance import pdist
 
 from lgg.cascade import Cascade
 from lgg.input_check import series_warnings
@@ -162,6 +160,10 @@ def _affine(series: Series) -> tuple[NDArray[np.float64], bool]:
 
 def _diameter(positions: NDArray[np.float64]) -> float:
     """The largest distance between two of (N, 3) positions."""
+    # Here, as they take 12 MB, and slices by themselves do not need them.
+    from scipy.spatial import ConvexHull
+    from scipy.spatial.distance import pdist
+
     if len(positions) > MANY:
         # Moved by rounding errors (QJ), so that what lies in one plane has a hull too.
         positions = positions[ConvexHull(positions, qhull_options="QJ").vertices]

@@ -19,14 +19,13 @@ from torch import nn
 
 from lgg.app import build_page
 from lgg.app.api import Api, report
-from lgg.app.controls import refusal
+from lgg.app.controls import SENT_SIDE, refusal, sendable
 from lgg.app.gallery import SHIPPED
 from lgg.app.models import LoadedModels, load_cascades
 from lgg.app.service import Service, slice_request
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import WeightsError
 from lgg.models import SEGMENTERS
-from lgg.visualize import SENT_SIDE, shrink
 from lgg.weights import ModelConfig
 from lgg.weights.hub import Source
 from tests.series_results import result
@@ -187,7 +186,7 @@ def test_without_weights_the_page_comes_up_and_says_so_and_a_space_offers_a_copy
 
 def test_a_large_picture_is_sent_small():
     picture = np.zeros((1024, 4096, 3), np.uint8)
-    assert shrink(picture).shape == (SENT_SIDE // 4, SENT_SIDE, 3)
+    assert sendable(picture).size == (SENT_SIDE, SENT_SIDE // 4)
 
 
 def test_a_series_plain_values_agree_with_the_result_and_what_is_unknown_is_none():
