@@ -196,7 +196,8 @@ def test_damaged_files_leave_the_count_of_none_alone(name):
         for data in damaged:
             read_or_refuse(data)
     gc.collect()  # tifffile's objects refer to each other
-    assert abs(sys.getrefcount(None) - before) < 50
+    # It may rise by what other tests' threads do meanwhile; only what falls ends the process.
+    assert before - sys.getrefcount(None) < 50
 
 
 @pytest.mark.parametrize("code", [256, 258, 259, 262, 273, 277, 279])
