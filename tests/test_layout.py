@@ -112,4 +112,4 @@ def test_no_folder_holds_more_than_fourteen_files() -> None:
 
 
 def test_the_files_are_few() -> None:
-    assert len(FILES) <= 87
+    assert len(FILES) <= 86

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File, Source, bare_name, load_bytes, unpack
 from lgg.io.combine import Volumes, check_content
-from lgg.io.dicom import decode_dicom, is_dicom
-from lgg.io.dicom_series import dicom_volumes
+from lgg.io.dicom import decode_dicom, dicom_volumes, is_dicom
 from lgg.io.images import Picture, decode_jpeg, decode_png, decode_stack, decode_tiff
 from lgg.io.limits import (
     MAX_BYTES,

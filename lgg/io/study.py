@@ -14,8 +14,8 @@ from lgg.errors import SeriesError, SliceError
 from lgg.io import DICOM, NIFTI, PICTURES, kind_of_series, read_files
 from lgg.io.archive import ZIPPED, File, check_unpacked, natural, unpack
 from lgg.io.combine import Volumes
+from lgg.io.dicom import dicom_volumes
 from lgg.io.dicom_header import NoPictureError
-from lgg.io.dicom_series import dicom_volumes
 from lgg.io.nifti import nifti_volumes
 from lgg.io.orientation import same_grid
 from lgg.io.sequences import AS_IT_IS, CHANNELS, AmbiguousSeriesError, choose, found

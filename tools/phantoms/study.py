@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.processing import resample_from_to
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from lgg.files import write_atomically
 from lgg.types import FLAIR, POST, PRE
@@ -28,7 +29,7 @@ LESION_LEVEL, LESION_HEIGHT = 30.0, 17.0
 #: Degrees by which the scanner's axes are turned about the patient's x, as slices are laid along the brain.
 NOD = 8.0
 FILES = {"T1.nii.gz": PRE, "FLAIR.nii.gz": FLAIR, "T1-post.nii.gz": POST}
-#: The T1s' own grid: voxels, millimetres of a voxel, and degrees by which it is turned about x, y and z.
+#: The T1s' own grid: voxels, millimetres of a voxel, and degrees that it is turned about x, then y, then z.
 OWN_SHAPE, OWN_SPACING, OWN_TURNS = (208, 240, 26), (1.15, 1.0, 4.4), (2.0, 2.0, 4.0)
 
 
@@ -58,24 +59,13 @@ def draw(template: Template, gap: float) -> tuple[Pixels, Pixels]:
     return np.stack(image), np.stack(mask)
 
 
-def rotation(degrees: tuple[float, float, float]) -> NDArray[np.float64]:
-    """(3, 3) turns about x, then y, then z."""
-    turn = np.eye(3)
-    for axis, angle in enumerate(np.deg2rad(degrees)):
-        first, second = [(1, 2), (2, 0), (0, 1)][axis]
-        step = np.eye(3)
-        step[first, first] = step[second, second] = np.cos(angle)
-        step[second, first], step[first, second] = np.sin(angle), -np.sin(angle)
-        turn = step @ turn
-    return turn
-
-
 def affine_of(
     shape: tuple[int, ...], spacing: tuple[float, float, float], turns: tuple[float, float, float]
 ) -> NDArray[np.float64]:
     """(4, 4) from voxels (column, row, slice) to RAS millimetres: columns to the left, rows to the back."""
     affine = np.eye(4)
-    affine[:3, :3] = rotation(turns) @ np.diag([-spacing[0], -spacing[1], spacing[2]])
+    turned = Rotation.from_euler("xyz", turns, degrees=True).as_matrix()
+    affine[:3, :3] = turned @ np.diag([-spacing[0], -spacing[1], spacing[2]])
     middle = (np.array(shape) - 1) / 2
     affine[:3, 3] = np.array([0, 0, LOWEST + (SLICES - 1) * GAP / 2]) - affine[:3, :3] @ middle
     return affine
