@@ -13,7 +13,7 @@ from lgg.files import write_text
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_config, save_config
 from train.ablation import ABLATIONS, load_runs
 from train.evaluation.benchmark import load_benchmark, table
-from train.evaluation.evaluate import Protocol
+from train.evaluation.evaluate import HEADLINE, Protocol
 from train.evaluation.results import Results, load_results, summary
 from train.report.figures import draw_figures
 from train.report.model_card import write_card
@@ -28,10 +28,12 @@ from train.report.tables import (
     headline_tables,
     judged,
     modes_table,
+    networks,
     patient_table,
     published,
     published_table,
     readme_table,
+    select,
 )
 
 ROOT = REPOSITORY_WEIGHTS.parent
@@ -46,6 +48,8 @@ PROTOCOLS: dict[Protocol, str] = {
     "external": "Patients of another data set.",
 }
 CONDITIONS = "Hard gate, volume statistics{neighbours}, thresholds from the validation side, no TTA."
+#: What is published of the same two networks, by slice.
+REFERENCE = "reference, gate + U-Net"
 #: Slices picked one by one have none.
 NEIGHBOURS = ", components that no neighbouring slice confirms left out"
 FIGURES = {
@@ -87,6 +91,15 @@ def results_block(results: Results) -> str:
         folds=judged(results, "fold"),
         table=readme_table(results),
         gate=f"{gates[0][0]}: {', '.join(map(' '.join, words))}" if gates else "",
+        by_slice=next(
+            (
+                select(results.rows, model, "slice", *HEADLINE, recipe)
+                for model, recipe in networks(results, "slice")
+                if model == "unet"
+            ),
+            {},
+        ),
+        reference={row["measure"]: row["value"] for row in published("slice") if row["who"] == REFERENCE},
         empty=_all_empty(),
     )
 
