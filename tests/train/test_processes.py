@@ -49,6 +49,7 @@ def learned(root: Path, model: str, name: str) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["learner"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gate", "unet-mini"])
 def test_two_processes_learn_what_one_learns_from_the_same_batches(root, model):
     for name, processes in (("one", 1), ("two", 2)):
@@ -59,6 +60,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(root, model):
     torch.testing.assert_close(alone, two, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_training_moved_the_weights(root):
     """Or the comparison above would hold for two networks that never learned."""
     set_seed(0)
@@ -72,6 +74,7 @@ def without_times(path: Path) -> dict[str, list]:
     return found | {"rows": [row for row in found["rows"] if not row["measure"].startswith("ms_")]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gate", "unet-mini"])
 def test_two_processes_validate_on_every_slice_once(root, model):
     """What chooses the best epoch is what one process would find."""
