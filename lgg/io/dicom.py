@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -112,8 +113,6 @@ def _uncompressed(data: bytes, header: Header) -> NDArray[np.int64]:
 
 
 def _decompressed(data: bytes, header: Header) -> NDArray[np.int64]:
-    import imagecodecs
-
     packed, shape = _frame(data, header), (header.rows, header.columns)
     if header.transfer_syntax == RLE:
         dtype = np.dtype(f"<u{header.allocated // 8}")

@@ -85,20 +85,14 @@ def results_block(results: Results) -> str:
     """README's block: the segmenters by patient, the gate, and a word on leakage."""
     gates = headline_rows(results, "patient", GATE_COLUMNS)
     words = zip(GATE_COLUMNS.values(), gates[0][2:] if gates else [], strict=False)
+    recipe = dict(networks(results, "slice")).get("unet", "")
     return fill(
         "readme_results.md",
         patients=judged(results, "patient"),
         folds=judged(results, "fold"),
         table=readme_table(results),
         gate=f"{gates[0][0]}: {', '.join(map(' '.join, words))}" if gates else "",
-        by_slice=next(
-            (
-                select(results.rows, model, "slice", *HEADLINE, recipe)
-                for model, recipe in networks(results, "slice")
-                if model == "unet"
-            ),
-            {},
-        ),
+        by_slice=select(results.rows, "unet", "slice", *HEADLINE, recipe),
         reference={row["measure"]: row["value"] for row in published("slice") if row["who"] == REFERENCE},
         empty=_all_empty(),
     )

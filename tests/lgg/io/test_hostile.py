@@ -196,8 +196,9 @@ def test_damaged_files_leave_the_count_of_none_alone(name):
         for data in damaged:
             read_or_refuse(data)
     gc.collect()  # tifffile's objects refer to each other
-    # It may rise by what other tests' threads do meanwhile; only what falls ends the process.
-    assert before - sys.getrefcount(None) < 50
+    # By one for each of 500 files it may neither fall, which ends the process, nor rise, which is a leak;
+    # other tests' threads add less than a hundred meanwhile.
+    assert -250 < before - sys.getrefcount(None) < 50
 
 
 @pytest.mark.parametrize("code", [256, 258, 259, 262, 273, 277, 279])
