@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+from scipy.special import expit
 
-from lgg.engine import BATCH, Engine, choose_engine, make_engine
+from lgg.engine import BATCH, Engine, best_device, choose_engine, make_engine
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS
 from lgg.postprocess import Gating, confirmed, decide, gate_floor
@@ -18,6 +17,12 @@ from lgg.preprocess import PadGeometry, Prepared, StatisticsMode, prepare, undo
 from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
 from lgg.weights import DeferredModel, ModelConfig, defer_model, load_model
 from lgg.weights.hub import Source, find_address, obtain
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    Network = nn.Module | DeferredModel
 
 DEFAULT_ARCHITECTURE = "unet-lite0"
 #: Runs both networks on some slices, as `Cascade.raw` does.
@@ -33,9 +38,9 @@ class Cascade:
 
     def __init__(
         self,
-        gate: tuple[nn.Module, ModelConfig],
-        segmenter: tuple[nn.Module, ModelConfig],
-        device: torch.device | str | None = None,
+        gate: tuple["Network", ModelConfig],
+        segmenter: tuple["Network", ModelConfig],
+        device: "torch.device | str | None" = None,
         source: Source | None = None,
         engine: str | None = None,
         gate_engine: Engine | None = None,
@@ -48,26 +53,20 @@ class Cascade:
         """
         #: Where the weights came from; None for networks that were handed over.
         self.source = source
-        self.device = torch.device(device) if device is not None else best_device()
+        self.device = best_device() if device is None else str(device)
         self.gate_config, self.config = gate[1], segmenter[1]
-        self._gate, self._segmenter = gate[0].eval(), segmenter[0].eval()
-        self._gate_engine = gate_engine or make_engine(*gate, self.device, engine)
+        self.gate_engine = gate_engine or make_engine(*gate, self.device, engine)
         self.engine = make_engine(*segmenter, self.device, engine)
         #: All come with the segmenter: they were chosen for this gate before this segmenter.
         self.thresholds = self.config.thresholds
         self.series_thresholds = self.config.series_thresholds or self.thresholds
-
-    @property
-    def gate(self) -> nn.Module:
-        """The gate's network, in evaluation mode, for those who look inside it."""
-        return self._gate.read(self.device) if isinstance(self._gate, DeferredModel) else self._gate
 
     @classmethod
     def from_pretrained(
         cls,
         weights: Path | str | None = None,
         architecture: str = DEFAULT_ARCHITECTURE,
-        device: torch.device | str | None = None,
+        device: "torch.device | str | None" = None,
         *,
         engine: str | None = None,
         revision: str | None = None,
@@ -89,10 +88,10 @@ class Cascade:
         if architecture not in SEGMENTERS:
             raise WeightsError(f"'{architecture}' is no segmenter; choose one of {', '.join(SEGMENTERS)}.")
         source = obtain(find_address(weights, revision), (GATE, architecture))
-        device = torch.device(device) if device is not None else best_device()
+        device = best_device() if device is None else str(device)
         # OpenVINO needs the network itself only where its graph is not in the cache.
         read = defer_model if choose_engine(device, engine) == "openvino" else load_model
-        models = []
+        models: list[tuple[Network, ModelConfig]] = []
         for name in (GATE, architecture):
             model, config = read(source.folder / name)
             if config.architecture != name:
@@ -100,7 +99,7 @@ class Cascade:
             models.append((model, config))
         cascade = cls(models[0], models[1], device, source, engine)
         # What is wrong with weights is said here, not at the first prediction.
-        for network in (cascade._gate_engine, cascade.engine):
+        for network in (cascade.gate_engine, cascade.engine):
             network.load()
         return cascade
 
@@ -184,8 +183,7 @@ class Cascade:
         clock = time.perf_counter()
         gate_input = prepared.network_input(self.gate_config.input_size)
         ready = time.perf_counter()
-        gate_logits = self._gate_engine(gate_input)[:, 0]
-        gate = (gate_logits / self.gate_config.temperature).sigmoid().numpy()
+        gate = expit(self.gate_engine(gate_input)[:, 0] / self.gate_config.temperature)
         gated = time.perf_counter()
         segmented = gate >= floor
         probability = np.zeros(prepared.pixels.shape[:3], np.float32)
@@ -196,7 +194,7 @@ class Cascade:
             size = self.config.input_size
             inputs = prepared[np.flatnonzero(segmented).tolist()].network_input(size)
             geometry = PadGeometry(prepared.pixels.shape[1], prepared.pixels.shape[2], size)
-            probability[segmented] = undo(self.engine(inputs)[:, 0].sigmoid(), geometry)
+            probability[segmented] = undo(expit(self.engine(inputs)[:, 0]), geometry)
         seconds = {
             "preprocess": ready - clock,
             "gate": gated - ready,
@@ -226,10 +224,3 @@ class Cascade:
             )
             for gate, probability, head in zip(output.gate, output.probability, output.heads, strict=True)
         ]
-
-
-def best_device() -> torch.device:
-    """CUDA, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -270,11 +271,10 @@ def _studies(job: Segment) -> list["Study"]:
 
 
 def _cascade(job: Segment) -> "Cascade":
-    import torch
-
     from lgg.cascade import Cascade
+    from lgg.engine import best_device
 
-    if job.device == "cuda" and not torch.cuda.is_available():
+    if job.device == "cuda" and best_device() != "cuda":
         raise UsageError("There is no CUDA device here. Leave --device out, or say --device cpu.")
     return Cascade.from_pretrained(None, job.model, None if job.device == "auto" else job.device)
 
@@ -314,10 +314,7 @@ def _told(outcome: "Outcome", as_json: bool) -> bool:
 
 def _facts() -> dict[str, Any]:
     """What `lgg info` tells."""
-    import torch
-
-    from lgg.cascade import best_device
-    from lgg.engine import cache_folder, choose_engine
+    from lgg.engine import best_device, cache_folder, choose_engine, threads
     from lgg.weights import available, load_config
     from lgg.weights.hub import find_address
 
@@ -325,10 +322,10 @@ def _facts() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "lgg": _version(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": str(device),
+        "torch": metadata.version("torch"),
+        "device": device,
         "engine": choose_engine(device),
-        "cores": torch.get_num_threads(),
+        "cores": threads(),
         "converted networks": str(cache_folder()),
     }
     try:
@@ -346,8 +343,6 @@ def _facts() -> dict[str, Any]:
 
 
 def _version() -> str:
-    from importlib import metadata
-
     try:
         return metadata.version("lgg-segmentation")
     except metadata.PackageNotFoundError:

@@ -1,29 +1,33 @@
-"""What runs a network: PyTorch anywhere, or OpenVINO on CPUs.
+"""What runs a network: PyTorch anywhere, or OpenVINO on CPUs, numpy on both sides.
 
 OpenVINO fuses a network's layers and, where the processor multiplies bf16 (AMX, AVX-512), runs them four to
 five times as fast as PyTorch in fp32. Masks agree: a pooled Dice of at least 0.998 in bf16, 0.9999 in f32.
+Where it has converted a network before, nothing imports PyTorch, which takes seconds and half a gigabyte.
 """
 
 import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 from lgg.errors import LggError
+from lgg.models import GATE
 from lgg.weights import DeferredModel, ModelConfig
 
 if TYPE_CHECKING:
     import openvino
+    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 EngineName = Literal["torch", "openvino"]
@@ -34,6 +38,12 @@ OPENVINO_BATCH = 2
 #: Says which engine runs the networks where no argument does.
 VARIABLE = "LGG_ENGINE"
 GRAPH, CHECKSUM = "graph.xml", "sha256"
+#: Raised when networks are converted differently: what was kept before is left alone.
+CONVERSION = 2
+#: Where Linux shows a GPU: NVIDIA's, AMD's, and that of Windows beneath it.
+GPU_FILES = ("nvidia*", "nvhost*", "nvgpu", "kfd", "dxg")
+
+Logits = NDArray[np.float32]
 #: One network at a time: it takes all cores, and a second one beside it would only take them away.
 _cores = threading.Lock()
 
@@ -52,23 +62,45 @@ class Engine(Protocol):
     def load(self) -> None:
         """Have the network in memory; it is loaded when it is first run otherwise."""
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Logits of (N, 3, S, S) float32 inputs: float32 on the CPU. Threads may share an engine."""
+    def __call__(self, inputs: NDArray[np.float32]) -> Logits:
+        """Logits of (N, 3, S, S) float32 inputs, float32. Threads may share an engine."""
+
+    def evidence(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of a gate alone: where its evidence lies, (N, h, w), as `lgg.models.gate` says."""
 
 
-def choose_engine(device: torch.device, wanted: str | None = None) -> EngineName:
+def best_device() -> str:
+    """`cuda`, else Apple's `mps`, else `cpu`. PyTorch, slow to import, is asked where there may be a GPU."""
+    if sys.platform == "linux" and "SPACES_ZERO_GPU" not in os.environ:
+        if not any(any(Path("/dev").glob(pattern)) for pattern in GPU_FILES):
+            return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def threads() -> int:
+    """Threads of a network on a CPU: `$OMP_NUM_THREADS`, else the cores that this process may use."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def choose_engine(device: str, wanted: str | None = None) -> EngineName:
     """Which engine runs networks on a device.
 
     Args:
+        device: as PyTorch names it, `cpu` or `cuda:1`.
         wanted: `torch` or `openvino`; by default `$LGG_ENGINE`, else OpenVINO. It is for CPUs alone.
 
     Raises:
         LggError: there is no such engine.
     """
-    name = wanted or os.environ.get(VARIABLE) or ("openvino" if device.type == "cpu" else "torch")
+    name = wanted or os.environ.get(VARIABLE) or ("openvino" if device == "cpu" else "torch")
     if name not in ("torch", "openvino"):
         raise LggError(f"There is no engine '{name}': choose torch or openvino ({VARIABLE}).")
-    if name == "torch" or device.type != "cpu":
+    if name == "torch" or device != "cpu":
         return "torch"
     if find_spec("openvino") is None:
         log.info("PyTorch runs the networks. On CPUs OpenVINO is far faster: pip install openvino.")
@@ -82,23 +114,48 @@ class TorchEngine:
     name: EngineName = "torch"
     precision = "fp32"
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        """`network` lies on `device`, in evaluation mode, or is a `DeferredModel`."""
-        self.network, self.device = network, device
+    def __init__(self, network: "nn.Module | DeferredModel", device: str) -> None:
+        """A network is moved to the device now; ZeroGPU lends its own to those that were there before."""
+        self._deferred = network if isinstance(network, DeferredModel) else None
+        self.network = None if isinstance(network, DeferredModel) else network.to(device).eval()
+        self.device = device
+        self._loading = threading.Lock()
 
     def load(self) -> None:
-        """Read a deferred network."""
-        if isinstance(self.network, DeferredModel):
-            self.network.read(self.device)
+        """Read a deferred network.
 
-    @torch.inference_mode()
-    def __call__(self, inputs: Tensor) -> Tensor:
+        Raises:
+            WeightsError: it cannot be read.
+        """
+        with self._loading:
+            if self.network is None:
+                assert self._deferred is not None
+                self.network = self._deferred.load(self.device)
+
+    def __call__(self, inputs: NDArray[np.float32]) -> Logits:
         """As `Engine`."""
-        logits = [
-            self.network(part.to(self.device, memory_format=torch.channels_last)).float().cpu()
-            for part in inputs.split(BATCH)
-        ]
-        return torch.cat(logits)
+        self.load()
+        assert self.network is not None
+        return self._run(self.network, inputs)
+
+    def evidence(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `Engine`."""
+        from lgg.models.gate import LogitsAndEvidence
+
+        self.load()
+        assert self.network is not None
+        both = LogitsAndEvidence(self.network)
+        return self._run(lambda part: both(part)[1], inputs)
+
+    def _run(self, network: "Callable[[Tensor], Tensor]", inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            parts = [
+                network(part.to(self.device, memory_format=torch.channels_last)).float().cpu()
+                for part in torch.from_numpy(inputs).split(BATCH)
+            ]
+            return torch.cat(parts).numpy()
 
 
 class OpenVinoEngine:
@@ -106,7 +163,9 @@ class OpenVinoEngine:
 
     name: EngineName = "openvino"
 
-    def __init__(self, network: nn.Module, config: ModelConfig, precision: str | None = None) -> None:
+    def __init__(
+        self, network: "nn.Module | DeferredModel", config: ModelConfig, precision: str | None = None
+    ) -> None:
         """Nothing is read or converted yet.
 
         Args:
@@ -134,23 +193,31 @@ class OpenVinoEngine:
             settings = {
                 "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[self.precision],
                 "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "INFERENCE_NUM_THREADS": threads(),
             }
             graph = converted_graph(self._core, self._network, self._config, self.precision)
             self._request = self._core.compile_model(graph, "CPU", settings).create_infer_request()
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, inputs: NDArray[np.float32]) -> Logits:
         """As `Engine`."""
+        return self._run(inputs, 0)
+
+    def evidence(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `Engine`."""
+        return self._run(inputs, 1)
+
+    def _run(self, inputs: NDArray[np.float32], output: int) -> NDArray[np.float32]:
         self.load()
         assert self._request is not None
+        batches = [inputs[row : row + OPENVINO_BATCH] for row in range(0, len(inputs), OPENVINO_BATCH)]
         with _cores:
             # A copy: the next call writes its own answer into the request's memory.
-            parts = [self._request.infer([part.numpy()])[0].copy() for part in inputs.split(OPENVINO_BATCH)]
-        return torch.from_numpy(np.concatenate(parts))
+            parts = [self._request.infer([batch])[output].copy() for batch in batches]
+        return np.concatenate(parts)
 
 
 def make_engine(
-    network: nn.Module, config: ModelConfig, device: torch.device, wanted: str | None = None
+    network: "nn.Module | DeferredModel", config: ModelConfig, device: str, wanted: str | None = None
 ) -> Engine:
     """What runs a network.
 
@@ -166,7 +233,7 @@ def make_engine(
     """
     if (wanted or config.sha256) and choose_engine(device, wanted) == "openvino":
         return OpenVinoEngine(network, config)
-    return TorchEngine(network.to(device), device)
+    return TorchEngine(network, device)
 
 
 def cache_folder() -> Path:
@@ -175,7 +242,7 @@ def cache_folder() -> Path:
 
 
 def converted_graph(
-    core: "openvino.Core", network: nn.Module, config: ModelConfig, precision: str
+    core: "openvino.Core", network: "nn.Module | DeferredModel", config: ModelConfig, precision: str
 ) -> "openvino.Model":
     """A network as OpenVINO's graph, from the cache, or converted and put there if that can be written.
 
@@ -184,11 +251,12 @@ def converted_graph(
     """
     import openvino
 
-    name = f"{config.sha256}-{config.input_size}-{precision}-{openvino.__version__.split('-')[0]}"
+    version = f"{openvino.__version__.split('-')[0]}-{CONVERSION}"
+    name = f"{config.sha256}-{config.input_size}-{precision}-{version}"
     home = cache_folder() / name
     if config.sha256 and (kept := _kept_graph(core, home)) is not None:
         return kept
-    graph = _convert(network, config.input_size)
+    graph = _convert(network, config)
     if config.sha256:
         _keep_graph(graph, home, precision)
         # From the disk: what was converted holds a second copy of the weights in memory.
@@ -196,11 +264,17 @@ def converted_graph(
     return graph
 
 
-def _convert(network: nn.Module, size: int) -> "openvino.Model":
+def _convert(network: "nn.Module | DeferredModel", config: ModelConfig) -> "openvino.Model":
     import openvino
+    import torch
+
+    from lgg.models.gate import LogitsAndEvidence
 
     if isinstance(network, DeferredModel):
-        network = network.load(torch.device("cpu"))  # for this alone: it is not kept
+        network = network.load()  # for this alone: it is not kept
+    if config.architecture == GATE:
+        network = LogitsAndEvidence(network).eval()
+    size = config.input_size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: the input's size is fixed, and tracing is deprecated
         example = torch.zeros(1, 3, size, size)

@@ -6,14 +6,11 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from lgg import metrics
-from lgg.cascade import BATCH, Cascade
-from lgg.preprocess import PadGeometry, Prepared, undo
+from lgg.cascade import Cascade
+from lgg.preprocess import PadGeometry, Prepared, resize, undo
 from lgg.weights import ModelConfig
 
 Flip = Literal["none", "left-right", "up-down"]
@@ -36,29 +33,10 @@ def grad_cam(cascade: Cascade, prepared: Prepared) -> NDArray[np.float32]:
         (N, H, W) float32, 0 to 1, at the slices' own size.
     """
     size = cascade.gate_config.input_size
-    inputs = prepared.network_input(size)
-    coarse = torch.cat([_maps(cascade.gate, part.to(cascade.device)).cpu() for part in inputs.split(BATCH)])
-    fine = F.interpolate(coarse[:, None], (size, size), mode="bilinear")[:, 0]
+    fine = resize(cascade.gate_engine.evidence(prepared.network_input(size)), size, size)
     maps = undo(fine, PadGeometry(prepared.pixels.shape[1], prepared.pixels.shape[2], size))
     highest = maps.max((1, 2), keepdims=True)
     return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
-
-
-@torch.inference_mode()
-def _maps(gate: nn.Module, inputs: Tensor) -> Tensor:
-    """The positive evidence in each cell of the last layer: (N, h, w), any scale.
-
-    Behind that layer ResNet18 only averages and weighs, so the gradient of its logit by a channel is that
-    channel's weight over the number of cells, the same everywhere. No hook or backward pass is needed, and
-    threads may share the network.
-    """
-    features = inputs
-    for name, layer in gate.named_children():
-        if name in ("avgpool", "fc"):
-            break
-        features = layer(features)
-    weights = gate.get_parameter("fc.weight")[0].float()
-    return torch.einsum("nchw,c->nhw", features.float(), weights).relu()
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,8 @@ def _air(channel: NDArray[np.float32], head: NDArray[np.bool_]) -> float:
 
 
 def _smoothness(flair: NDArray[np.float32], head: NDArray[np.bool_]) -> float:
-    small = resize_pad(flair[None, ..., None], TEXTURE_SIZE)[0, 0].numpy().astype(np.float64)
-    covered = resize_pad(head[None, ..., None].astype(np.float32), TEXTURE_SIZE)[0, 0].numpy() > 0.5
+    small = resize_pad(flair[None, ..., None], TEXTURE_SIZE)[0, 0].astype(np.float64)
+    covered = resize_pad(head[None, ..., None].astype(np.float32), TEXTURE_SIZE)[0, 0] > 0.5
     pairs = covered[:, 1:] & covered[:, :-1]
     return _correlation(small[:, 1:][pairs], small[:, :-1][pairs])
 

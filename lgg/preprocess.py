@@ -11,17 +11,18 @@ with both.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
-from torch import Tensor
 
 from lgg.types import FLAIR
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 StatisticsMode = Literal["slice", "volume"]
 
@@ -144,7 +145,16 @@ def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statisti
     return Statistics(mean.astype(np.float32), np.where(flat, 1, std).astype(np.float32))
 
 
-def resize_pad(pixels: NDArray[np.float32], size: int) -> Tensor:
+def resize(pictures: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """(..., H, W) float32 to (..., height, width), by linear interpolation with antialiasing."""
+    flat = pictures.reshape(-1, *pictures.shape[-2:])
+    resized = np.empty((len(flat), height, width), np.float32)
+    for source, target in zip(flat, resized, strict=True):
+        target[:] = np.asarray(Image.fromarray(source).resize((width, height), Image.Resampling.BILINEAR))
+    return resized.reshape(*pictures.shape[:-2], height, width)
+
+
+def resize_pad(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Scale the longer side to `size` and pad the shorter with the channel's darkest value.
 
     Args:
@@ -154,21 +164,29 @@ def resize_pad(pixels: NDArray[np.float32], size: int) -> Tensor:
     Returns:
         (N, C, size, size) float32 in the same units.
     """
-    batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32))
+    batch = np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32)
     geometry = PadGeometry(pixels.shape[1], pixels.shape[2], size)
     if batch.shape[-2:] != geometry.scaled:
-        batch = F.interpolate(batch, geometry.scaled, mode="bilinear", antialias=True)
+        batch = resize(batch, *geometry.scaled)
     if geometry.scaled == (size, size):
         return batch
     (height, width), (top, left) = geometry.scaled, geometry.corner
-    square = batch.amin((-2, -1), keepdim=True).repeat(1, 1, size, size)
+    square = np.tile(batch.min((-2, -1), keepdims=True), (size, size))
     square[..., top : top + height, left : left + width] = batch
     return square
 
 
-def normalise(resized: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """The z-score of each channel, within ±`LARGEST_Z`: (N, C, S, S) by (N, C) statistics, float32."""
-    return ((resized - mean[..., None, None]) / std[..., None, None]).clamp(-LARGEST_Z, LARGEST_Z)
+Array = TypeVar("Array", NDArray[np.float32], "Tensor")
+
+
+def normalise(resized: Array, mean: Array, std: Array) -> Array:
+    """The z-score of each channel, within ±`LARGEST_Z`: (N, C, S, S) by (N, C) statistics, float32.
+
+    Of numpy's arrays, or of tensors wherever they lie.
+    """
+    scores = resized - mean[..., None, None]
+    scores /= std[..., None, None]
+    return scores.clip(-LARGEST_Z, LARGEST_Z)
 
 
 def head_and_stats(
@@ -217,10 +235,9 @@ class Prepared:
         pixels = np.ascontiguousarray(np.flip(self.pixels, axes))
         return Prepared(pixels, np.flip(self.heads, axes), self.stats)
 
-    def network_input(self, size: int) -> Tensor:
+    def network_input(self, size: int) -> NDArray[np.float32]:
         """What a network sees: (N, 3, size, size) float32."""
-        mean = torch.from_numpy(np.stack([stats.mean for stats in self.stats]))
-        std = torch.from_numpy(np.stack([stats.std for stats in self.stats]))
+        mean, std = (np.stack([getattr(stats, name) for stats in self.stats]) for name in ("mean", "std"))
         return normalise(resize_pad(self.pixels, size), mean, std)
 
 
@@ -234,7 +251,7 @@ def prepare(pixels: NDArray[np.float32], mode: StatisticsMode) -> Prepared:
     return Prepared(pixels, *head_and_stats(pixels, mode))
 
 
-def undo(maps: Tensor, geometry: PadGeometry) -> NDArray[np.float32]:
+def undo(maps: NDArray[np.float32], geometry: PadGeometry) -> NDArray[np.float32]:
     """The inverse of `resize_pad` for maps of the network's output.
 
     Args:
@@ -244,7 +261,6 @@ def undo(maps: Tensor, geometry: PadGeometry) -> NDArray[np.float32]:
         (N, H, W) float32 on the grid of the slices, range kept.
     """
     (height, width), (top, left) = geometry.scaled, geometry.corner
-    inner = maps[:, None, top : top + height, left : left + width].float()
-    if (height, width) != (geometry.height, geometry.width):
-        inner = F.interpolate(inner, (geometry.height, geometry.width), mode="bilinear", antialias=True)
-    return inner[:, 0].cpu().numpy()
+    grid = (geometry.height, geometry.width)
+    inner = maps[:, top : top + height, left : left + width]
+    return inner if inner.shape[1:] == grid else resize(inner, *grid)

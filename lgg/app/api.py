@@ -154,7 +154,7 @@ def report(
         "weights_revision": source.revision if source else None,
         "weights_date": cascade.config.date,
         "parameters": cascade.config.parameters,
-        "device": cascade.device.type,
+        "device": cascade.device.partition(":")[0],
         "engine": cascade.engine.name,
         "precision": cascade.engine.precision,
         "notice": "Research only, not a medical device.",

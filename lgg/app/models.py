@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade, best_device
-from lgg.engine import make_engine
+from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
+from lgg.engine import best_device, make_engine
 from lgg.errors import WeightsError
 from lgg.models import GATE, SEGMENTERS, TITLES
 from lgg.weights import REPOSITORY_WEIGHTS, available, defer_model, load_model
@@ -77,10 +77,10 @@ def load_cascades(folder: Path, source: Source | None = None) -> tuple[dict[str,
         architecture → cascade, and architecture → why there is none.
     """
     device = best_device()
-    read = defer_model if device.type == "cpu" else load_model
+    read = defer_model if device == "cpu" else load_model
     try:
         gate = read(folder / GATE)
-        gate_engine = make_engine(*gate, device)
+        gate_engine = make_engine(gate[0], gate[1], device)
         gate_engine.load()
     except WeightsError as error:
         return {}, dict.fromkeys(SEGMENTERS, f"the gate is missing. {error}")

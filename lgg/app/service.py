@@ -218,7 +218,7 @@ class Service:
                 series,
                 always_segment=True,
                 statistics=request.statistics,
-                size=BATCH if cascade.device.type == "cpu" else GPU_BATCH,
+                size=BATCH if cascade.device == "cpu" else GPU_BATCH,
                 run=partial(self._raw, request.architecture),
             ):
                 # Measuring the volume comes before the first batch and is not a slice's share of time.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lgg.errors import SeriesError
 from lgg.io.orientation import describe, registered, resample
 from lgg.io.sequences import AS_IT_IS, found, left_out_note
+from lgg.preprocess import head_mask
 from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, Grid, Series
 
 #: The share of the head that a volume must hold.
@@ -127,9 +128,6 @@ def combine(volumes: Mapping[int, Volume], register: bool) -> tuple[Series, dict
 
 def _head(flair: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(N, H, W) bool, where the head is; everywhere if none is found."""
-    # Here, as it imports torch, which takes seconds and most readings do not need.
-    from lgg.preprocess import head_mask
-
     head = head_mask(flair)
     return head if head.any() else np.ones(flair.shape, bool)
 

@@ -5,50 +5,55 @@ The gate returns (N, 1), the segmenters (N, 1, H, W). No builder downloads anyth
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from lgg.models.unet import UNet
+# torch and what builds on it take seconds to import: only who builds a network waits for them.
 
 GATE = "gate"
 
 
-def _gate() -> nn.Module:
+def _gate() -> "nn.Module":
     """ResNet18 (He et al., 2016), 11.18 M parameters: does this slice hold a glioma?"""
     from torchvision.models import resnet18
 
     return resnet18(num_classes=1)
 
 
-def _unet() -> nn.Module:
+def _unet() -> "nn.Module":
     """The classic U-Net, 31.0 M parameters."""
+    from lgg.models.unet import UNet
+
     return UNet(widths=(64, 128, 256, 512, 1024), activation="relu", upsampling="transposed")
 
 
-def _unet_mini() -> nn.Module:
+def _unet_mini() -> "nn.Module":
     """A U-Net of half the width and one level less, 1.80 M parameters."""
+    from lgg.models.unet import UNet
+
     return UNet(widths=(32, 64, 128, 256), activation="elu", upsampling="nearest")
 
 
-def _smp_unet(encoder: str) -> nn.Module:
-    # Imported here: it takes seconds, and most callers never need it.
+def _smp_unet(encoder: str) -> "nn.Module":
     import segmentation_models_pytorch as smp
 
     return smp.Unet(encoder, encoder_weights=None, in_channels=3, classes=1)
 
 
-def _unet_resnext50() -> nn.Module:
+def _unet_resnext50() -> "nn.Module":
     """U-Net with a ResNeXt50 32×4d encoder, 32.0 M parameters."""
     return _smp_unet("resnext50_32x4d")
 
 
-def _unet_lite0() -> nn.Module:
+def _unet_lite0() -> "nn.Module":
     """U-Net with an EfficientNet-Lite0 encoder, 5.61 M parameters: ours."""
     return _smp_unet("timm-tf_efficientnet_lite0")
 
 
 #: Architecture → builder. Add a network here and every command, test and page knows it.
-BUILDERS: dict[str, Callable[[], nn.Module]] = {
+BUILDERS: dict[str, Callable[[], "nn.Module"]] = {
     GATE: _gate,
     "unet": _unet,
     "unet-mini": _unet_mini,
@@ -68,7 +73,7 @@ TITLES = {
 SEGMENTERS = tuple(name for name in BUILDERS if name != GATE)
 
 
-def build(architecture: str) -> nn.Module:
+def build(architecture: str) -> "nn.Module":
     """A freshly initialised network.
 
     Raises:
@@ -77,6 +82,6 @@ def build(architecture: str) -> nn.Module:
     return BUILDERS[architecture]()
 
 
-def parameters(model: nn.Module) -> int:
+def parameters(model: "nn.Module") -> int:
     """How many parameters a network has."""
     return sum(tensor.numel() for tensor in model.parameters())

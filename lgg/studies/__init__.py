@@ -214,7 +214,7 @@ class Examiner:
             "engine": {
                 "name": engine.name,
                 "precision": engine.precision,
-                "device": str(self.cascade.device),
+                "device": self.cascade.device,
             },
             "seconds": {
                 stage: rounded(value, 3)

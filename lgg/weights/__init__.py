@@ -9,23 +9,26 @@ import hashlib
 import json
 import math
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
-from torch import Tensor, nn
 
 from lgg.errors import WeightsError
 from lgg.files import write_atomically, write_text
 from lgg.models import BUILDERS, build, parameters
 from lgg.types import SEQUENCES, Thresholds
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+# torch takes seconds to import. Only who reads or writes a network waits for it: a page whose networks were
+# converted before needs none.
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 #: Raised when a config means something that older code would misread.
@@ -79,7 +82,7 @@ class ModelConfig:
     """Version of this layout."""
 
 
-def save_model(folder: Path, model: nn.Module, config: ModelConfig) -> ModelConfig:
+def save_model(folder: Path, model: "nn.Module", config: ModelConfig) -> ModelConfig:
     """Write a model's folder; its `README.md`, if any, stays.
 
     Raises:
@@ -88,6 +91,8 @@ def save_model(folder: Path, model: nn.Module, config: ModelConfig) -> ModelConf
     Returns:
         The config as written, with sha256 and parameter count filled in.
     """
+    from safetensors.torch import save
+
     tensors = {name: _compact(name, value) for name, value in model.state_dict().items()}
     if not all(value.isfinite().all() for value in tensors.values()):
         raise WeightsError("The weights are not finite, or too large for fp16: they are not worth keeping.")
@@ -159,12 +164,15 @@ def _thresholds(stored: dict[str, Any]) -> Thresholds:
     return Thresholds(**{name: float(value) for name, value in stored.items()})
 
 
-def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, ModelConfig]:
+def load_model(folder: Path, device: "torch.device | str" = "cpu") -> tuple["nn.Module", ModelConfig]:
     """A network with its weights, in float32 and evaluation mode, and its config.
 
     Raises:
         WeightsError: as `check_model`; or a value is not finite.
     """
+    import torch
+    from safetensors.torch import load
+
     with _described(folder) as (config, file):
         tensors = load(file.read())
     model = _fitting(folder.name, config, {name: tuple(value.shape) for name, value in tensors.items()})
@@ -179,14 +187,13 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
 def check_model(folder: Path) -> ModelConfig:
     """The config, after what can be checked without the network itself; nothing is kept in memory.
 
-    Names and shapes are compared when the weights are read: the libraries that build a network take seconds
-    to import, which a page with converted networks never needs.
+    Names and shapes are compared when the weights are read.
 
     Raises:
         WeightsError: as `load_config`; or the weights are missing, truncated, altered, or not as many as the
             config says.
     """
-    with _described(folder) as (config, _), safe_open(folder / WEIGHTS_FILE, "pt") as stored:
+    with _described(folder) as (config, _), safe_open(folder / WEIGHTS_FILE, "np") as stored:
         sizes = {name: math.prod(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
     found = sum(size for name, size in sizes.items() if not name.endswith(BUFFERS))
     if found != config.parameters:
@@ -226,11 +233,13 @@ def sha256_of(file: BufferedReader) -> str:
     return _HASHED[key]
 
 
-def _fitting(name: str, config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> nn.Module:
+def _fitting(name: str, config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> "nn.Module":
     """The network that tensors of these shapes fill, itself without memory.
 
     What a fresh network begins with would be made only to be written over.
     """
+    import torch
+
     with torch.device("meta"):
         model = build(config.architecture)
     if shapes != {key: tuple(value.shape) for key, value in model.state_dict().items()}:
@@ -246,54 +255,39 @@ def available(folder: Path = REPOSITORY_WEIGHTS) -> list[str]:
     return [name for name in BUILDERS if (folder / name / WEIGHTS_FILE).is_file()]
 
 
-def _compact(name: str, value: Tensor) -> Tensor:
+def _compact(name: str, value: "Tensor") -> "Tensor":
     """fp16, but for BatchNorm's statistics and its integer counter."""
     running = name.endswith(("running_mean", "running_var"))
     kept = value if running or not value.is_floating_point() else value.half()
     return kept.detach().cpu().contiguous()
 
 
-class DeferredModel(nn.Module):
-    """Stands for the network in a folder, and runs where its first input lies. Threads may share it."""
+@dataclass(frozen=True)
+class DeferredModel:
+    """Stands for the network in a folder, whose weights were checked but not read."""
 
-    def __init__(self, folder: Path, sha256: str) -> None:
-        """`sha256` is that of the weights that are meant."""
-        super().__init__()
-        self._folder, self._sha256 = folder, sha256
-        self._lock = threading.Lock()
-        self._network: nn.Module | None = None
+    folder: Path
+    config: ModelConfig
 
-    def load(self, device: torch.device) -> nn.Module:
+    def load(self, device: "torch.device | str" = "cpu") -> "nn.Module":
         """The network itself, on a device, read now.
 
         Raises:
             WeightsError: the weights have changed since, or cannot be read any more.
         """
-        network, config = load_model(self._folder, device)
-        if config.sha256 != self._sha256:
+        network, config = load_model(self.folder, device)
+        if config.sha256 != self.config.sha256:
             raise WeightsError(
-                f"The weights '{self._folder.name}' were replaced while the page was running. Start it again."
+                f"The weights '{self.folder.name}' were replaced while the page was running. Start it again."
             )
         return network
 
-    def read(self, device: torch.device) -> nn.Module:
-        """As `load`, once: the network is kept."""
-        with self._lock:
-            if self._network is None:
-                self._network = self.load(device)
-            return self._network
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The network's logits; raises as `read`."""
-        logits: Tensor = self.read(inputs.device)(inputs)
-        return logits
-
-
-def defer_model(folder: Path) -> tuple[nn.Module, ModelConfig]:
-    """As `lgg.weights.load_model` on a CPU, but only checked, not read.
+def defer_model(folder: Path) -> tuple[DeferredModel, ModelConfig]:
+    """As `lgg.weights.load_model`, but only checked, not read.
 
     Raises:
         WeightsError: as `check_model`.
     """
     config = check_model(folder)
-    return DeferredModel(folder, config.sha256).eval(), config
+    return DeferredModel(folder, config), config

@@ -10,10 +10,10 @@ from torch import nn
 
 from lgg.cascade import BATCH, Cascade
 from lgg.errors import SliceError, WeightsError
-from lgg.models import BUILDERS
 from lgg.models.unet import UNet
 from lgg.types import Prediction, Series, Slice, Thresholds
-from lgg.weights import ModelConfig, save_model
+from lgg.weights import ModelConfig
+from tests.tiny_weights import use_tiny_networks, write_weights
 
 HARD = Thresholds(gate=0.5, mask=0.5)
 SOFT = Thresholds(gate=0.5, mask=0.5, low=0.25, high=0.75, keep=0.625)
@@ -263,13 +263,8 @@ class TestRuns:
 class TestFromPretrained:
     @pytest.fixture
     def weights(self, tmp_path, monkeypatch):
-        monkeypatch.setitem(
-            BUILDERS, "gate", lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 1, 1), nn.Flatten())
-        )
-        monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
-        for name in ("gate", "unet-mini"):
-            save_model(tmp_path / name, BUILDERS[name](), ModelConfig(name, 32, replace(HARD, gate=0.01)))
-        return tmp_path
+        use_tiny_networks(monkeypatch)
+        return write_weights(tmp_path, ("gate", "unet-mini"), thresholds=replace(HARD, gate=0.01))
 
     def test_gives_a_cascade_that_predicts(self, weights):
         made = Cascade.from_pretrained(weights, "unet-mini", device="cpu")

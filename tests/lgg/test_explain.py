@@ -8,18 +8,22 @@ import torch
 from torch import nn
 
 from lgg.cascade import Cascade
-from lgg.explain import _maps, agreement, calibration_error, flip_spread, grad_cam, in_words
+from lgg.explain import agreement, calibration_error, flip_spread, grad_cam, in_words
 from lgg.models import BUILDERS
+from lgg.models.gate import LogitsAndEvidence
 from lgg.preprocess import prepare
 from lgg.types import FLAIR
 from lgg.weights import ModelConfig
 
 
-def cascade(seed=0, size=64):
-    torch.manual_seed(seed)
-    gate = BUILDERS["gate"]()
+def resnet():
+    torch.manual_seed(0)
+    return BUILDERS["gate"]().eval()
+
+
+def cascade(gate=None, size=64):
     return Cascade(
-        (gate, ModelConfig("gate", size)), (nn.Identity(), ModelConfig("unet", size)), device="cpu"
+        (gate or resnet(), ModelConfig("gate", size)), (nn.Identity(), ModelConfig("unet", size)), "cpu"
     )
 
 
@@ -39,8 +43,9 @@ def published(gate, inputs):
 
 
 def test_the_map_is_that_of_the_published_formula():
-    gate, inputs = cascade().gate, torch.randn(2, 3, 96, 96)
-    ours, theirs = _maps(gate, inputs), published(gate, inputs)
+    gate, inputs = resnet(), torch.randn(2, 3, 96, 96)
+    (logits, ours), theirs = LogitsAndEvidence(gate)(inputs), published(gate, inputs)
+    assert torch.equal(logits, gate(inputs))
     scale = ours.sum() / theirs.sum()
     torch.testing.assert_close(ours, theirs * scale, rtol=1e-3, atol=1e-5)
 
@@ -55,9 +60,9 @@ def test_maps_have_the_slices_size_and_reach_from_zero_to_one(size):
 
 
 def test_without_evidence_the_map_is_zero():
-    made = cascade()
-    nn.init.constant_(made.gate.fc.weight, -1.0)
-    assert not grad_cam(made, prepare(pixels(), "slice")).any()
+    gate = resnet()
+    nn.init.constant_(gate.fc.weight, -1.0)
+    assert not grad_cam(cascade(gate), prepare(pixels(), "slice")).any()
 
 
 def test_the_answer_does_not_depend_on_the_units():

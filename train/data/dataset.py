@@ -112,8 +112,8 @@ def volume_slices(volume: Volume, patient: int, size: int) -> Slices:
     )
     masks = resize_pad(volume.masks[..., None].astype(np.float32), size)
     return Slices(
-        resize_pad(volume.pixels, size),
-        masks,
+        torch.from_numpy(resize_pad(volume.pixels, size)),
+        torch.from_numpy(masks),
         torch.from_numpy(volume.tumour),
         torch.from_numpy(mean),
         torch.from_numpy(std),

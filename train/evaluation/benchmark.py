@@ -49,7 +49,6 @@ RUNTIMES = {
     "openvino_bf16": "OpenVINO bf16",
     "ours": "ours",
 }
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def time_network(name: str, repeats: int) -> dict[str, float]:
         settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         request = openvino.compile_model(graph, "CPU", settings).create_infer_request()
         works[f"openvino_{precision}"] = partial(request.infer, [inputs.numpy()])
-    works["ours"] = partial(make_engine(model, replace(config, input_size=SIZE), CPU), inputs)
+    works["ours"] = partial(make_engine(model, replace(config, input_size=SIZE), "cpu"), inputs.numpy())
     return {runtime: round(1000 * best_of(works[runtime], repeats), 1) for runtime in RUNTIMES}
 
 
@@ -166,7 +165,7 @@ def time_study(name: str, repeats: int) -> dict[str, float]:
         load_model(REPOSITORY_WEIGHTS / part) for part in (GATE, name)
     ]
     gate, (network, config) = models
-    ours = Cascade(gate, (network, replace(config, input_size=SIZE)), CPU)
+    ours = Cascade(gate, (network, replace(config, input_size=SIZE)), "cpu")
     image = load_examples()[0].image
     return {
         "usual": round(best_of(partial(segment_as_usual, network), 1), 3),
@@ -181,8 +180,8 @@ def segment_as_usual(network: nn.Module) -> np.ndarray:
     """The phantom study's masks as others make them: each slice by itself through PyTorch in fp32."""
     prepared = prepare(read_series(STUDY).pixels, "volume")
     logits = [
-        network(prepared[number : number + 1].network_input(SIZE).to(memory_format=torch.channels_last))
-        for number in range(len(prepared))
+        network(slice_[None].to(memory_format=torch.channels_last))
+        for slice_ in torch.from_numpy(prepared.network_input(SIZE))
     ]
     return (torch.cat(logits).sigmoid() > 0.5).numpy()
 

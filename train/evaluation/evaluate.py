@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -178,7 +177,7 @@ def _evaluate_patient(
             scores[gating, mode] = score(scored, raw[run], thresholds, gating, gate_threshold, series)
         if mode == "volume":
             pixels = _histograms(raw[run].probability, scored.masks)
-    return PatientResult(scores, missing_sequences(volume), pixels, torch.device(cascade.device).type)
+    return PatientResult(scores, missing_sequences(volume), pixels, cascade.device.partition(":")[0])
 
 
 def _histograms(probability: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -57,7 +57,7 @@ def gate_logits(
     for volume in volumes:
         for mode in ("slice", "volume"):
             inputs = prepare(volume.pixels, mode).network_input(config.input_size)
-            logits.append(gate(inputs)[:, 0].double().numpy())
+            logits.append(gate(torch.from_numpy(inputs))[:, 0].double().numpy())
             tumour.append(volume.tumour)
     return np.concatenate(logits), np.concatenate(tumour)
 

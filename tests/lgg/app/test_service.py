@@ -48,7 +48,7 @@ def service():
 
 
 def seen(service):
-    return service.cascades["unet"]._segmenter.seen
+    return service.cascades["unet"].engine.network.seen
 
 
 def start(service, files, handlers=None, **values):

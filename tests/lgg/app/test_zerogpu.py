@@ -33,9 +33,10 @@ for request in page.slice_request(sys.argv[1], "unet-mini"), page.Request((sys.a
         "area": prediction.area,
         "maps": [map_.shape == prediction.mask.shape and bool(0 < map_.max() <= 1) for map_ in maps],
     }
-weights = [*cascade._gate.parameters(), *cascade._segmenter.parameters()]
+engines = cascade.gate_engine, cascade.engine
+weights = [tensor for engine in engines for tensor in engine.network.parameters()]
 hollow = all(bool(tensor.isnan().all()) for tensor in weights)
-print(json.dumps({"device": str(cascade.device), "hollow": hollow, **answers}))
+print(json.dumps({"device": cascade.device, "hollow": hollow, **answers}))
 """
 
 

@@ -62,8 +62,8 @@ def test_specks_that_only_empty_slices_have_are_dropped_by_the_smallest_componen
             return logits
 
     cascade = bright_cascade()
-    cascade._segmenter = Specks()
-    cascade._gate = type("AlwaysYes", (BrightPart,), {"forward": lambda self, x: 9 + 0 * x[:, :1, 0, 0]})()
+    cascade.engine.network = Specks()
+    cascade.gate_engine.network = lambda x: 9 + 0 * x[:, :1, 0, 0]
     chosen, _ = segmenter_thresholds(cascade, volumes)
     assert 4 < chosen.smallest * 48**2 < 60
 
