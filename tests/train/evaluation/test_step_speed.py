@@ -19,19 +19,19 @@ from train.hardware import hardware
 
 @pytest.mark.parametrize("name", ["gate", "unet-mini"])
 def test_a_step_is_timed_beside_the_matrix_product(name, monkeypatch):
-    """Steps of a quarter of a second, and a matrix product of a millisecond."""
+    """Steps of a quarter of a second, between matrix products of two milliseconds and of one."""
     monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
     monkeypatch.setattr("train.evaluation.step_speed.MATRIX", {"cpu": 100})
-    timed = []
+    timed, seconds = [], iter([2e-3, 0.25, 1e-3])
 
     def median_seconds(work, device, repeats, warm_up):
         work()
         timed.append(repeats)
-        return 1e-3 if len(timed) == 1 else 0.25
+        return next(seconds)
 
     monkeypatch.setattr("train.evaluation.step_speed._median_seconds", median_seconds)
     (speed,) = measure([name], size=32, batch_size=2, steps=7)
-    assert timed[1:] == [7]
+    assert timed[1] == 7
     assert (speed.ms_per_step, speed.slices_per_second) == (250, 8)
     assert speed.matmul_teraflops == pytest.approx(2 * 100**3 / 1e-3 / 1e12, rel=1e-3)
     assert speed.share == pytest.approx(speed.teraflops / speed.matmul_teraflops, abs=0.01)
