@@ -34,6 +34,9 @@ NONE = "(none: FLAIR stands in)"
 
 #: The names of all that decides which slice is shown and how.
 INPUTS = ("current", "slice", *SHOWN_BY)
+#: The names of what `SeriesHandlers` changes when it draws a slice, and when it decides by other thresholds.
+DRAWN = ("picture", "legend", "slice")
+DECIDED = ("said", "facts", "scores", "chart", "viewer", "save", "ask")
 #: What was made of another outline, or asked about it, put away.
 AWAY: Updates = {
     "save": gr.DownloadButton(value=None, visible=False),
@@ -318,19 +321,19 @@ def _connect(tab: Tab, handlers: SeriesHandlers) -> None:
     # It changes nothing itself: all that is said of an examination comes from one event, in order.
     tab["stop"].click(handlers.stop, None, None, js=script("cancelling"), queue=False, **quiet)
     tab["slice"].input(None, tab["slice"], None, js=script("follow"))
-    tab.on(tab["slice"].input, handlers.redraw, INPUTS, **DRAW)
-    tab.on(tab["chart"].select, handlers.pick, INPUTS, picked="slice", **DRAW)
+    tab.on(tab["slice"].input, handlers.redraw, INPUTS, DRAWN, **DRAW)
+    tab.on(tab["chart"].select, handlers.pick, INPUTS, DRAWN, picked="slice", **DRAW)
     # The viewer follows at once, and sends its own places to the slider; where there is none, it asks for the
     # slice to be drawn with another opacity.
     look = [tab[name] for name in ("layer", "channel", "opacity")]
     gr.on([control.change for control in look], None, look, None, js=script("look"))
     tab["viewer"].located(None, None, tab["slice"], js=script("located"))
-    tab.on(tab["viewer"].redraw, handlers.redraw, INPUTS, **DRAW)
-    tab.on([tab[name].input for name in ("layer", "channel")], handlers.redraw, INPUTS, **DRAW)
+    tab.on(tab["viewer"].redraw, handlers.redraw, INPUTS, DRAWN, **DRAW)
+    tab.on([tab[name].input for name in ("layer", "channel")], handlers.redraw, INPUTS, DRAWN, **DRAW)
     # The picture comes last, by what the controls say then: other answers may have come in between.
     deciding = [tab[name].input for name in ("threshold", "gate")]
-    decided = tab.on(deciding, handlers.decide, INPUTS, **DRAW)
-    tab.on(decided.then, handlers.redraw, INPUTS, **DRAW)
+    decided = tab.on(deciding, handlers.decide, INPUTS, DECIDED, **DRAW)
+    tab.on(decided.then, handlers.redraw, INPUTS, DRAWN, **DRAW)
     # A correction; moving a threshold afterwards only asks.
     tab.on(tab["viewer"].corrected, handlers.correct, INPUTS, picked="correction", **DRAW)
     for discarded in (tab["viewer"].discarded, tab["discard"].click):

@@ -32,6 +32,8 @@ NO_MODEL = message_html(
 )
 #: The names of all that decides how a slice is shown.
 INPUTS = ("current", *SHOWN_BY, "architecture", "before_after")
+#: The names of what `SliceHandlers.picture` changes.
+DRAWN = ("picture", "both", "legend")
 #: What was said of another slice would mislead beside this one.
 AWAY: Updates = {
     "side_by_side": gr.Gallery(None, visible=False),
@@ -278,10 +280,12 @@ def _connect(tab: Tab, handlers: SliceHandlers) -> None:
         opened.then(None, js=script("scroll_to", "result"))
     # A layer chosen while another is being drawn must not be dropped: the buttons would name it all the same.
     latest = {"show_progress": "hidden", "trigger_mode": "always_last", **MODEL}
-    tab.on(tab["layer"].input, handlers.redraw, INPUTS, **latest)
-    tab.on(tab["opacity"].input, handlers.redraw, INPUTS, **DRAW)
-    tab.on([tab[name].input for name in ("channel", "before_after")], handlers.redraw_both, INPUTS, **DRAW)
-    tab.on([tab[name].input for name in ("threshold", "gate")], handlers.adjust, INPUTS, **DRAW)
+    tab.on(tab["layer"].input, handlers.redraw, INPUTS, DRAWN, **latest)
+    tab.on(tab["opacity"].input, handlers.redraw, INPUTS, DRAWN, **DRAW)
+    both = [tab[name].input for name in ("channel", "before_after")]
+    tab.on(both, handlers.redraw_both, INPUTS, (*DRAWN, "plain", "pictures"), **DRAW)
+    deciding = [tab[name].input for name in ("threshold", "gate")]
+    tab.on(deciding, handlers.adjust, INPUTS, (*DRAWN, "said", "facts", "scores"), **DRAW)
     tab.on(tab["compare"].click, handlers.compare, INPUTS, show_progress_on=[tab["comparison"]], **MODEL)
     controls.connect_extras(tab, handlers, INPUTS, MODEL)
     linked = tab.on(tab["link"].click, handlers.link, ("example", *INPUTS), **DRAW)
