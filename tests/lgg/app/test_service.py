@@ -13,6 +13,7 @@ import tifffile
 
 from lgg.app import viewer
 from lgg.app.api import Api
+from lgg.app.controls import Tab
 from lgg.app.series_tab import SeriesHandlers
 from lgg.app.service import EXTRA, Cancellations, Correction, Request, Service, assigned, slice_request
 from lgg.app.slice_tab import SliceHandlers
@@ -134,6 +135,22 @@ def test_a_failure_clears_the_last_result_and_says_why(service, tmp_path):
     assert "gone.tif" in said["said"]
     assert said["body"].visible is False
     assert [said[name] for name in ("picture", "plain", "both", "facts")] == [None, None, None, ""]
+
+
+def test_an_error_clears_the_tab_but_where_an_event_names_what_it_changes_that_stays():
+    def broken(values):
+        raise SliceError("gone.tif: upload it once more.")
+
+    with gr.Blocks() as page:
+        tab = Tab(lambda error: {"said": str(error), "picture": None})
+        tab |= {"moved": gr.Slider(), "said": gr.HTML(), "picture": gr.Image()}
+        tab.on(tab["moved"].input, broken, ("moved",))
+        tab.on(tab["moved"].input, broken, ("moved",), ("picture",))
+    every, named = (event.fn for event in page.fns.values())
+    visitor, moved = gr.Request(), {tab["moved"]: 0.5}
+    assert every(moved, visitor)[tab["picture"]] is None
+    with pytest.warns(UserWarning, match=r"gone\.tif"):
+        assert named(moved, visitor) == {tab["picture"]: gr.skip()}
 
 
 def test_a_visitor_who_cancels_gets_no_more_than_that_and_nothing_is_kept(service, uploads):
