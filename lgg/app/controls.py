@@ -115,7 +115,8 @@ class Tab(dict[str, Any]):
             Gradio's dependency, for what comes after.
         """
         names = {self[name]: name for name in inputs}
-        outputs = [self[name] for name in changes or self]
+        named = self if changes is None else set(changes)
+        outputs = [self[name] for name in self if name in named]  # in the page's order
 
         def read(values: dict[Any, Any], visitor: gr.Request, data: gr.EventData | None) -> Values:
             chosen = getattr(data, picked, None) if picked else None
