@@ -272,10 +272,12 @@ def _studies(job: Segment) -> list["Study"]:
 
 def _cascade(job: Segment) -> "Cascade":
     from lgg.cascade import Cascade
-    from lgg.engine import best_device
 
-    if job.device == "cuda" and best_device() != "cuda":
-        raise UsageError("There is no CUDA device here. Leave --device out, or say --device cpu.")
+    if job.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError("There is no CUDA device here. Leave --device out, or say --device cpu.")
     return Cascade.from_pretrained(None, job.model, None if job.device == "auto" else job.device)
 
 

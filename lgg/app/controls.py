@@ -1,7 +1,7 @@
 """What both tabs share: queues, controls, and what the controls do to a result that is shown."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -97,7 +97,7 @@ class Tab(dict[str, Any]):
         event: Any,
         handler: Callable[[Values], Any],
         inputs: Iterable[str] = (),
-        changes: Iterable[str] | None = None,
+        changes: Collection[str] | None = None,
         picked: str | None = None,
         **settings: Any,
     ) -> Any:
@@ -115,8 +115,7 @@ class Tab(dict[str, Any]):
             Gradio's dependency, for what comes after.
         """
         names = {self[name]: name for name in inputs}
-        named = self if changes is None else set(changes)
-        outputs = [self[name] for name in self if name in named]  # in the page's order
+        outputs = [self[name] for name in self if changes is None or name in changes]
 
         def read(values: dict[Any, Any], visitor: gr.Request, data: gr.EventData | None) -> Values:
             chosen = getattr(data, picked, None) if picked else None

@@ -267,7 +267,8 @@ class DeferredModel:
     """Stands for the network in a folder, whose weights were checked but not read."""
 
     folder: Path
-    config: ModelConfig
+    sha256: str
+    """Of the weights that are meant."""
 
     def load(self, device: "torch.device | str" = "cpu") -> "nn.Module":
         """The network itself, on a device, read now.
@@ -276,7 +277,7 @@ class DeferredModel:
             WeightsError: the weights have changed since, or cannot be read any more.
         """
         network, config = load_model(self.folder, device)
-        if config.sha256 != self.config.sha256:
+        if config.sha256 != self.sha256:
             raise WeightsError(
                 f"The weights '{self.folder.name}' were replaced while the page was running. Start it again."
             )
@@ -290,4 +291,4 @@ def defer_model(folder: Path) -> tuple[DeferredModel, ModelConfig]:
         WeightsError: as `check_model`.
     """
     config = check_model(folder)
-    return DeferredModel(folder, config), config
+    return DeferredModel(folder, config.sha256), config

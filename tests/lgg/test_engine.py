@@ -56,7 +56,7 @@ def test_engines_find_the_gates_evidence_in_the_same_places(tmp_path, monkeypatc
     np.testing.assert_allclose(fast(INPUTS), plain(INPUTS), atol=1e-4, rtol=1e-4)
 
 
-def test_pytorch_is_asked_for_a_gpu_only_where_there_may_be_one(tmp_path, monkeypatch):
+def test_pytorch_is_asked_for_a_gpu_only_where_there_may_be_one(monkeypatch):
     if sys.platform != "linux":
         pytest.skip("elsewhere it is always asked")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
@@ -77,7 +77,7 @@ def test_threads_are_those_that_are_asked_for_or_all_cores(said, expected, monke
     assert threads() == (expected or cores)
 
 
-def test_where_networks_were_converted_before_pytorch_is_not_imported(tmp_path):
+def test_where_networks_were_converted_before_pytorch_is_not_imported(monkeypatch):
     """Everything that the page does on a CPU: it starts seconds earlier, and half a gigabyte smaller."""
     script = (
         "import sys; from lgg.app import build_page; from lgg.app.models import load_models; "
@@ -88,6 +88,7 @@ def test_where_networks_were_converted_before_pytorch_is_not_imported(tmp_path):
         "[look(cascade, prepare(series.pixels, 'volume')) for look in (grad_cam, flip_spread)]; "
         "export_zip(result, provenance_of(cascade)); print(result.masks.sum(), 'torch' in sys.modules)"
     )
+    monkeypatch.setenv("LGG_ENGINE", "openvino")
     command = [sys.executable, "-c", script]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
     area = runs[0].split()[0]
