@@ -89,8 +89,11 @@ def head_mask(flair: NDArray[np.floating]) -> NDArray[np.bool_]:
     if smooth.max() <= smooth.min():
         return np.zeros(flair.shape, bool)
     smooth = np.sqrt(smooth - smooth.min())
-    counts, edges = np.histogram(smooth, 256)
-    threshold = threshold_otsu(hist=(counts, (edges[:-1] + edges[1:]) / 2))
+    # As np.histogram counts, in a tenth of the time; a slice at a time, to save memory.
+    levels, step = np.zeros(256, np.int64), smooth.max() / 256
+    for slice_ in smooth.reshape(-1, *smooth.shape[-2:]):
+        levels += np.bincount(np.minimum(slice_ / step, 255).astype(np.uint8).ravel(), minlength=256)
+    threshold = threshold_otsu(hist=(levels, (np.arange(256) + 0.5) * step))
     components, count = ndimage.label(smooth > threshold)
     if count == 0:
         return np.zeros(flair.shape, bool)
@@ -136,9 +139,9 @@ def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statisti
         pixels: (..., H, W, 3), a slice or a volume.
         head: (..., H, W) bool. Where it covers too little to be one, the whole picture counts.
     """
-    whole = pixels.reshape(-1, pixels.shape[-1])
-    inside = whole[inner_head(head).ravel()] if head.mean() >= SMALLEST_HEAD else whole
-    channels = np.ascontiguousarray(inside.T)  # along whose rows numpy adds up ten times as fast
+    inside = inner_head(head) if head.mean() >= SMALLEST_HEAD else np.ones_like(head)
+    # Rows, along which numpy adds up ten times as fast.
+    channels = np.stack([pixels[..., channel][inside] for channel in range(pixels.shape[-1])])
     mean, std = channels.mean(1, dtype=np.float64), channels.std(1, dtype=np.float64)
     # A channel without contrast (black, say) carries no scale of its own: it becomes zeros.
     flat = std <= 1e-6 * np.abs(channels).max(1)
