@@ -251,8 +251,10 @@ def find_finished(out: Path, study: Study, settings: Settings, provenance: Prove
         return None  # examining it tells the same
     for folder in result_folders(out, study):
         numbers = load_statistics(folder)
-        if numbers is None or (numbers["key"], numbers["input"]) != (study.key, now):
+        if numbers is None or (numbers["key"], numbers.get("input")) != (study.key, now):
             continue
+        if not {"settings", "files", "made_by"} <= numbers.keys():
+            continue  # of an older version
         done = numbers["settings"]
         whole = all(
             (folder / name).is_file() and (folder / name).stat().st_size == size
@@ -333,7 +335,11 @@ def collect(out: Path) -> tuple[int, int]:
     """
     found = {path.parent for depth in DEPTHS for path in out.glob(f"{depth}/*{STATISTICS}")}
     folders = sorted(folder for folder in found if f"{os.sep}." not in f"{os.sep}{folder.relative_to(out)}")
-    rows = [row_of(numbers) for folder in folders if (numbers := load_statistics(folder)) is not None]
+    rows = []
+    for folder in folders:
+        if (numbers := load_statistics(folder)) is not None:
+            with suppress(LookupError):  # of an older version
+                rows.append(row_of(numbers))
     write_text(out / TABLE, csv_text(COLUMNS, rows))
     reasons = sorted(out.glob(f"{FAILURES}/*.json"))
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in reasons]

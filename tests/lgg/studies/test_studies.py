@@ -83,7 +83,7 @@ def test_finished_studies_are_left_as_they_are(cascade, studies, tmp_path):
     assert [outcome.skipped for outcome in run(cascade, studies, out, overwrite=True)] == [False] * 3
 
 
-@pytest.mark.parametrize("change", ["gating", "format", "weights", "input", "cut", "lost"])
+@pytest.mark.parametrize("change", ["gating", "format", "weights", "input", "cut", "lost", "older"])
 def test_what_changed_is_examined_again(cascade, studies, tmp_path, change):
     out, settings = tmp_path / "out", {}
     run(cascade, studies, out)
@@ -99,11 +99,16 @@ def test_what_changed_is_examined_again(cascade, studies, tmp_path, change):
     elif change == "cut":
         path = out / "patient1" / "mask.nii.gz"
         path.write_bytes(path.read_bytes()[:-1])
+    elif change == "older":
+        path = out / "patient1" / "statistics.json"
+        numbers = json.loads(path.read_text())
+        path.write_text(json.dumps({name: numbers[name] for name in ("key", "input", "volume_ml")}))
+        assert collect(out) == (2, 0)
     else:
         (out / "patient1" / "preview.png").unlink()
     again = {outcome.study.name for outcome in run(cascade, studies, out, **settings) if not outcome.skipped}
     everything = {"patient0", "patient1", "patient2"}
-    assert again == ({"patient1"} if change in ("input", "cut", "lost") else everything)
+    assert again == ({"patient1"} if change in ("input", "cut", "lost", "older") else everything)
 
 
 def test_a_study_that_fails_is_listed_until_it_is_mended_and_the_others_are_done(cascade, studies, tmp_path):
