@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from lgg.errors import DataError, LggError
 from lgg.io import read_mask, read_slice
+from lgg.preprocess import Prepared, StatisticsMode, prepare
+from lgg.types import FLAIR
 
 #: `TCGA_<site>_<patient>_<date>_<number>.tif`; any other prefix works as a patient's name too.
 SLICE_NAME = re.compile(r"(?P<patient>.+)_(?P<number>\d+)\.tiff?$", re.IGNORECASE)
@@ -39,12 +41,15 @@ class Volume:
         pixels: (N, H, W, 3) float32.
         masks: (N, H, W) bool.
         numbers: the slices' numbers, N of them.
+        whole: pixels of all slices of the patient, where these were selected from them at `rows`.
     """
 
     patient: str
     pixels: NDArray[np.float32]
     masks: NDArray[np.bool_]
     numbers: tuple[int, ...]
+    whole: NDArray[np.float32] | None = None
+    rows: tuple[int, ...] = ()
 
     @property
     def tumour(self) -> NDArray[np.bool_]:
@@ -52,9 +57,19 @@ class Volume:
         return np.asarray(self.masks.any((1, 2)))
 
     def select(self, rows: Sequence[int]) -> "Volume":
-        """The slices at some positions, as a volume."""
+        """The slices at some positions; the volume's statistics stay those of all its slices."""
+        if len(rows) == len(self.pixels):
+            return self
         numbers = tuple(self.numbers[row] for row in rows)
-        return Volume(self.patient, self.pixels[rows], self.masks[rows], numbers)
+        return Volume(self.patient, self.pixels[rows], self.masks[rows], numbers, self.pixels, tuple(rows))
+
+    def prepare(self, mode: StatisticsMode, flair_alone: bool = False) -> Prepared:
+        """The slices for the networks; `flair_alone`: FLAIR stands in for the other sequences."""
+        pixels = self.pixels if self.whole is None else self.whole
+        if flair_alone:
+            pixels = np.repeat(pixels[..., FLAIR : FLAIR + 1], 3, axis=3)
+        prepared = prepare(pixels, mode)
+        return prepared if self.whole is None else prepared[list(self.rows)]
 
 
 def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:

@@ -171,7 +171,7 @@ def _evaluate_patient(
             continue
         run: Mode = "volume" if mode == "apart" else mode
         if run not in raw:
-            raw = {run: predict_volume(cascade, volume, run, rows)}
+            raw = {run: predict_volume(cascade, scored, run)}
         thresholds = cascade.series_thresholds if series else cascade.thresholds
         for gating in get_args(Gating):
             scores[gating, mode] = score(scored, raw[run], thresholds, gating, gate_threshold, series)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from lgg import metrics
 from lgg.cascade import Cascade
 from lgg.postprocess import Gating, decide_all
-from lgg.preprocess import prepare
-from lgg.types import FLAIR, RawOutput, Thresholds
+from lgg.types import RawOutput, Thresholds
 from train.data.kaggle_3m import Volume
 
 #: `volume` and `slice` name the statistics; `apart` is `volume` with each slice decided as if it were alone;
@@ -59,23 +58,15 @@ class PatientScores:
         return _mean(self.dice[self.tumour])
 
 
-def predict_volume(
-    cascade: Cascade, volume: Volume, mode: Mode, rows: Sequence[int] | None = None
-) -> RawOutput:
+def predict_volume(cascade: Cascade, volume: Volume, mode: Mode) -> RawOutput:
     """Both networks' answers for a volume, none skipped by the gate.
 
     All modes but `slice` use the volume's statistics.
-
-    Args:
-        rows: which slices; all by default. The statistics are the whole volume's all the same.
     """
     clock = time.perf_counter()
-    pixels = volume.pixels
-    if mode == "flair":
-        pixels = np.repeat(pixels[..., FLAIR : FLAIR + 1], 3, axis=3)
-    whole = prepare(pixels, "slice" if mode == "slice" else "volume")
-    prepared = whole if rows is None else whole[list(rows)]
-    measured = 1000 * (time.perf_counter() - clock) * len(prepared) / len(whole)
+    prepared = volume.prepare("slice" if mode == "slice" else "volume", flair_alone=mode == "flair")
+    slices = len(prepared if volume.whole is None else volume.whole)
+    measured = 1000 * (time.perf_counter() - clock) * len(prepared) / slices
     raw = cascade.raw(prepared)
     raw.milliseconds["preprocess"] += measured
     if mode != "tta":

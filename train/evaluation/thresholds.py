@@ -22,7 +22,6 @@ from torch import nn
 from lgg import metrics
 from lgg.cascade import Cascade
 from lgg.postprocess import confidence, keeps_outline, outline, remove_isolated
-from lgg.preprocess import prepare
 from lgg.types import RawOutput, Thresholds
 from lgg.weights import ModelConfig
 from train.data.kaggle_3m import Volume
@@ -56,7 +55,7 @@ def gate_logits(
     logits, tumour = [], []
     for volume in volumes:
         for mode in ("slice", "volume"):
-            inputs = prepare(volume.pixels, mode).network_input(config.input_size)
+            inputs = volume.prepare(mode).network_input(config.input_size)
             logits.append(gate(torch.from_numpy(inputs))[:, 0].double().numpy())
             tumour.append(volume.tumour)
     return np.concatenate(logits), np.concatenate(tumour)

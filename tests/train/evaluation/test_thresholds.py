@@ -43,6 +43,18 @@ def test_the_gate_is_heard_by_both_kinds_of_statistics(volumes):
     assert len(np.unique(logits)) > len(logits) / 2
 
 
+def test_of_slices_that_were_picked_one_by_one_the_statistics_stay_their_volumes(volumes):
+    gate, config = BrightPart(gate=True), ModelConfig("gate", 48)
+    whole, _ = gate_logits(gate, config, volumes[:1])
+    picked, _ = gate_logits(gate, config, [volumes[0].select([0, 2])])
+    count = len(volumes[0].numbers)
+    np.testing.assert_allclose(picked, whole[[0, 2, count, count + 2]], atol=1e-6)
+    maps = predict_volume(bright_cascade(), volumes[0].select([0, 2]), "flair").probability
+    np.testing.assert_array_equal(
+        maps, predict_volume(bright_cascade(), volumes[0], "flair").probability[::2][:2]
+    )
+
+
 def test_the_segmenters_thresholds_separate_volumes(volumes):
     cascade = bright_cascade()
     alone, series = segmenter_thresholds(cascade, volumes)
