@@ -251,10 +251,10 @@ def find_finished(out: Path, study: Study, settings: Settings, provenance: Prove
         return None  # examining it tells the same
     for folder in result_folders(out, study):
         numbers = load_statistics(folder)
-        if numbers is None or (numbers["key"], numbers.get("input")) != (study.key, now):
+        if numbers is None or not {"input", "settings", "files", "made_by"} <= numbers.keys():
+            continue  # none, or of an older version
+        if (numbers["key"], numbers["input"]) != (study.key, now):
             continue
-        if not {"settings", "files", "made_by"} <= numbers.keys():
-            continue  # of an older version
         done = numbers["settings"]
         whole = all(
             (folder / name).is_file() and (folder / name).stat().st_size == size

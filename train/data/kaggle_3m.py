@@ -58,10 +58,13 @@ class Volume:
 
     def select(self, rows: Sequence[int]) -> "Volume":
         """The slices at some positions; the volume's statistics stay those of all its slices."""
-        if len(rows) == len(self.pixels):
+        everything = range(len(self.pixels))
+        if list(rows) == list(everything):
             return self
         numbers = tuple(self.numbers[row] for row in rows)
-        return Volume(self.patient, self.pixels[rows], self.masks[rows], numbers, self.pixels, tuple(rows))
+        whole, places = (self.pixels, everything) if self.whole is None else (self.whole, self.rows)
+        chosen = tuple(places[row] for row in rows)
+        return Volume(self.patient, self.pixels[rows], self.masks[rows], numbers, whole, chosen)
 
     def prepare(self, mode: StatisticsMode, flair_alone: bool = False) -> Prepared:
         """The slices for the networks; `flair_alone`: FLAIR stands in for the other sequences."""

@@ -49,6 +49,10 @@ def test_of_slices_that_were_picked_one_by_one_the_statistics_stay_their_volumes
     picked, _ = gate_logits(gate, config, [volumes[0].select([0, 2])])
     count = len(volumes[0].numbers)
     np.testing.assert_allclose(picked, whole[[0, 2, count, count + 2]], atol=1e-6)
+    again, _ = gate_logits(gate, config, [volumes[0].select([2, 0, 1]).select([1, 0])])
+    np.testing.assert_array_equal(again, picked)
+    turned, _ = gate_logits(gate, config, [volumes[0].select(range(count)[::-1])])
+    np.testing.assert_allclose(turned[:count], whole[:count][::-1], atol=1e-6)
     maps = predict_volume(bright_cascade(), volumes[0].select([0, 2]), "flair").probability
     np.testing.assert_array_equal(
         maps, predict_volume(bright_cascade(), volumes[0], "flair").probability[::2][:2]
