@@ -7,7 +7,6 @@ The usual order: `gate`, then `segment` (the gate's veto takes part in its thres
 # What a command needs is imported where it runs: `--help` should not wait seconds for torch.
 
 import importlib
-import json
 import logging
 import os
 import sys
@@ -20,14 +19,12 @@ import tyro
 
 from lgg.cli import first_page
 from lgg.errors import DataError, LggError
-from train.recipes import Job, Overrides, Protocol, RecipeName, Run
+from train.recipes import Job, Model, Overrides, Protocol, RecipeName, Run, Segmenter
 
 if TYPE_CHECKING:
     from train.evaluation.results import Results
 
 log = logging.getLogger(__name__)
-Segmenter = Literal["unet", "unet-mini", "unet-resnext50", "unet-lite0"]
-Model = Literal["gate", "unet", "unet-mini", "unet-resnext50", "unet-lite0"]
 
 
 def gate(job: Job) -> None:
@@ -258,7 +255,7 @@ def _hand_out(
     Args:
         weights: what was measured.
         out: a new file; its tables stand beside it as Markdown, below `note`.
-        record: a file that holds other results already; times are not kept there.
+        record: a file that holds other results already.
     """
     from lgg.files import write_text
     from train.evaluation.evaluate import UNGATED, headline
@@ -277,7 +274,7 @@ def _hand_out(
         save_results(results, out)
         write_text(out.with_suffix(".md"), results_page(results, weights, [], note))
     if record:
-        save_results(load_results(record).merged(results.without_times()), record)
+        save_results(load_results(record).merged(results), record)
 
 
 def report(data: Path | None = None, weights: Path | None = None) -> None:
@@ -290,46 +287,15 @@ def report(data: Path | None = None, weights: Path | None = None) -> None:
             results.md, and README and docs/ stay as they are.
     """
     from lgg.weights import REPOSITORY_WEIGHTS
-    from train import report as reporting
     from train.hardware import make_accelerator
+    from train.report import write_report
 
     weights = weights or REPOSITORY_WEIGHTS
     if data is not None:
         evaluate(data, weights=weights, record=weights / "results.json")
     if make_accelerator().is_main_process:
-        own = weights.resolve() != REPOSITORY_WEIGHTS.resolve()
-        reporting.write_report(weights, pages=not own)
-        page = weights / reporting.OWN_PAGE if own else reporting.PAGE.relative_to(reporting.ROOT)
-        print(
-            f"Tables: {page}. Numbers: results.json in {weights.name}/, figures in {weights.name}/figures/."
-        )
-
-
-def speed(
-    models: tuple[Model, ...] = (),
-    size: int = 256,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    compile: bool = False,
-    out: Path | None = None,
-) -> None:
-    """Time a training step of each network, beside what the hardware's bf16 matrix products reach.
-
-    Args:
-        models: Which networks; by default all.
-        size: Side of the input in pixels.
-        batch_size: Slices in a step; by default 32 on a GPU, 4 on a CPU.
-        steps: Steps to time, after some to warm up; by default 20 on a GPU, 2 on a CPU.
-        compile: With torch.compile.
-        out: JSON file for the figures.
-    """
-    from lgg.files import write_text
-    from train.evaluation.step_speed import measure, step_table
-
-    measured = measure(models, size, batch_size, steps, compile)
-    print(step_table(measured))
-    if out:
-        write_text(out, json.dumps([asdict(row) for row in measured], indent=1) + "\n")
+        page, home = write_report(weights), weights.name
+        print(f"Tables: {page}. Numbers: results.json in {home}/, figures in {home}/figures/.")
 
 
 #: Command → its function, or where that is, and what it is for.
@@ -342,7 +308,7 @@ COMMANDS: dict[str, tuple[Callable[..., None] | str, str]] = {
     "thresholds": (thresholds, "choose the thresholds of trained weights again"),
     "evaluate": (evaluate, "measure weights on patients"),
     "report": (report, "write every table, card and figure from what was measured"),
-    "speed": (speed, "time training steps"),
+    "speed": ("train.evaluation.step_speed:speed", "time training steps"),
     "benchmark": ("train.evaluation.benchmark:run", "time the networks, a study, the page and training"),
     "onnx": ("train.publish.onnx:convert", "write models as ONNX"),
     "push": ("train.publish.hub:push", "publish weights to the Hub, deploy the page as a Space"),

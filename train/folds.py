@@ -89,7 +89,7 @@ def is_done(folder: Path, job: Job, cohort: Cohort) -> bool:
 
 
 def judge_folds(
-    run: str, models: Sequence[str], folds: list[list[str]], patients: Patients, only: Sequence[int] = ()
+    run: str, models: Sequence[str], folds: list[list[str]], patients: Patients, numbers: Sequence[int]
 ) -> Results:
     """Out-of-fold results: each patient judged by networks that never saw it.
 
@@ -98,17 +98,16 @@ def judge_folds(
 
     Args:
         run: the name of the folds' run; their networks must be done.
-        only: these folds alone.
+        numbers: which folds.
 
     Raises:
         WeightsError: a network cannot be loaded.
     """
-    numbers = list(only) or list(range(len(folds)))
     homes = {number: runs_folder() / run / f"fold{number}" for number in numbers}
     gated = all((home / "weights" / GATE).is_dir() for home in homes.values())
 
     def results_of(configs: tuple[ModelConfig, ModelConfig], found: list[PatientResult]) -> Results:
-        results = collect(configs, found, "fold").without_times()
+        results = collect(configs, found, "fold")
         if gated:
             return results
         # An open gate's figures say nothing.

@@ -183,9 +183,7 @@ def draw_epoch(tumour: Tensor, count: int, tumour_weight: float, generator: torc
         tumour_weight: a slice with tumour comes up about this many times as often as one without.
     """
     weights = torch.where(tumour.cpu(), float(tumour_weight), 1.0).double()
-    if count <= len(weights):
-        return torch.multinomial(weights, count, generator=generator)
-    return torch.multinomial(weights, count, replacement=True, generator=generator)
+    return torch.multinomial(weights, count, replacement=count > len(weights), generator=generator)
 
 
 def pos_weight(slices: Slices, architecture: str) -> Tensor:

@@ -1,19 +1,22 @@
 """How fast is a training step (`speed`)? Beside what the hardware's bf16 matrix products reach."""
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
+from lgg.files import write_text
 from lgg.models import BUILDERS, build
 from train.evaluation.results import markdown_table
 from train.fit.losses import NetworkWithLoss
 from train.hardware import depthwise_in_fp32, hardware, make_accelerator
-from train.recipes import RECIPES
+from train.recipes import RECIPES, Model
 
 #: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
 MATRIX = {"cuda": 8192, "cpu": 2048}
@@ -39,6 +42,30 @@ class StepSpeed:
     share: float
 
 
+def speed(
+    models: tuple[Model, ...] = (),
+    size: int = 256,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    compile: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Time a training step of each network, beside what the hardware's bf16 matrix products reach.
+
+    Args:
+        models: Which networks; by default all.
+        size: Side of the input in pixels.
+        batch_size: Slices in a step; by default 32 on a GPU, 4 on a CPU.
+        steps: Steps to time, after some to warm up; by default 20 on a GPU, 2 on a CPU.
+        compile: With torch.compile.
+        out: JSON file for the figures.
+    """
+    measured = measure(models, size, batch_size, steps, compile)
+    print(step_table(measured))
+    if out:
+        write_text(out, json.dumps([asdict(row) for row in measured], indent=1) + "\n")
+
+
 def measure(
     models: Sequence[str] = (),
     size: int = 256,
@@ -46,13 +73,7 @@ def measure(
     steps: int | None = None,
     compiled: bool = False,
 ) -> list[StepSpeed]:
-    """Time each network's step and, beside it, the bf16 matrix product.
-
-    Args:
-        models: architectures, by default all.
-        size, batch_size, steps: of the input, of a step, and how many are timed.
-        compiled: by `torch.compile`.
-    """
+    """The step of each network and, beside it, the bf16 matrix product; arguments as for `speed`."""
     accelerator = make_accelerator()
     device = accelerator.device
     cuda = device.type == "cuda"
@@ -133,8 +154,6 @@ def _median_seconds(work: Callable[[], object], device: torch.device, repeats: i
 
 def step_table(speeds: Sequence[StepSpeed]) -> str:
     """The figures as a Markdown table under a sentence about how they were measured."""
-    if not speeds:
-        return ""
     first, rate = speeds[0], max(speed.matmul_teraflops for speed in speeds)
     rows = [
         (

@@ -38,7 +38,7 @@ from train.publish.space import HARDWARE, ROOT, Files, git, space_files
 from train.report.model_card import card_text, collection_text
 
 #: What lies beside the models and is published with them: figures and results.
-BESIDE = {".json", ".png", ".svg", ".csv"}
+BESIDE = {".json", ".png"}
 #: The Hub writes this file itself.
 KEPT = ".gitattributes"
 #: Stands for a commit in a dry run, before there is one.
@@ -86,7 +86,7 @@ def push(
         if current is None:
             raise PublishError("Nothing is pinned, so the Space has no weights to run: push --repo first.")
         preload = dry_run or is_public(HfApi(), current.repo, current.revision)
-        files = space_files(ROOT, space, current, hardware, weights, preload)
+        files = space_files(space, current, hardware, weights, preload)
         wanted, variables = HARDWARE[hardware], {VARIABLE: current.repo, "GRADIO_MCP_SERVER": "True"}
         print(f"{space}, on {wanted}, {', '.join(map('='.join, variables.items()))}\n{listing(files)}")
         if not dry_run:
@@ -122,9 +122,9 @@ def clean_commit(root: Path = ROOT) -> str:
     return git(root, "rev-parse", "HEAD").strip()
 
 
-def version(root: Path = ROOT) -> str:
+def version() -> str:
     """The tag of the project's version: `v0.1.0`."""
-    return "v" + tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    return "v" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def model_files(weights: Path, repo: str) -> Files:
@@ -151,7 +151,7 @@ def model_files(weights: Path, repo: str) -> Files:
         inside = path.relative_to(weights).as_posix()
         if path.is_file() and path.suffix in BESIDE and inside not in files:
             files[inside] = path
-    figures = [path for path in files if path.endswith((".png", ".svg"))]
+    figures = [path for path in files if path.endswith(".png")]
     results = load_results(weights / "results.json")
     files["README.md"] = collection_text(configs, results, repo, figures).encode()
     files[CONFIG_FILE] = _index(configs)
@@ -249,11 +249,8 @@ def deploy_space(
     hardware: str,
     message: str,
     private: bool,
-) -> str:
+) -> None:
     """Make a Gradio Space hold exactly these files, and ask for its hardware.
-
-    Returns:
-        The commit's 40 hexadecimal digits.
 
     Raises:
         PublishError: the Hub refuses or cannot be reached.
@@ -262,10 +259,9 @@ def deploy_space(
         api.create_repo(space, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
         for name, value in variables.items():  # first, so that what is built next has them
             api.add_space_variable(space, name, value)
-        commit = _commit(api, space, "space", files, message)
+        _commit(api, space, "space", files, message)
         if api.get_space_runtime(space).requested_hardware != hardware:
             api.request_space_hardware(space, hardware)  # type: ignore[arg-type]  # any string is taken
-        return commit
 
 
 def _commit(api: HfApi, repo: str, kind: str, files: Files, message: str) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 from lgg.files import write_atomically
 from lgg.models import GATE, TITLES
 from lgg.weights import available
-from train.evaluation.evaluate import Protocol
 from train.evaluation.results import Results
 from train.fit.checkpoint import LOG_FILE, read_log
 
@@ -29,15 +28,17 @@ STYLES = {GATE: "-", "unet": "--", "unet-mini": ":", "unet-resnext50": "-.", "un
 CALIBRATION_BINS = 10
 
 
-def draw_figures(results: Results, weights: Path, folder: Path, protocol: Protocol = "patient") -> list[Path]:
-    """Write every figure that has something to show, as PNG; the same results give the same bytes."""
+def draw_figures(results: Results, weights: Path) -> list[Path]:
+    """Write every figure that has something to show into `figures/`; the same results give the same bytes."""
     makers: dict[str, Callable[[Figure], bool]] = {
         "training": lambda figure: _training(figure, weights),
-        "gate": lambda figure: _gate(figure, results, protocol),
-        "patients": lambda figure: _patients(figure, results, protocol),
-        "threshold": lambda figure: _threshold(figure, results, protocol),
+        "gate": lambda figure: _gate(figure, results),
+        "patients": lambda figure: _patients(figure, results),
+        "threshold": lambda figure: _threshold(figure, results),
     }
-    return [path for name, make in makers.items() if (path := _draw(folder / f"{name}.png", make))]
+    return [
+        path for name, make in makers.items() if (path := _draw(weights / "figures" / f"{name}.png", make))
+    ]
 
 
 def _draw(path: Path, make: Callable[["Figure"], bool]) -> Path | None:
@@ -84,8 +85,8 @@ def _training(figure: "Figure", weights: Path) -> bool:
     return drawn
 
 
-def _gate(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    gates = [gate for gate in results.gates if gate.protocol == protocol]
+def _gate(figure: "Figure", results: Results) -> bool:
+    gates = [gate for gate in results.gates if gate.protocol == "patient"]
     if not gates:
         return False
     probability, tumour = np.array(gates[0].probability), np.array(gates[0].tumour, bool)
@@ -113,8 +114,8 @@ def _gate(figure: "Figure", results: Results, protocol: Protocol) -> bool:
     return True
 
 
-def _patients(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    rows = [row for row in results.patients if row.protocol == protocol]
+def _patients(figure: "Figure", results: Results) -> bool:
+    rows = [row for row in results.patients if row.protocol == "patient"]
     models = list(dict.fromkeys(row.model for row in rows))
     if not rows:
         return False
@@ -132,8 +133,8 @@ def _patients(figure: "Figure", results: Results, protocol: Protocol) -> bool:
     return True
 
 
-def _threshold(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    counts = [count for count in results.pixels if count.protocol == protocol]
+def _threshold(figure: "Figure", results: Results) -> bool:
+    counts = [count for count in results.pixels if count.protocol == "patient"]
     if not counts:
         return False
     curve, dice = figure.subplots(1, 2)

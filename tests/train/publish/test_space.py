@@ -49,7 +49,7 @@ print(json.dumps([app.__file__, area, str(pages[0].get_config_file())]))
 
 @pytest.fixture(scope="module")
 def files():
-    return space_files(ROOT, SPACE, PIN, "zero", REPOSITORY_WEIGHTS)
+    return space_files(SPACE, PIN, "zero", REPOSITORY_WEIGHTS)
 
 
 def requirements(name: str) -> dict[str, Requirement]:
@@ -110,7 +110,7 @@ class TestFiles:
 class TestFrontMatter:
     def test_is_what_the_hub_takes(self):
         """By huggingface.co/docs/hub/spaces-config-reference."""
-        front = front_matter(ROOT / "README.md", SPACE, PIN, "cpu")
+        front = front_matter(SPACE, PIN, "cpu")
         colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
         assert {front["colorFrom"], front["colorTo"]} <= colours
         assert (front["sdk"], front["app_file"]) == ("gradio", "app.py")
