@@ -19,7 +19,7 @@ import tyro
 
 from lgg.cli import first_page
 from lgg.errors import DataError, LggError
-from train.recipes import Job, Model, Overrides, Protocol, RecipeName, Run, Segmenter
+from train.recipes import Job, Model, Protocol, Run, Segmenter
 
 if TYPE_CHECKING:
     from train.evaluation.results import Results
@@ -150,48 +150,6 @@ def _compare(results: "Results", name: str, numbers: Iterable[int]) -> None:
         print(f"{model:15} volume Dice less that of {name}: {mean:+.4f} [{low:+.4f}, {high:+.4f}] n={count}")
 
 
-def ablate(
-    data: Path,
-    only: tuple[str, ...] = (),
-    seeds: tuple[int, ...] = (0,),
-    recipe: RecipeName | None = None,
-    epochs: int | None = None,
-    slices_per_epoch: int | None = None,
-    record: Path | None = None,
-) -> None:
-    """Train the recipe with one thing changed at a time. What is done is not repeated.
-
-    Args:
-        data: Folder of the data set.
-        only: Names of changes (see train/ablation.py), in the order in which to train; by default all.
-        seeds: How often, and with which seeds.
-        recipe: Which recipe is changed; by default gpu where there is one, else cpu.
-        epochs: Of each run; by default half of the recipe's first stage.
-        slices_per_epoch: Slices drawn in an epoch; by default the recipe's.
-        record: JSON file that takes each run as it is done; by default weights/ablations.json, of which
-            `report` makes a table.
-    """
-    from train import ablation
-    from train.data.kaggle_3m import index_folder
-    from train.pipeline import usual_recipe
-
-    unknown = set(only) - set(ablation.VARIANTS)
-    if unknown:
-        known = ", ".join(ablation.VARIANTS)
-        raise DataError(f"No such change: {', '.join(sorted(unknown))}. Choose from {known}.")
-    runs = ablation.run_all(
-        only or tuple(ablation.VARIANTS),
-        seeds,
-        recipe or usual_recipe(),
-        index_folder(data),
-        record or ablation.ABLATIONS,
-        Overrides(epochs=epochs, slices_per_epoch=slices_per_epoch),
-    )
-    for trained in runs:
-        mean = sum(trained.volume["volume"]) / len(trained.volume["volume"])
-        print(f"{trained.variant}, seed {trained.seed}: volume mean {mean:.4f}")
-
-
 def evaluate(
     data: Path,
     patients: str = "test",
@@ -259,7 +217,7 @@ def _hand_out(
     """
     from lgg.files import write_text
     from train.evaluation.evaluate import UNGATED, headline
-    from train.evaluation.results import load_results, save_results
+    from train.evaluation.results import record_results, save_results
     from train.hardware import make_accelerator
     from train.report import results_page
 
@@ -274,7 +232,7 @@ def _hand_out(
         save_results(results, out)
         write_text(out.with_suffix(".md"), results_page(results, weights, [], note))
     if record:
-        save_results(load_results(record).merged(results), record)
+        record_results(results, record)
 
 
 def report(data: Path | None = None, weights: Path | None = None) -> None:
@@ -304,7 +262,7 @@ COMMANDS: dict[str, tuple[Callable[..., None] | str, str]] = {
     "segment": (segment, "train a segmenter"),
     "all": (train_all, "train all five networks"),
     "folds": (folds, "cross-validate segmenters over all patients"),
-    "ablate": (ablate, "train the recipe with one thing changed at a time"),
+    "ablate": ("train.ablation:ablate", "train the recipe with one thing changed at a time"),
     "thresholds": (thresholds, "choose the thresholds of trained weights again"),
     "evaluate": (evaluate, "measure weights on patients"),
     "report": (report, "write every table, card and figure from what was measured"),

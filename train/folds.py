@@ -18,7 +18,7 @@ from lgg.weights import ModelConfig, load_config, load_model
 from train.data.splits import Split, draw_folds
 from train.evaluation.evaluate import PatientResult, evaluate_patients
 from train.evaluation.patient_metrics import Mode
-from train.evaluation.results import PatientRow, Results, collect, load_results, save_results
+from train.evaluation.results import PatientRow, Results, collect, load_results, record_results
 from train.fit.checkpoint import LOG_FILE, runs_folder
 from train.fit.validate import open_gate
 from train.hardware import make_accelerator
@@ -105,6 +105,7 @@ def judge_folds(
     """
     homes = {number: runs_folder() / run / f"fold{number}" for number in numbers}
     gated = all((home / "weights" / GATE).is_dir() for home in homes.values())
+    first = make_accelerator().is_main_process
 
     def results_of(configs: tuple[ModelConfig, ModelConfig], found: list[PatientResult]) -> Results:
         results = collect(configs, found, "fold")
@@ -114,7 +115,7 @@ def judge_folds(
         rows = [row for row in results.rows if row.cascade == "none" and row.model != GATE]
         return replace(results, rows=rows, gates=[])
 
-    whole, parts = Results(), dict.fromkeys(numbers, Results())
+    whole = Results()
     for name in models:
         everybody: list[PatientResult] = []
         for number, home in homes.items():
@@ -124,12 +125,10 @@ def judge_folds(
             chosen = {patient: patients[patient] for patient in sorted(folds[number])}
             found = evaluate_patients(cascade, chosen, FOLD_MODES)
             configs = (cascade.gate_config, cascade.config)
-            parts[number] = parts[number].merged(results_of(configs, found))
+            if first:
+                record_results(results_of(configs, found), home / FOLD_RESULTS)
             everybody += found
         whole = whole.merged(results_of(configs, everybody))
-    if make_accelerator().is_main_process:
-        for number, home in homes.items():
-            save_results(load_results(home / FOLD_RESULTS).merged(parts[number]), home / FOLD_RESULTS)
     return whole
 
 

@@ -98,7 +98,7 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
     folders = [runs_folder() / job.name / f"stage{number}" for number, _ in enumerate(stages, 1)]
     weights = weights_of(job) / architecture
     cohort.refuse_empty_splits()
-    gates = gate_folder(weights.parent, REPOSITORY_WEIGHTS) if gated and architecture != GATE else None
+    gate = load_gate(weights.parent, REPOSITORY_WEIGHTS) if gated and architecture != GATE else None
     teacher = None if job.teacher is None else load_teacher(job.teacher, cohort.splits["train"])
     start = None if job.start is None else load_start(job.start, architecture, cohort.splits).state_dict()
     # Last of all: what is refused must not have thrown anything away.
@@ -133,7 +133,7 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
 
     if make_accelerator().is_main_process:
         export(job, cohort, results, kept, weights)
-        calibrate(weights, validation(), load_model(gates / GATE) if gates else None)
+        calibrate(weights, validation(), gate)
         # Last of all: with its log the model is done.
         rows = [row | {"stage": n} for n, folder in enumerate(folders, 1) for row in read_log(folder / LOG)]
         write_text(weights / LOG_FILE, "".join(json.dumps(row) + "\n" for row in rows))
@@ -282,16 +282,15 @@ def calibrate(folder: Path, volumes: list[Volume], gate: Gate | None = None) -> 
     save_config(folder, config)
 
 
-def gate_folder(*folders: Path) -> Path:
-    """The first folder of weights that holds a gate.
+def load_gate(*folders: Path) -> Gate:
+    """The gate of the first folder of weights that holds one.
 
     Raises:
         WeightsError: none does.
     """
     for folder in folders:
         if (folder / GATE).is_dir():
-            load_config(folder / GATE)
-            return folder
+            return load_model(folder / GATE)
     raise WeightsError(
         f"No {TITLES[GATE]} found: train it first, its veto is part of a segmenter's thresholds."
     )
@@ -304,7 +303,7 @@ def calibrate_again(folder: Path, patients: Patients) -> None:
         DataError: none of its validation patients is in the data.
     """
     config = load_config(folder)
-    gate = None if config.architecture == GATE else load_model(gate_folder(folder.parent) / GATE)
+    gate = None if config.architecture == GATE else load_gate(folder.parent)
     calibrate(folder, load_volumes(patients, validated_on(config, patients)), gate)
 
 

@@ -196,6 +196,11 @@ def save_results(results: Results, path: Path = RESULTS) -> None:
     write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
 
 
+def record_results(results: Results, path: Path) -> None:
+    """Put results into a file, in place of those of the same networks, protocols and recipes."""
+    save_results(load_results(path).merged(results), path)
+
+
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Rows under their columns' titles as a Markdown table; empty where there is no row."""
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
