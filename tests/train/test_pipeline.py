@@ -159,24 +159,21 @@ class TestCalibration:
     def _tiny(self, monkeypatch):
         monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
 
-    @pytest.mark.parametrize("protocol", ["patient", "slice"])
-    def test_again_reads_the_models_validation_split_alone(self, protocol, tmp_path, monkeypatch):
+    def test_again_reads_the_models_validation_split_alone(self, tmp_path, monkeypatch):
         """Nothing of another patient is even read: their files are gone."""
         patients = index_folder(write_folder(tmp_path / "data", 4))
         for name in ("CASE_00", "CASE_03"):
             shutil.rmtree(tmp_path / "data" / name)
-        ids = {"patient": ["CASE_01", "CASE_02"], "slice": ["CASE_01_2", "CASE_01_5", "CASE_02_3"]}
-        monkeypatch.setattr(pipeline, "validated_on", lambda *_: ids[protocol])
         read = []
         monkeypatch.setattr(pipeline, "calibrate", lambda folder, volumes, gate: read.extend(volumes))
-        save_model(tmp_path / GATE, build(GATE), ModelConfig(GATE, 32))
+        split = {
+            "protocol": "patient",
+            "train": ["CASE_00"],
+            "validation": ["CASE_01", "CASE_02", "stranger"],
+        }
+        save_model(tmp_path / GATE, build(GATE), ModelConfig(GATE, 32, split=split))
         pipeline.calibrate_again(tmp_path / GATE, patients)
-        whole = (1, 2, 3, 4, 5, 6)
-        numbers = [whole, whole] if protocol == "patient" else [(2, 5), (3,)]
-        assert [(volume.patient, volume.numbers) for volume in read] == [
-            ("CASE_01", numbers[0]),
-            ("CASE_02", numbers[1]),
-        ]
+        assert [volume.patient for volume in read] == ["CASE_01", "CASE_02"]
 
     def test_puts_into_the_config_what_it_chooses(self, tmp_path, cohort):
         """The gate's threshold and temperature, then the segmenter's six, which follow from its gate."""

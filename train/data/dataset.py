@@ -74,10 +74,7 @@ class Slices:
 
 
 def load_slices(
-    patients: dict[str, list[SliceFiles]],
-    size: int,
-    ids: Collection[str] | None = None,
-    quiet: bool = False,
+    patients: dict[str, list[SliceFiles]], size: int, ids: Collection[str] | None = None
 ) -> Slices:
     """Read patients into one `Slices`.
 
@@ -98,7 +95,7 @@ def load_slices(
 
     with ThreadPoolExecutor(2) as pool:
         work = pool.map(load, range(len(wanted)))
-        parts = list(tqdm(work, "reading", len(wanted), unit="patient", disable=quiet))
+        parts = list(tqdm(work, "reading", len(wanted), unit="patient"))
     return Slices(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Slices)))
 
 

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import sqlite3
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +18,7 @@ from lgg.models import BUILDERS, build
 from lgg.models.unet import UNet
 from train.data.dataset import volume_slices
 from train.data.kaggle_3m import Volume
-from train.fit.checkpoint import LOG, append_log, draw_curves, read_log
+from train.fit.checkpoint import LOG, draw_curves, read_log, tracking
 from train.fit.trainer import Stopped, make_schedule
 from train.recipes import PLAIN, Recipe
 
@@ -135,9 +137,10 @@ class TestRun:
         assert rows == read_log(tmp_path / "run" / LOG)
 
     def test_repeats_itself_by_its_seed(self, tmp_path):
-        same(run(tmp_path / "one")["learner"], run(tmp_path / "two")["learner"])
+        one, two = (run(tmp_path / name) for name in ("one", "two"))
+        same(one["learner"], two["learner"])
         other = weights(run(tmp_path / "three", recipe=replace(RECIPE, seed=4)))
-        assert not torch.equal(other["head.weight"], weights(run(tmp_path / "four"))["head.weight"])
+        assert not torch.equal(other["head.weight"], weights(one)["head.weight"])
 
     def test_begins_with_the_weights_given(self, tmp_path):
         start = build("unet-mini").state_dict()
@@ -240,13 +243,6 @@ class TestResume:
         assert not (tmp_path / "run").exists()
 
 
-def test_the_log_replaces_an_epoch_that_is_run_again(tmp_path):
-    assert read_log(tmp_path / LOG) == []
-    for epoch, loss in ((1, 0.5), (2, 0.4), (2, 0.3)):
-        append_log(tmp_path, {"epoch": epoch, "train_loss": loss})
-    assert [row["train_loss"] for row in read_log(tmp_path / LOG)] == [0.5, 0.3]
-
-
 class TestSchedule:
     def rates(self, steps, **recipe):
         """The learning rate of each step of an epoch."""
@@ -271,3 +267,23 @@ class TestSchedule:
         if steps >= 4:
             assert max(rates) > 0.8
             assert rates[0] < 0.1
+
+
+def test_tracking_keeps_each_epochs_figures_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    trackio = pytest.importorskip("trackio")
+    monkeypatch.setattr(trackio.utils, "TRACKIO_DIR", tmp_path, raising=False)
+    with tracking("a-run", {"lr": 0.1}, wanted=True) as watch:
+        watch({"epoch": 1, "val_dice": 0.25})
+        watch({"epoch": 2, "val_dice": 0.5})
+    databases = list(tmp_path.rglob("*.db"))
+    assert databases
+    with sqlite3.connect(databases[0]) as database:
+        rows = database.execute("select metrics from metrics").fetchall()
+    assert any("0.5" in str(row) for row in rows)
+
+
+def test_tracking_without_trackio_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(DataError, match="pip install trackio"), tracking("a-run", {}, wanted=True):
+        pass
