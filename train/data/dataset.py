@@ -7,7 +7,7 @@ step can mix slice and volume statistics by the library's own `normalise`.
 import hashlib
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
@@ -64,13 +64,18 @@ class Slices:
 
     def fingerprint(self) -> str:
         """A hash of the slices' statistics and masks: other data has another, other paths have not."""
-        digest = hashlib.sha256()
-        for values in (self.mean, self.std, self.tumour, self.masks.sum((1, 2, 3))):
-            digest.update(values.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint((self.mean, self.std, self.tumour, self.masks.sum((1, 2, 3))))
 
     def __getitem__(self, index: Tensor) -> "Slices":
         return Slices(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """A hash of tensors, by which a run that is resumed knows its data and its teacher again."""
+    digest = hashlib.sha256()
+    for values in tensors:
+        digest.update(values.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_slices(

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -112,12 +113,7 @@ def run(repeats: int = 6, out: Path = RESULTS) -> None:
 def best_of(work: Callable[[], object], repeats: int) -> float:
     """Seconds of the fastest run, after one to warm up."""
     work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
+    return min(timeit.repeat(work, number=1, repeat=repeats))
 
 
 @torch.inference_mode()

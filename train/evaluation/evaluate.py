@@ -157,8 +157,7 @@ def _evaluate_patient(
     scores: dict[tuple[Gating, Mode], PatientScores] = {}
     pixels = np.zeros((2, BINS), np.int64)
     gate_threshold = cascade.gate_config.thresholds.gate
-    volume, rows = load_volume(slices), chosen_rows(slices, ids)
-    scored = volume.select(rows)
+    volume = load_volume(slices).select(chosen_rows(slices, ids))
     raw: dict[Mode, RawOutput] = {}
     for mode in modes:
         # Slices that were picked one by one are no series.
@@ -167,12 +166,12 @@ def _evaluate_patient(
             continue
         run: Mode = "volume" if mode == "apart" else mode
         if run not in raw:
-            raw = {run: predict_volume(cascade, scored, run)}
+            raw = {run: predict_volume(cascade, volume, run)}
         thresholds = cascade.series_thresholds if series else cascade.thresholds
         for gating in get_args(Gating):
-            scores[gating, mode] = score(scored, raw[run], thresholds, gating, gate_threshold, series)
+            scores[gating, mode] = score(volume, raw[run], thresholds, gating, gate_threshold, series)
         if mode == "volume":
-            pixels = _histograms(raw[run].probability, scored.masks)
+            pixels = _histograms(raw[run].probability, volume.masks)
     return PatientResult(scores, missing_sequences(volume), pixels)
 
 
@@ -184,9 +183,9 @@ def _histograms(probability: NDArray[np.float32], masks: NDArray[np.bool_]) -> N
 
 def missing_sequences(volume: Volume) -> str:
     """Which sequences are nothing but FLAIR in every slice, as the data set fills what is missing."""
-    flair = volume.pixels[..., FLAIR]
+    flair = volume.whole[..., FLAIR]
     names = {PRE: "pre", POST: "post"}
-    missing = [name for channel, name in names.items() if np.array_equal(volume.pixels[..., channel], flair)]
+    missing = [name for channel, name in names.items() if np.array_equal(volume.whole[..., channel], flair)]
     return " and ".join(missing) or "none"
 
 

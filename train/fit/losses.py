@@ -5,7 +5,6 @@ features (FitNets: Romero et al., 2015): thousands of numbers a slice instead of
 through an encoder from ImageNet a share of what that has seen, for networks that have no such start.
 """
 
-import hashlib
 from typing import Any, cast
 
 import torch
@@ -205,11 +204,3 @@ class NetworkWithLoss(nn.Module):
         """The loss against the ground truth."""
         target = tumour.float()[:, None] if self.gate else masks
         return loss_of(self.recipe.loss, logits.float(), target, self.pos_weight)
-
-
-def fingerprint(network: nn.Module) -> str:
-    """A hash of a network's weights: a run that is resumed must have the teacher that it began with."""
-    digest = hashlib.sha256()
-    for value in network.state_dict().values():
-        digest.update(value.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()

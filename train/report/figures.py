@@ -63,12 +63,11 @@ def _draw(path: Path, make: Callable[["Figure"], bool]) -> Path | None:
 def _training(figure: "Figure", weights: Path) -> bool:
     from matplotlib.ticker import LogLocator
 
+    logs = {name: rows for name in available(weights) if (rows := read_log(weights / name / LOG_FILE))}
+    if not logs:
+        return False
     losses, measures = figure.subplots(1, 2)
-    drawn = False
-    for name in available(weights):
-        rows = read_log(weights / name / LOG_FILE)
-        if not rows:
-            continue
+    for name, rows in logs.items():
         at = range(1, len(rows) + 1)
         style = {"color": COLOURS[name], "linestyle": STYLES[name], "label": TITLES[name]}
         losses.plot(at, [row["val_loss"] for row in rows], **style)
@@ -76,13 +75,12 @@ def _training(figure: "Figure", weights: Path) -> bool:
         measures.plot(at, [row[measure] for row in rows], **style)
         for start in (n for n in range(1, len(rows)) if rows[n]["stage"] != rows[n - 1]["stage"]):
             measures.axvline(start + 0.5, color=COLOURS[name], linewidth=0.6, alpha=0.6)
-        drawn = True
     losses.set(title="Validation loss", xlabel="epoch", ylabel="loss", yscale="log")
     losses.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     losses.yaxis.set_minor_formatter("{x:.3g}")
     losses.yaxis.set_major_formatter("{x:.3g}")
     measures.set(title="Validation: Dice a volume, the gate's AUROC", xlabel="epoch", ylim=(0, 1))
-    return drawn
+    return True
 
 
 def _gate(figure: "Figure", results: Results) -> bool:

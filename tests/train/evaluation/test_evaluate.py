@@ -51,8 +51,7 @@ def evaluate(patients: dict, *arguments):
 
 
 def volume_of(masks: np.ndarray) -> Volume:
-    shape = masks.shape
-    return Volume("P", np.zeros((*shape, 3), np.float32), masks, tuple(range(1, shape[0] + 1)))
+    return Volume("P", np.zeros((*masks.shape, 3), np.float32), masks)
 
 
 def square(top: int, side: int) -> np.ndarray:

@@ -20,8 +20,9 @@ def test_steps_are_timed_beside_the_matrix_product(monkeypatch, tmp_path, capsys
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", lambda module: compiled.append(type(module)))
     monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
-    monkeypatch.setattr("train.evaluation.step_speed.MATRIX", {"cpu": 100})
-    speed(("gate", "unet-mini"), size=32, batch_size=2, steps=1, compile=compile, out=tmp_path / "speed.json")
+    for name, value in {"MATRIX": {"cpu": 100}, "LONG": 0.1, "SHORT": 0.01}.items():
+        monkeypatch.setattr(f"train.evaluation.step_speed.{name}", value)
+    speed(("gate", "unet-mini"), size=32, batch_size=2, compile=compile, out=tmp_path / "speed.json")
     assert compiled == 2 * compile * [NetworkWithLoss]
     printed, found = capsys.readouterr().out, json.loads((tmp_path / "speed.json").read_text())
     assert [row["model"] for row in found] == ["gate", "unet-mini"]

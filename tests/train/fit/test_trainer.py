@@ -47,7 +47,7 @@ def slices(count, seed):
         masks[number, row : row + 8, column : column + 8] = True
     pixels[..., 1] += 80 * masks
     pixels[:, :3] = 0
-    return volume_slices(Volume("CASE", pixels.astype(np.float32), masks, tuple(range(count))), 0, 32)
+    return volume_slices(Volume("CASE", pixels.astype(np.float32), masks), 0, 32)
 
 
 SPLITS = slices(24, 0), slices(8, 1)
