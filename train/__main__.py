@@ -10,7 +10,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -117,7 +117,7 @@ def folds(
     from train.data.kaggle_3m import index_folder
     from train.data.splits import FOLDS
     from train.fit.checkpoint import runs_folder
-    from train.folds import folds_of, judge_folds, train_fold
+    from train.folds import compare_runs, folds_of, judge_folds, train_fold
 
     if record and only:
         raise DataError("--record takes the results of all five folds: leave --only out.")
@@ -132,22 +132,12 @@ def folds(
         slices = "" if patient.slice_tumour is None else f"  slices with tumour {patient.slice_tumour:.4f}"
         print(f"{patient.model:15} {patient.patient:28} volume {patient.volume:.4f}{slices}")
     if compare:
-        _compare(results, compare, numbers)
+        for model, (mean, low, high, count) in compare_runs(results.patients, compare, numbers).items():
+            bounds = f"[{low:+.4f}, {high:+.4f}]"
+            print(f"{model:15} volume Dice less that of {compare}: {mean:+.4f} {bounds} n={count}")
     home = runs_folder() / job.name
     out = None if only else home / "results.json"
     _hand_out(results, home / f"fold{numbers[0]}" / "weights", out, record)
-
-
-def _compare(results: "Results", name: str, numbers: Iterable[int]) -> None:
-    """Print the paired differences from another run of folds."""
-    from train.folds import compare_patients, judged_patients
-
-    theirs = [row for number in numbers for row in judged_patients(name, number)]
-    differences = compare_patients(results.patients, theirs)
-    if not differences:
-        raise DataError(f"The run '{name}' has no results of these folds and networks: judge it first.")
-    for model, (mean, low, high, count) in differences.items():
-        print(f"{model:15} volume Dice less that of {name}: {mean:+.4f} [{low:+.4f}, {high:+.4f}] n={count}")
 
 
 def evaluate(

@@ -1,6 +1,6 @@
 """Cross-validation: train, choose and test five times; every patient is judged by networks that never saw it.
 
-`train_fold` trains a fold's networks, `judge_folds` evaluates folds, `compare_patients` compares two runs.
+`train_fold` trains a fold's networks, `judge_folds` evaluates folds, `compare_runs` compares two runs.
 """
 
 import logging
@@ -132,25 +132,29 @@ def judge_folds(
     return whole
 
 
-def judged_patients(run: str, number: int) -> list[PatientRow]:
-    """What `judge_folds` has written of a fold's patients; none where it has not been judged."""
-    return load_results(runs_folder() / run / f"fold{number}" / FOLD_RESULTS).patients
-
-
-def compare_patients(
-    ours: Sequence[PatientRow], theirs: Sequence[PatientRow]
+def compare_runs(
+    ours: Sequence[PatientRow], run: str, numbers: Sequence[int]
 ) -> dict[str, tuple[float, float, float, int]]:
-    """Paired differences of the volume Dice, ours less theirs, over the patients that both have.
+    """Paired differences of the volume Dice, ours less another run's, over the patients that both have.
+
+    Args:
+        run: the other one's name; `judge_folds` has written its results.
+        numbers: which of its folds.
+
+    Raises:
+        DataError: they have no patient in common.
 
     Returns:
         Model → mean difference, the bounds of its 95 % bootstrap interval, and how many patients.
     """
-    other = {(row.model, row.patient): row.volume for row in theirs}
+    files = [runs_folder() / run / f"fold{number}" / FOLD_RESULTS for number in numbers]
+    other = {(row.model, row.patient): row.volume for file in files for row in load_results(file).patients}
     pairs: dict[str, list[float]] = {}
     for row in ours:
         if (row.model, row.patient) in other:
-            difference = row.volume - other[row.model, row.patient]
-            pairs.setdefault(row.model, []).append(difference)
+            pairs.setdefault(row.model, []).append(row.volume - other[row.model, row.patient])
+    if not pairs:
+        raise DataError(f"The run '{run}' has no results of these folds and networks: judge it first.")
     return {
         model: (float(np.mean(values)), *bootstrap_interval(lambda v: float(np.mean(v)), values), len(values))
         for model, values in pairs.items()

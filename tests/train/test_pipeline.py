@@ -13,12 +13,13 @@ from lgg.models import BUILDERS, GATE, build
 from lgg.models.unet import UNet
 from lgg.weights import ModelConfig, load_config, load_model, save_model
 from tests.tiny_data import write_folder
+from tests.train.evaluation.test_results import patient
 from train import __main__ as command
-from train import folds as cross_validation
 from train import pipeline
 from train.data.kaggle_3m import index_folder, load_volumes
-from train.evaluation.results import load_results
+from train.evaluation.results import Results, load_results, save_results
 from train.fit.trainer import TrainResult
+from train.folds import compare_runs
 from train.pipeline import LOG_FILE, ORDER, TEACHER, Cohort, calibrate, run_job, splits_of, stages_of
 from train.recipes import Job, Overrides, Run
 
@@ -258,13 +259,10 @@ class TestFolds:
             folds(only=(0,), record=tmp_path / "results.json")
 
 
-def test_paired_differences_are_those_of_patients_that_both_runs_have():
-    def row(patient, volume, model="unet"):
-        return type("Row", (), {"patient": patient, "volume": volume, "model": model})
-
-    ours = [row("a", 0.9), row("b", 0.7), row("c", 0.1), row("a", 0.5, "unet-mini")]
-    theirs = [row("a", 0.8), row("b", 0.7), row("d", 0.4)]
-    (mean, low, high, count) = cross_validation.compare_patients(ours, theirs)["unet"]
-    assert (mean, count) == (pytest.approx(0.05), 2)
-    assert (low, high) == (pytest.approx(0), pytest.approx(0.1))
-    assert list(cross_validation.compare_patients(ours, theirs)) == ["unet"]
+def test_paired_differences_are_those_of_patients_that_both_runs_have(runs):
+    ours = [patient("P_a", 0.9), patient("P_b", 0.7), patient("P_c", 0.1), patient("P_a", 0.5, "unet")]
+    theirs = [[patient("P_a", 0.8)], [patient("P_b", 0.7), patient("P_d", 0.4)]]
+    for number, rows in enumerate(theirs):
+        save_results(Results(patients=rows), runs / "theirs" / f"fold{number}" / "results.json")
+    found = compare_runs(ours, "theirs", (0, 1))
+    assert found == {"unet-mini": pytest.approx((0.05, 0, 0.1, 2))}
