@@ -8,8 +8,9 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from itertools import islice
 
 import numpy as np
 import torch
@@ -138,7 +139,8 @@ class Loader:
 
     def batches(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
         """The slices at each of `indices` ((n,) int64, on the CPU), in this order."""
-        source = self._resident(indices) if self.resident else self._streamed(indices)
+        resident = (self.slices[index.to(self.device)] for index in indices)
+        source = resident if self.resident else self._streamed(indices)
         while True:
             began = time.perf_counter()
             batch = next(source, None)
@@ -147,18 +149,12 @@ class Loader:
                 return
             yield batch
 
-    def _resident(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
-        for index in indices:
-            yield self.slices[index.to(self.device)]
-
     def _streamed(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
         with ThreadPoolExecutor(1) as pool:
-            waiting: deque[Future[Slices]] = deque()
-            for index in indices:
-                waiting.append(pool.submit(self._gather, index))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result().to(self.device, non_blocking=True)
+            work = (pool.submit(self._gather, index) for index in indices)
+            waiting = deque(islice(work, AHEAD))
             while waiting:
+                waiting.extend(islice(work, 1))
                 yield waiting.popleft().result().to(self.device, non_blocking=True)
 
     def _gather(self, index: Tensor) -> Slices:

@@ -149,10 +149,6 @@ class TestRun:
         assert state["initialised"] == "weights"
         torch.testing.assert_close(weights(state)["head.weight"], start["head.weight"], atol=1e-6, rtol=0)
 
-    def test_says_that_it_began_from_scratch(self, tmp_path):
-        recipe = replace(RECIPE, epochs=1, initialise="imagenet")
-        assert run(tmp_path / "run", recipe=recipe)["initialised"] == "scratch"
-
 
 class TestResume:
     # By the loss, each epoch is better than the one before, so `best` changes after the resume.
@@ -200,25 +196,21 @@ class TestResume:
             run(tmp_path / "run", resume=True)
         assert str(tmp_path) not in str(caught.value)
 
-    def test_with_another_recipe_network_or_data_set_is_refused(self, tmp_path):
-        run(tmp_path / "run")
+    def test_with_another_recipe_network_data_set_or_teacher_is_refused(self, tmp_path):
+        begun = {"teacher": build("unet-mini")}
+        run(tmp_path / "run", **begun)
+        run(tmp_path / "run", **begun, resume=True)
         gate = {"architecture": "gate", "recipe": replace(RECIPE, loss="bce", best_by="auroc")}
         for what, change in (
             ("recipe", {"recipe": replace(RECIPE, lr=1e-3)}),
             ("recipe", {"recipe": replace(RECIPE, augmentation=PLAIN)}),
             ("architecture", gate),
             ("data set", {"splits": (slices(23, 0), SPLITS[1])}),
+            ("teacher", {"teacher": build("unet-mini")}),
+            ("teacher", {"teacher": None}),
         ):
             with pytest.raises(DataError, match=f"another {what}"):
-                run(tmp_path / "run", **change, resume=True)
-
-    def test_with_another_teacher_or_none_is_refused(self, tmp_path):
-        teachers = [build("unet-mini") for _ in range(2)]
-        run(tmp_path / "run", teacher=teachers[0])
-        run(tmp_path / "run", teacher=teachers[0], resume=True)
-        for other in (teachers[1], None):
-            with pytest.raises(DataError, match="another teacher"):
-                run(tmp_path / "run", teacher=other, resume=True)
+                run(tmp_path / "run", **begun | change, resume=True)
 
     def test_a_stop_in_the_last_epochs_validation_is_heard(self, monkeypatch, tmp_path):
         """Or the stage after it would begin, for hours, although somebody asked to stop."""
