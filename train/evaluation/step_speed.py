@@ -1,21 +1,18 @@
 """How fast is a training step (`speed`)? Beside what the hardware's bf16 matrix products reach."""
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from lgg.files import write_text
 from lgg.models import BUILDERS, build
 from train.evaluation.results import markdown_table
 from train.fit.losses import NetworkWithLoss
 from train.hardware import depthwise_in_fp32, hardware, make_accelerator
-from train.recipes import RECIPES, Model
+from train.recipes import RECIPES
 
 #: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
 MATRIX = {"cuda": 8192, "cpu": 2048}
@@ -42,32 +39,10 @@ class StepSpeed:
     share: float
 
 
-def speed(
-    models: tuple[Model, ...] = (),
-    size: int = 256,
-    batch_size: int | None = None,
-    compile: bool = False,
-    out: Path | None = None,
-) -> None:
-    """Time a training step of each network, beside what the hardware's bf16 matrix products reach.
-
-    Args:
-        models: Which networks; by default all.
-        size: Side of the input in pixels.
-        batch_size: Slices in a step; by default 32 on a GPU, 4 on a CPU.
-        compile: With torch.compile.
-        out: JSON file for the figures.
-    """
-    measured = measure(models, size, batch_size, compile)
-    print(step_table(measured))
-    if out:
-        write_text(out, json.dumps([asdict(row) for row in measured], indent=1) + "\n")
-
-
 def measure(
     models: Sequence[str] = (), size: int = 256, batch_size: int | None = None, compiled: bool = False
 ) -> list[StepSpeed]:
-    """The step of each network and, beside it, the bf16 matrix product; arguments as for `speed`."""
+    """Time each network's step and, beside it, the bf16 matrix product; arguments as for the command."""
     accelerator = make_accelerator()
     batch_size = batch_size or (32 if accelerator.device.type == "cuda" else 4)
     return [_time_step(name, accelerator, size, batch_size, compiled) for name in models or BUILDERS]

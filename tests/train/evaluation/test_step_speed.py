@@ -9,7 +9,7 @@ from torch import nn
 
 from lgg.models import BUILDERS
 from lgg.models.unet import UNet
-from train.evaluation.step_speed import speed
+from train.__main__ import speed
 from train.fit.losses import NetworkWithLoss
 from train.hardware import hardware
 
