@@ -75,7 +75,7 @@ def push(
     code = NOT_YET if dry_run else clean_commit()
     current = load_pin()
     if repo:
-        tag = tag or version()
+        tag = tag or "v" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
         commit = _push_models(weights, repo, tag, code, private)
         current = Pin(repo, commit, tag, tuple(available(weights)))
         if pin and not dry_run:
@@ -97,7 +97,9 @@ def push(
 def _push_models(weights: Path, repo: str, tag: str, code: str, private: bool) -> str:
     """List and publish a folder of weights; `code` is `NOT_YET` in a dry run. Returns the Hub's commit."""
     with TemporaryDirectory() as scratch:
-        files = model_files(weights, repo) | onnx_files(weights, Path(scratch))
+        files = model_files(weights, repo)
+        convert(weights=weights, out=Path(scratch))
+        files |= {f"onnx/{path.name}": path for path in Path(scratch).glob("*.onnx")}
         print(f"{repo}, {tag}\n{listing(files)}")
         if code == NOT_YET:
             return NOT_YET
@@ -122,11 +124,6 @@ def clean_commit(root: Path = ROOT) -> str:
     return git(root, "rev-parse", "HEAD").strip()
 
 
-def version() -> str:
-    """The tag of the project's version: `v0.1.0`."""
-    return "v" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-
-
 def model_files(weights: Path, repo: str) -> Files:
     """Weights, configs and cards of every model, results and figures.
 
@@ -141,9 +138,13 @@ def model_files(weights: Path, repo: str) -> Files:
     names = available(weights)
     if GATE not in names or len(names) < 2:
         raise PublishError("A gate and a segmenter are needed, and the folder of weights lacks one of them.")
-    configs = [_checked(weights / name) for name in names]
+    configs: list[ModelConfig] = []
     files: Files = {}
-    for name, config in zip(names, configs, strict=True):
+    for name in names:
+        config = check_model(weights / name)
+        if not config.metrics.get("measures"):
+            raise PublishError(f"'{name}' was never measured. Run `python -m train report --data DIR` first.")
+        configs.append(config)
         files[f"{name}/{CONFIG_FILE}"] = weights / name / CONFIG_FILE
         files[f"{name}/{WEIGHTS_FILE}"] = weights / name / WEIGHTS_FILE
         files[f"{name}/README.md"] = card_text(config, repo).encode()
@@ -166,21 +167,6 @@ def _index(configs: Sequence[ModelConfig]) -> bytes:
     }
     index = {"library_name": "lgg", "format": FORMAT, "models": models}
     return (json.dumps(index, indent=1) + "\n").encode()
-
-
-def onnx_files(weights: Path, folder: Path) -> Files:
-    """Every model as ONNX, which is written into `folder` and checked against torch."""
-    convert(weights=weights, out=folder)
-    return {f"onnx/{path.name}": path for path in folder.glob("*.onnx")}
-
-
-def _checked(folder: Path) -> ModelConfig:
-    config = check_model(folder)
-    if not config.metrics.get("measures"):
-        raise PublishError(
-            f"'{folder.name}' was never measured. Run `python -m train report --data DIR` first."
-        )
-    return config
 
 
 def listing(files: Files) -> str:
