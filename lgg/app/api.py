@@ -70,7 +70,7 @@ class Api:
             results = self.service.compare(_lone(file, None))
             masks = [result.predictions[0].mask for result in results.values()]
             reports = {name: self._report(_lone(file, name), result) for name, result in results.items()}
-            return {"agreement": agreement(masks) if len(masks) > 1 else None, "architectures": reports}
+            return {"agreement": agreement(masks), "architectures": reports}
 
     def segment_series(
         self,

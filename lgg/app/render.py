@@ -178,7 +178,7 @@ def truth_html(
 def comparison_html(results: Mapping[str, SeriesResult]) -> str:
     """A row an architecture, and how far their outlines agree: architecture → its result for a lone slice."""
     masks = [result.predictions[0].mask for result in results.values()]
-    return html("comparison", results=results, dice=agreement(masks) if len(masks) > 1 else None)
+    return html("comparison", results=results, dice=agreement(masks))
 
 
 def about_html(models: LoadedModels, part: str = "about") -> str:

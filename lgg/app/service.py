@@ -26,7 +26,7 @@ from lgg.io.sequences import CHANNELS
 from lgg.io.study import Contents, Recognised, look_through, read_study, recognise
 from lgg.models import TITLES
 from lgg.postprocess import Gating, confirmed, corrected, redecide
-from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
+from lgg.preprocess import Prepared, Statistics, StatisticsMode, prepare
 from lgg.types import SEQUENCES, Prediction, RawOutput, Series, SeriesResult, Thresholds
 from lgg.visualize import Layer
 
@@ -328,12 +328,13 @@ class Service:
 
     def _prepared(self, request: Request) -> Prepared:
         pixels = self.series(request).pixels
-        heads, stats = self.results.recall(
-            ("prepared", request.upload),
-            lambda: head_and_stats(pixels, request.statistics),
-            lambda made: made[0].nbytes,
-        )
-        return Prepared(pixels, heads, stats)
+
+        def measure() -> tuple[NDArray[np.bool_], Sequence[Statistics]]:  # the pixels are remembered already
+            made = prepare(pixels, request.statistics)
+            return made.heads, made.stats
+
+        key = ("prepared", request.upload)
+        return Prepared(pixels, *self.results.recall(key, measure, lambda made: made[0].nbytes))
 
     # By name: ZeroGPU sends arguments to another process, and the cascades are there already.
     def _run_batch(self, architecture: str, prepared: Prepared, floor: float) -> RawOutput:
@@ -341,7 +342,7 @@ class Service:
 
     def _look_inside(self, architecture: str, prepared: Prepared, layer: Layer) -> Map:
         cascade = self.cascades[architecture]
-        return grad_cam(cascade, prepared)[0] if layer == "why" else flip_spread(cascade, prepared).std[0]
+        return grad_cam(cascade, prepared)[0] if layer == "why" else flip_spread(cascade, prepared)[0]
 
 
 class Cancellations:

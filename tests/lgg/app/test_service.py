@@ -279,7 +279,7 @@ def test_a_slice_is_explained_by_its_results_statistics_and_once(uploads, layer,
     assert seen(service) == before
     made = service.cascades["unet"]
     part = prepare(service.series(request).pixels, statistics)[number - 1 : number]
-    expected = grad_cam(made, part)[0] if layer == "why" else flip_spread(made, part).std[0]
+    expected = grad_cam(made, part)[0] if layer == "why" else flip_spread(made, part)[0]
     np.testing.assert_allclose(drawn, expected, atol=1e-6)
 
 
