@@ -15,14 +15,13 @@ from lgg.models import GATE, SEGMENTERS
 from lgg.postprocess import Gating, confirmed, decide, gate_floor
 from lgg.preprocess import Prepared, StatisticsMode, prepare, undo
 from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice
-from lgg.weights import DeferredModel, ModelConfig, defer_model, load_model
+from lgg.weights import ModelConfig, defer_model, load_model
 from lgg.weights.hub import Source, find_address, obtain
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
-    Network = nn.Module | DeferredModel
+    from lgg.engine import Network
 
 DEFAULT_ARCHITECTURE = "unet-lite0"
 #: Runs both networks on some slices, as `Cascade.raw` does.

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import openvino
     from torch import Tensor, nn
 
+    Network = nn.Module | DeferredModel
+
 log = logging.getLogger(__name__)
 EngineName = Literal["torch", "openvino"]
 #: Slices that go through a network at once.
@@ -59,7 +61,7 @@ class Engine(Protocol):
     name: EngineName
     precision: str
 
-    def load(self) -> None:
+    def load(self) -> object:
         """Have the network in memory; it is loaded when it is first run otherwise."""
 
     def __call__(self, inputs: NDArray[np.float32]) -> Logits:
@@ -114,37 +116,32 @@ class TorchEngine:
     name: EngineName = "torch"
     precision = "fp32"
 
-    def __init__(self, network: "nn.Module | DeferredModel", device: str) -> None:
+    def __init__(self, network: "Network", device: str) -> None:
         """A network is moved to the device now; ZeroGPU lends its own to those that were there before."""
-        self._deferred = network if isinstance(network, DeferredModel) else None
-        self.network = None if isinstance(network, DeferredModel) else network.to(device).eval()
+        self.network = network if isinstance(network, DeferredModel) else network.to(device).eval()
         self.device = device
         self._loading = threading.Lock()
 
-    def load(self) -> None:
-        """Read a deferred network.
+    def load(self) -> "nn.Module":
+        """The network, read now if it was deferred.
 
         Raises:
             WeightsError: it cannot be read.
         """
         with self._loading:
-            if self.network is None:
-                assert self._deferred is not None
-                self.network = self._deferred.load(self.device)
+            if isinstance(self.network, DeferredModel):
+                self.network = self.network.load(self.device)
+            return self.network
 
     def __call__(self, inputs: NDArray[np.float32]) -> Logits:
         """As `Engine`."""
-        self.load()
-        assert self.network is not None
-        return self._run(self.network, inputs)
+        return self._run(self.load(), inputs)
 
     def evidence(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `Engine`."""
         from lgg.models.gate import LogitsAndEvidence
 
-        self.load()
-        assert self.network is not None
-        both = LogitsAndEvidence(self.network)
+        both = LogitsAndEvidence(self.load())
         return self._run(lambda part: both(part)[1], inputs)
 
     def _run(self, network: "Callable[[Tensor], Tensor]", inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -163,9 +160,7 @@ class OpenVinoEngine:
 
     name: EngineName = "openvino"
 
-    def __init__(
-        self, network: "nn.Module | DeferredModel", config: ModelConfig, precision: str | None = None
-    ) -> None:
+    def __init__(self, network: "Network", config: ModelConfig, precision: str | None = None) -> None:
         """Nothing is read or converted yet.
 
         Args:
@@ -181,22 +176,22 @@ class OpenVinoEngine:
         self._request: openvino.InferRequest | None = None
         self._loading = threading.Lock()
 
-    def load(self) -> None:
-        """Compile the graph, converted now if it was not before.
+    def load(self) -> "openvino.InferRequest":
+        """What runs the compiled graph, converted now if it was not before.
 
         Raises:
             WeightsError: the network has to be read for it, and cannot be.
         """
         with self._loading:
-            if self._request is not None:
-                return
-            settings = {
-                "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[self.precision],
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": threads(),
-            }
-            graph = converted_graph(self._core, self._network, self._config, self.precision)
-            self._request = self._core.compile_model(graph, "CPU", settings).create_infer_request()
+            if self._request is None:
+                settings = {
+                    "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[self.precision],
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_NUM_THREADS": threads(),
+                }
+                graph = converted_graph(self._core, self._network, self._config, self.precision)
+                self._request = self._core.compile_model(graph, "CPU", settings).create_infer_request()
+            return self._request
 
     def __call__(self, inputs: NDArray[np.float32]) -> Logits:
         """As `Engine`."""
@@ -207,18 +202,15 @@ class OpenVinoEngine:
         return self._run(inputs, 1)
 
     def _run(self, inputs: NDArray[np.float32], output: int) -> NDArray[np.float32]:
-        self.load()
-        assert self._request is not None
+        request = self.load()
         batches = [inputs[row : row + OPENVINO_BATCH] for row in range(0, len(inputs), OPENVINO_BATCH)]
         with _cores:
             # A copy: the next call writes its own answer into the request's memory.
-            parts = [self._request.infer([batch])[output].copy() for batch in batches]
+            parts = [request.infer([batch])[output].copy() for batch in batches]
         return np.concatenate(parts)
 
 
-def make_engine(
-    network: "nn.Module | DeferredModel", config: ModelConfig, device: str, wanted: str | None = None
-) -> Engine:
+def make_engine(network: "Network", config: ModelConfig, device: str, wanted: str | None = None) -> Engine:
     """What runs a network.
 
     Networks that were handed over, without weights that a checksum names, are PyTorch's unless `wanted` says
@@ -242,7 +234,7 @@ def cache_folder() -> Path:
 
 
 def converted_graph(
-    core: "openvino.Core", network: "nn.Module | DeferredModel", config: ModelConfig, precision: str
+    core: "openvino.Core", network: "Network", config: ModelConfig, precision: str
 ) -> "openvino.Model":
     """A network as OpenVINO's graph, from the cache, or converted and put there if that can be written.
 
@@ -264,7 +256,7 @@ def converted_graph(
     return graph
 
 
-def _convert(network: "nn.Module | DeferredModel", config: ModelConfig) -> "openvino.Model":
+def _convert(network: "Network", config: ModelConfig) -> "openvino.Model":
     import openvino
     import torch
 

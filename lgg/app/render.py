@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from lgg import metrics
 from lgg.app.models import LoadedModels
 from lgg.cascade import Cascade
-from lgg.engine import Engine
 from lgg.errors import LggError, SliceError
 from lgg.explain import agreement, calibration_error, in_words
 from lgg.export.statistics import components
 from lgg.models import SEGMENTERS, TITLES
 from lgg.postprocess import FEWEST
-from lgg.types import SEQUENCES, Series, SeriesResult
+from lgg.types import SEQUENCES, SeriesResult
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 
 log = logging.getLogger("lgg.app")
@@ -244,30 +243,18 @@ def _duration(seconds: float) -> str:
     return f"{math.ceil(seconds)}\u00a0s" if seconds < 90 else f"{math.ceil(seconds / 60)}\u00a0min"
 
 
-def _sequences(series: Series) -> str:
-    return "one channel, taken as FLAIR" if series.flair_only else ", ".join(SEQUENCES)
-
-
-def _millions(config: ModelConfig) -> str:
-    return f"{config.parameters / 1e6:.2f}\u00a0M"
-
-
-def _engine(engine: Engine) -> str:
-    return f"{ENGINES[engine.name]} {engine.precision}"
-
-
 _templates.filters |= {
     "percent": percent,
     "volume": volume,
     "whole": lambda number: f"{number:,.0f}",
-    "millions": _millions,
+    "millions": lambda config: f"{config.parameters / 1e6:.2f}\u00a0M",
     "title": lambda config: TITLES[config.architecture],
     "titles": lambda names: ", ".join(TITLES[name] for name in names),
-    "sequences": _sequences,
+    "sequences": lambda series: "one channel, taken as FLAIR" if series.flair_only else ", ".join(SEQUENCES),
     "slices": count_slices,
     "duration": _duration,
     "milliseconds": milliseconds,
-    "engine": _engine,
+    "engine": lambda engine: f"{ENGINES[engine.name]} {engine.precision}",
     "headline": headline,
     "measure": _measure,
 }

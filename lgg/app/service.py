@@ -222,11 +222,13 @@ class Service:
                 run=partial(self._raw, request.architecture),
             ):
                 # Measuring the volume comes before the first batch and is not a slice's share of time.
-                began = began or time.monotonic() - sum(map(_seconds, batch))
+                took = sum(sum(prediction.milliseconds.values()) for prediction in batch) / 1000
+                began = began or time.monotonic() - took
                 done += batch
                 yield Progress(len(done), len(series), time.monotonic() - began)
             predictions = tuple(confirmed(done))
-            self.results.put(request, predictions, sum(map(_bytes, predictions)))
+            arrays = ((made.mask, made.head, made.probability) for made in predictions)
+            self.results.put(request, predictions, sum(array.nbytes for made in arrays for array in made))
         yield Progress(len(series), len(series), 0.0, SeriesResult(series, predictions))
 
     def result(self, request: Request) -> SeriesResult:
@@ -435,11 +437,3 @@ def assigned(chosen: Sequence[str | None]) -> tuple[tuple[str, str], ...]:
     if len(dict(pairs)) < len(pairs):
         raise SeriesError("One volume is chosen for two sequences. Choose another for each, or none.")
     return tuple(pairs)
-
-
-def _seconds(prediction: Prediction) -> float:
-    return sum(prediction.milliseconds.values()) / 1000
-
-
-def _bytes(prediction: Prediction) -> int:
-    return prediction.mask.nbytes + prediction.head.nbytes + prediction.probability.nbytes

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from torch import nn
 
 import lgg.weights
 from lgg.app.gallery import load_examples
@@ -134,4 +135,4 @@ def test_on_a_gpu_everything_is_read_before_the_first_request(tmp_path, monkeypa
     monkeypatch.setattr("lgg.app.models.best_device", lambda: "meta")
     cascades, _ = load_cascades(tmp_path)
     engines = cascades["unet-mini"].gate_engine, cascades["unet-mini"].engine
-    assert all(engine.network is not None for engine in engines)
+    assert all(isinstance(engine.network, nn.Module) for engine in engines)

@@ -139,7 +139,7 @@ class TestFailure:
             ("HEAD", 401, "log|private"),
             ("HEAD", 403, "does not let you"),
             ("HEAD", 404, "error 404"),
-            ("HEAD", 429, "too many"),
+            ("HEAD", 429, "error 429"),
             ("HEAD", 500, "error 500"),
             ("GET /large", 429, "too many"),
             ("GET /large", 500, "error 500"),
