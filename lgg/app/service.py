@@ -3,11 +3,9 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -345,32 +343,6 @@ class Service:
     def _look_inside(self, architecture: str, prepared: Prepared, layer: Layer) -> Map:
         cascade = self.cascades[architecture]
         return grad_cam(cascade, prepared)[0] if layer == "why" else flip_spread(cascade, prepared)[0]
-
-
-class Cancellations:
-    """Which visitors have an examination running, and whether they still want it.
-
-    Not Gradio's `cancels`: what was cancelled may still send an answer that it had ready, and in Gradio 6.31
-    that sometimes came after, and so in place of, the answer of the button that cancelled it.
-    """
-
-    def __init__(self) -> None:
-        self._running: dict[str, Event] = {}
-
-    @contextmanager
-    def running(self, visitor: str) -> Iterator[Callable[[], bool]]:
-        """While the visitor's work runs: whether it is to stop. What has ended is forgotten."""
-        event = self._running[visitor] = Event()
-        try:
-            yield event.is_set
-        finally:
-            if self._running.get(visitor) is event:
-                del self._running[visitor]
-
-    def cancel(self, visitor: str) -> None:
-        """Have the visitor's work stop at its next step; nothing where nothing runs."""
-        if event := self._running.get(visitor):
-            event.set()
 
 
 def check_uploads(paths: Sequence[str]) -> None:
