@@ -1,18 +1,14 @@
 """Draws the README's pictures of the page into `docs`: `python -m tests.screenshots`.
 
-With the repository's weights (or `$LGG_WEIGHTS`) and the shipped phantoms only; nobody's scan is in them.
+With the repository's weights and the shipped phantoms only; nobody's scan is in them.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import expect
 
 from lgg.app.gallery import load_examples
-from lgg.cascade import DEFAULT_ARCHITECTURE
-from lgg.models import GATE
-from lgg.weights import REPOSITORY_WEIGHTS, available
 from tests.browsing import DESKTOP, PHONE, pick, settle, visit
 from tests.page_server import ROOT, chromium, serve_page
 
@@ -21,12 +17,9 @@ PICTURES = {"page.png": DESKTOP, "page-phone.png": PHONE}
 
 def main() -> None:
     """An example with its outline, on a desktop and on a phone."""
-    weights = Path(os.environ.get("LGG_WEIGHTS", REPOSITORY_WEIGHTS))
-    if not {GATE, DEFAULT_ARCHITECTURE} <= set(available(weights)):
-        raise SystemExit(f"The pictures need weights: {GATE} and {DEFAULT_ARCHITECTURE}. Train them first.")
     with (
         tempfile.TemporaryDirectory() as scratch,
-        serve_page(weights, Path(scratch)) as url,
+        serve_page(Path(scratch)) as url,
         chromium() as browser,
     ):
         for name, viewport in PICTURES.items():
