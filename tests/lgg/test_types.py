@@ -42,11 +42,6 @@ class TestResult:
         too_few = redecide(result([0.9] * 9, sides[:9]), replace(THRESHOLDS, mask=0.6))
         assert too_few.with_tumour == (3, 4, 5, 8)
 
-    def test_an_outline_in_one_slice_alone_is_no_verdict(self):
-        made = redecide(result([0.9] * 10, [0] * 4 + [6] + [0] * 5), replace(THRESHOLDS, mask=0.6))
-        assert made.suspected
-        assert made.voxels == 0
-
     def test_it_wants_a_prediction_for_each_slice(self):
         with pytest.raises(ValueError, match="each slice"):
             SeriesResult(series(2), FOUND.predictions)
