@@ -204,7 +204,7 @@ class Cascade:
             self.engine.load()
             loaded = time.perf_counter()  # reading is not the network's time
             size = self.config.input_size
-            inputs = prepared[np.flatnonzero(segmented).tolist()].network_input(size)
+            inputs = prepared[segmented].network_input(size)
             probability[segmented] = undo(expit(self.engine(inputs)[:, 0]), height, width)
         seconds = {
             "preprocess": ready - clock,

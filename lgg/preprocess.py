@@ -9,8 +9,7 @@ statistics are those of the slice (a lone upload) or of the whole volume (a seri
 with both.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -38,14 +37,6 @@ LARGEST_Z = 6.0
 RIM = 0.08
 #: A "head" below this share of the picture is noise; statistics then come from the whole picture.
 SMALLEST_HEAD = 0.01
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of each channel inside the head: two (3,) float32 arrays, std > 0."""
-
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
 
 
 def head_mask(flair: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -108,8 +99,10 @@ def inner_head(head: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return (inner if inner.any() else slices).reshape(head.shape)
 
 
-def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statistics:
-    """Mean and standard deviation of each channel inside the head.
+def statistics(
+    pixels: NDArray[np.float32], head: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each channel inside the head: (3,) float32 both, the latter above 0.
 
     Args:
         pixels: (..., H, W, 3), a slice or a volume.
@@ -121,7 +114,7 @@ def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statisti
     mean, std = channels.mean(1, dtype=np.float64), channels.std(1, dtype=np.float64)
     # A channel without contrast (black, say) carries no scale of its own: it becomes zeros.
     flat = std <= 1e-6 * np.abs(channels).max(1)
-    return Statistics(mean.astype(np.float32), np.where(flat, 1, std).astype(np.float32))
+    return mean.astype(np.float32), np.where(flat, 1, std).astype(np.float32)
 
 
 def resize(pictures: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -186,28 +179,28 @@ class Prepared:
     Attributes:
         pixels: (N, H, W, 3) float32 in the file's own units.
         heads: (N, H, W) bool, where the head was found.
-        stats: N statistics: each slice's own, or N times those of the volume.
+        mean, std: (N, 3) float32 inside the head: each slice's own, or N times those of the volume.
     """
 
     pixels: NDArray[np.float32]
     heads: NDArray[np.bool_]
-    stats: Sequence[Statistics]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, rows: slice | Sequence[int]) -> "Prepared":
-        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
-        return Prepared(self.pixels[rows], self.heads[rows], [self.stats[row] for row in chosen])
+    def __getitem__(self, rows: slice | list[int] | NDArray[np.bool_]) -> "Prepared":
+        return Prepared(self.pixels[rows], self.heads[rows], self.mean[rows], self.std[rows])
 
     def mirror(self) -> "Prepared":
         """Left and right exchanged; the statistics stay."""
-        return Prepared(np.ascontiguousarray(self.pixels[:, :, ::-1]), self.heads[..., ::-1], self.stats)
+        pixels = np.ascontiguousarray(self.pixels[:, :, ::-1])
+        return replace(self, pixels=pixels, heads=self.heads[..., ::-1])
 
     def network_input(self, size: int) -> NDArray[np.float32]:
         """What a network sees: (N, 3, size, size) float32."""
-        mean, std = (np.stack([getattr(stats, name) for stats in self.stats]) for name in ("mean", "std"))
-        return normalise(resize_pad(self.pixels, size), mean, std)
+        return normalise(resize_pad(self.pixels, size), self.mean, self.std)
 
 
 def prepare(pixels: NDArray[np.float32], mode: StatisticsMode) -> Prepared:
@@ -220,10 +213,12 @@ def prepare(pixels: NDArray[np.float32], mode: StatisticsMode) -> Prepared:
     flair = pixels[..., FLAIR]
     if mode == "volume":
         heads = head_mask(flair)
-        return Prepared(pixels, heads, [statistics(pixels, heads)] * len(pixels))
-    heads = np.stack([head_mask(slice_) for slice_ in flair])
-    pairs = zip(pixels, heads, strict=True)
-    return Prepared(pixels, heads, [statistics(slice_, head) for slice_, head in pairs])
+        stats = [statistics(pixels, heads)] * len(pixels)
+    else:
+        heads = np.stack([head_mask(slice_) for slice_ in flair])
+        stats = [statistics(slice_, head) for slice_, head in zip(pixels, heads, strict=True)]
+    mean, std = (np.stack(values) for values in zip(*stats, strict=True))
+    return Prepared(pixels, heads, mean, std)
 
 
 def undo(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -16,15 +16,14 @@ from lgg.app.viewer import unpacked_mask
 from lgg.cascade import BATCH, DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
-from lgg.export import Provenance, provenance_of, write_zip
+from lgg.export import Provenance, provenance_of
 from lgg.input_check import series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
 from lgg.io.archive import MAX_FILES
 from lgg.io.sequences import CHANNELS
 from lgg.io.study import Contents, Recognised, look_through, read_study, recognise
-from lgg.models import TITLES
 from lgg.postprocess import Gating, confirmed, corrected, redecide
-from lgg.preprocess import Prepared, Statistics, StatisticsMode, prepare
+from lgg.preprocess import Prepared, StatisticsMode, prepare
 from lgg.types import SEQUENCES, Prediction, RawOutput, Series, SeriesResult, Thresholds
 from lgg.visualize import Layer
 
@@ -136,11 +135,6 @@ class Service:
         """The architecture to begin with: the default where it has weights, else any that has."""
         default = DEFAULT_ARCHITECTURE
         return default if default in self.cascades else next(iter(self.cascades), None)
-
-    @property
-    def choices(self) -> list[tuple[str, str]]:
-        """(name for people, architecture) of each segmenter on offer."""
-        return [(TITLES[name], name) for name in self.cascades]
 
     def cascade(self, architecture: str | None) -> Cascade:
         """The cascade of an architecture.
@@ -320,18 +314,12 @@ class Service:
         made_by = provenance_of(self.cascade(request.architecture), gating, request.statistics)
         return replace(made_by, thresholds=result.thresholds)
 
-    def write_archive(
-        self, path: Path, request: Request, result: SeriesResult, gating: Gating = "hard"
-    ) -> None:
-        """Write everything that was found as a ZIP archive."""
-        write_zip(path, result, self.provenance(request, result, gating))
-
     def _prepared(self, request: Request) -> Prepared:
         pixels = self.series(request).pixels
 
-        def measure() -> tuple[NDArray[np.bool_], Sequence[Statistics]]:  # the pixels are remembered already
+        def measure() -> tuple[NDArray[Any], ...]:  # the pixels are remembered already
             made = prepare(pixels, request.statistics)
-            return made.heads, made.stats
+            return made.heads, made.mean, made.std
 
         key = ("prepared", request.upload)
         return Prepared(pixels, *self.results.recall(key, measure, lambda made: made[0].nbytes))

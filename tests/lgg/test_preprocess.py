@@ -155,12 +155,12 @@ class TestStatistics:
     def test_are_taken_inside_the_heads_of_a_slice_or_of_all(self, mode):
         pixels = series()
         prepared = prepare(pixels, mode)
-        assert len(prepared.stats) == 5
-        for number, stats in enumerate(prepared.stats):
+        assert len(prepared.mean) == len(prepared.std) == 5
+        for number, (mean, std) in enumerate(zip(prepared.mean, prepared.std, strict=True)):
             rows = [number] if mode == "slice" else slice(None)
             inside = pixels[rows][inner_head(prepared.heads[rows])]
-            assert stats.mean == pytest.approx(inside.mean(0), rel=1e-5)
-            assert stats.std == pytest.approx(inside.std(0), rel=1e-5)
+            assert mean == pytest.approx(inside.mean(0), rel=1e-5)
+            assert std == pytest.approx(inside.std(0), rel=1e-5)
 
     def test_do_not_change_with_the_scalp(self):
         rows, columns = np.mgrid[:100, :100]
@@ -169,15 +169,14 @@ class TestStatistics:
         found = []
         for scalp in (120, 400):
             flair = np.where((radius > 37) & (radius < 40), scalp, brain)
-            found += prepare(np.repeat(flair[None, ..., None], 3, 3).astype(np.float32), "slice").stats
+            found.append(prepare(np.repeat(flair[None, ..., None], 3, 3).astype(np.float32), "slice"))
         assert found[0].mean == pytest.approx(found[1].mean, rel=1e-3)
         assert found[0].std == pytest.approx(found[1].std, rel=1e-2)
 
     def test_are_those_of_the_whole_picture_without_a_head(self):
         speck = np.zeros((1, 64, 64, 3), np.float32)
         speck[0, 30, 30] = 9
-        (found,) = prepare(speck, "slice").stats
-        assert found.mean == pytest.approx(speck[0].mean((0, 1)), rel=1e-5)
+        assert prepare(speck, "slice").mean[0] == pytest.approx(speck[0].mean((0, 1)), rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [(7, 9), (32, 32), (50, 41), (51, 120), (300, 3)], ids=str)
