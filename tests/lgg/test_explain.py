@@ -47,15 +47,6 @@ def test_the_map_is_that_of_the_published_formula():
     torch.testing.assert_close(ours, theirs * scale, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(60, 44), (97, 131)], ids=str)
-def test_maps_have_the_slices_size_and_reach_from_zero_to_one(size):
-    maps = grad_cam(cascade(resnet()), prepare(pixels(3, *size), "slice"))
-    assert maps.shape == (3, *size)
-    assert maps.dtype == np.float32
-    assert maps.min() >= 0
-    np.testing.assert_allclose(maps.max((1, 2)), 1, rtol=1e-6)
-
-
 def test_without_evidence_the_map_is_zero():
     gate = resnet()
     nn.init.constant_(gate.fc.weight, -1.0)
@@ -72,11 +63,13 @@ class FlairGate(nn.Module):
 
 
 @pytest.mark.parametrize("size", [(48, 96), (120, 80)], ids=str)
-def test_the_map_is_highest_where_the_evidence_is(size):
+def test_the_map_has_the_slices_size_and_is_highest_where_the_evidence_is(size):
     slices, middle = pixels(1, *size) * 0.1, size[0] // 2
     slices[0, 4:-4, 4:-4] += 5  # the head
     slices[0, middle : middle + 12, 10:22, FLAIR] += 5
-    row, column = np.unravel_index(grad_cam(cascade(FlairGate()), prepare(slices, "slice"))[0].argmax(), size)
+    (map_,) = grad_cam(cascade(FlairGate()), prepare(slices, "slice"))
+    assert (map_.shape, map_.dtype, map_.min(), map_.max()) == (size, np.float32, 0, 1)
+    row, column = np.unravel_index(map_.argmax(), size)
     assert abs(row - (middle + 6)) <= 8
     assert abs(column - 16) <= 8
 

@@ -148,10 +148,6 @@ class TestFailure:
         hub.faults.append(Fault(asked, status=status))
         refuse(words, commit)
 
-    def test_a_slow_hub_is_waited_for(self, hub, commit):
-        hub.faults.append(Fault(".*", delay=0.2))
-        assert download(REPO, BOTH, commit)[1] == commit
-
     def test_a_connection_that_breaks_once_is_resumed(self, hub, commit):
         hub.faults.append(Fault("GET /large", cut=100, times=1))
         folder, _ = download(REPO, BOTH, commit)
