@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from lgg import metrics
 from lgg.cascade import Cascade
 from lgg.preprocess import Prepared, resize, undo
-from lgg.weights import ModelConfig
 
 
 def grad_cam(cascade: Cascade, prepared: Prepared) -> NDArray[np.float32]:
@@ -58,18 +57,12 @@ def agreement(masks: Sequence[NDArray[np.bool_]]) -> float | None:
     return float(np.mean(pairs)) if pairs else None
 
 
-def calibration_error(gate: ModelConfig) -> float | None:
-    """The gate's expected calibration error on test patients, as recorded with its weights, 0 to 1."""
-    value = gate.metrics.get("measures", {}).get("ece", {}).get("value")
-    return float(value) if isinstance(value, int | float) else None
-
-
 def in_words(probability: float, error: float | None = None) -> str:
     """The gate's probability in plain words, with how far such numbers were off when they were measured.
 
     Args:
         probability: 0 to 1.
-        error: its `calibration_error`, 0 to 1; None where nobody measured it.
+        error: its expected calibration error on test patients, 0 to 1; None where nobody measured it.
     """
     tenths = round(10 * probability)
     many = {0: "Fewer than 1 in 20", 10: "More than 19 in 20"}.get(tenths, f"About {tenths} in 10")

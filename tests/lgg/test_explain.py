@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lgg.cascade import Cascade
-from lgg.explain import agreement, calibration_error, flip_spread, grad_cam, in_words
+from lgg.explain import agreement, flip_spread, grad_cam, in_words
 from lgg.models import BUILDERS
 from lgg.models.gate import LogitsAndEvidence
 from lgg.preprocess import prepare
@@ -119,9 +119,3 @@ def test_a_probability_in_plain_words_and_how_far_off_it_may_be(probability, wor
     assert "nobody has measured" in in_words(probability)
     assert "off by 7 percentage points" in in_words(probability, 0.0689)
     assert "off by 1 percentage point on" in in_words(probability, 0.002)
-
-
-def test_the_calibration_error_is_the_recorded_one():
-    measured = ModelConfig("gate", 64, metrics={"measures": {"ece": {"value": 0.07}}})
-    assert calibration_error(measured) == 0.07
-    assert calibration_error(ModelConfig("gate", 64)) is None
