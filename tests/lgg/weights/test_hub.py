@@ -148,7 +148,7 @@ class TestFailure:
         hub.faults.append(Fault(asked, status=status))
         refuse(words, commit)
 
-    def test_a_connection_that_breaks_once_is_resumed(self, hub, commit):
+    def test_a_connection_that_breaks_once_is_tried_again(self, hub, commit):
         hub.faults.append(Fault("GET /large", cut=100, times=1))
         folder, _ = download(REPO, BOTH, commit)
         assert load_model(folder / "unet-mini")
