@@ -30,6 +30,8 @@ MAX_FILES = 2000
 MAX_UNPACKED = 2**29
 #: Bytes of an archive's table of contents; one entry takes a hundred or two.
 MAX_CONTENTS = MAX_FILES * 512
+#: What file managers leave behind.
+NOISE = ("__MACOSX", "Thumbs.db", "desktop.ini")
 SMALLER = "Give fewer slices, or the sequences alone."
 
 #: The first bytes of a ZIP archive, with and without files in it, and of gzip.
@@ -125,9 +127,7 @@ def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None)
 def bare_name(source: Source | File, name: str | None = None) -> str:
     """The last part of a path of either convention, without what could not be printed; or "slice"."""
     if name is None:
-        name = getattr(source, "name", None) if not isinstance(source, str | os.PathLike | bytes) else None
-    if name is None and isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
+        name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     bare = PureWindowsPath(name).name if isinstance(name, str) else ""
     return "".join(character for character in bare if character.isprintable())[-MAX_NAME:] or "slice"
 
@@ -151,8 +151,6 @@ def load_bytes(source: Source, advice: str) -> bytes:
             # The cause would tell the path, so it goes no further.
             # ValueError: a NUL in a path, a closed stream.
             raise SliceError(UNREADABLE) from None
-        if not isinstance(data, bytes):
-            raise TypeError("read_slice wants a stream that was opened in binary mode")
     if data is None or len(data) > MAX_BYTES:
         raise SliceError(f"the file is over {MAX_BYTES >> 20} MiB. {advice}")
     return data
@@ -193,7 +191,7 @@ def _zipped(data: bytes, left: int) -> Iterator[File]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for member in archive.infolist():
-                if _is_noise(member):
+                if _left_out(member):
                     continue
                 name, content = bare_name(member.filename), _member(archive, member, left)
                 if content.startswith(ZIPPED):
@@ -216,14 +214,15 @@ def _check_contents(data: bytes) -> None:
         raise _too_many(entries)
 
 
-def _is_noise(member: zipfile.ZipInfo) -> bool:
-    """Folders, links, and what file managers leave behind."""
+def is_noise(name: str) -> bool:
+    """Whether a file or folder of this bare name is hidden, or a file manager's."""
+    return (name.startswith(".") and name not in (".", "..")) or name in NOISE
+
+
+def _left_out(member: zipfile.ZipInfo) -> bool:
+    """Folders, links and noise."""
     link = stat.S_ISLNK(member.external_attr >> 16)
-    parts = re.split(r"[/\\]", member.filename)
-    hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
-    return (
-        member.is_dir() or link or hidden or "__MACOSX" in parts or parts[-1] in ("Thumbs.db", "desktop.ini")
-    )
+    return member.is_dir() or link or any(map(is_noise, re.split(r"[/\\]", member.filename)))
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, left: int) -> bytes:

@@ -27,7 +27,7 @@ from lgg.io.dicom_header import (
     read_header,
 )
 from lgg.io.images import Picture, jpeg_segments
-from lgg.io.limits import CUT_SHORT, check_finite, check_size, check_volume, guarded, named, plausible_spacing
+from lgg.io.limits import CUT_SHORT, check_size, check_volume, guarded, named, plausible_spacing
 from lgg.io.orientation import Stack, evenly_spaced, gaps, same_slices, sort_stack, stack_grid
 from lgg.io.sequences import recognise_series
 from lgg.types import FLAIR, SEQUENCES, Candidate, Grid, Series
@@ -194,7 +194,7 @@ def _stored_values(raw: NDArray, header: Header, bits: int) -> NDArray[np.int64]
     return values
 
 
-def dicom_volumes(files: Iterable[File], strict: bool) -> tuple[Volumes[Slices], list[SliceError]]:
+def dicom_volumes(files: Iterable[File], strict: bool) -> tuple[Volumes, list[SliceError]]:
     """The series that may be a sequence, by how they were taken and what the scanner calls them.
 
     Args:
@@ -341,9 +341,7 @@ def _pixels(stack: Stack[Header]) -> NDArray[np.float32]:
         if file is not loaded:
             data, loaded = file.whole(), file
         with named(file.name):
-            picture = guarded(decode_frame, data, stack.headers[number])
-            check_finite(picture.pixels)
-        pixels[number] = picture.pixels[..., 0]
+            pixels[number] = guarded(decode_frame, data, stack.headers[number]).pixels[..., 0]
     return pixels
 
 

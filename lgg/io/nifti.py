@@ -52,7 +52,7 @@ def is_nifti(data: bytes) -> bool:
     return any(data.startswith(magic, at) for _, at, magic in (NIFTI_1, NIFTI_2))
 
 
-def nifti_volumes(files: Sequence[File]) -> Volumes[File]:
+def nifti_volumes(files: Sequence[File]) -> Volumes:
     """The volumes that may be a sequence, by the names and the headers of NIfTI files.
 
     Raises:

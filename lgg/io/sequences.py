@@ -233,12 +233,6 @@ def _height(grid: Grid | None) -> float:
     return grid.shape[grid.order[0]] * grid.distances[0]
 
 
-def left_out_note(what: str, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate]) -> list[str]:
-    """A sentence on the candidates that were not chosen, if there are any; `what` they are in the plural."""
-    left_out = len(candidates) - len(chosen)
-    return [f"Further {what} were left out: {left_out}."] if left_out > 0 else []
-
-
 def found(
     candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], done: Mapping[int, str]
 ) -> tuple[Found, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io import DICOM, NIFTI, PICTURES, kind_of_series, read_files
-from lgg.io.archive import ZIPPED, File, check_unpacked, natural, unpack
+from lgg.io.archive import ZIPPED, File, check_unpacked, is_noise, natural, unpack
 from lgg.io.combine import Volumes
 from lgg.io.dicom import dicom_volumes
 from lgg.io.dicom_header import NoPictureError
@@ -25,8 +25,6 @@ StudyPath = str | os.PathLike[str]
 #: A series of a study: its file or folder, or its number.
 SeriesChoice = str | os.PathLike[str] | int
 
-#: What file managers leave behind.
-NOISE = ("Thumbs.db", "desktop.ini", "__MACOSX")
 #: Files below a folder; an examination has thousands.
 MAX_STUDY_FILES = 20_000
 #: Bytes in which a file's kind is told, and every NIfTI header ends.
@@ -181,7 +179,6 @@ def look_through(
         notes = _left_out("images", len(loose), unread)
         return Contents(name, pictures=pictures, notes=notes, nbytes=nbytes)
     others, kind = len(files[""]) + len(files[PICTURES]), "NIfTI volumes"
-    volumes: Volumes
     if files[DICOM]:
         volumes, errors = dicom_volumes(files[DICOM], strict=False)
         empty = sum(isinstance(error, NoPictureError) for error in errors)  # a report, a directory
@@ -247,9 +244,8 @@ def _below(path: Path) -> list[Path]:
         return [path]
     files = []
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in NOISE)
-        kept = [name for name in names if not name.startswith(".") and name not in NOISE]
-        files += [Path(folder) / name for name in sorted(kept, key=natural)]
+        folders[:] = sorted(name for name in folders if not is_noise(name))
+        files += [Path(folder, name) for name in sorted(names, key=natural) if not is_noise(name)]
         if len(files) > MAX_STUDY_FILES:
             raise SeriesError(
                 f"There are over {MAX_STUDY_FILES:,} files below {path.name}. Give the folder of one study."

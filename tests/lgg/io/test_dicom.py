@@ -10,9 +10,10 @@ import pytest
 from pydicom.encaps import encapsulate
 
 from lgg.errors import SliceError
-from lgg.io import MAX_SIDE, read_slice
+from lgg.io import read_slice
 from lgg.io.dicom import decode_dicom
 from lgg.io.dicom_header import MAX_HEADER, read_header
+from lgg.io.limits import MAX_SIDE
 from tests.dicom_files import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, JPEG, PATIENT, RLE, dicom, scan
 from tests.reading_files import memory_below, mutate, noise, pillow, read_or_refuse
 

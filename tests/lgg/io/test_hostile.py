@@ -15,7 +15,8 @@ import pytest
 import tifffile
 
 from lgg.errors import SliceError
-from lgg.io import MAX_BYTES, MAX_SIDE, read_slice
+from lgg.io import read_slice
+from lgg.io.limits import MAX_BYTES, MAX_SIDE
 from tests.reading_files import (
     VALID,
     forged_tiff,

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from lgg.errors import SliceError
-from lgg.io import DECODERS, MAX_BYTES, MAX_SIDE, MIN_SIDE, read_slice
+from lgg.io import DECODERS, read_slice
+from lgg.io.limits import MAX_BYTES, MAX_SIDE, MIN_SIDE
 from lgg.types import Slice
 from tests.reading_files import VALID, noise, pillow, tiff
 

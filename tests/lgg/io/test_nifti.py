@@ -158,7 +158,7 @@ def test_flair_stands_in_at_the_t1s_brightness_where_the_t1_does_not_reach():
     ("other", "message"),
     [
         (t1((40, 48, 15)), r"post-contrast T1 covers \d+% of the head.*FLAIR alone"),
-        (t1(matrix=affine(np.eye(3), SPACING, CORNER + 300)), "nowhere near the FLAIR.*FLAIR alone"),
+        (t1(matrix=affine(np.eye(3), SPACING, CORNER + 300)), "covers 0% of the head.*same examination"),
         (t1((40, 48, 34), codes=(0, 0)), "not say how it lies.*FLAIR alone"),
     ],
     ids=["too little", "elsewhere", "no place"],
