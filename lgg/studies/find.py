@@ -106,8 +106,8 @@ def named_studies(
     if missing := [path.name for path in there if not path.exists()]:
         raise SeriesError(f"There is no file or folder {', '.join(missing)}.")
     if not paths:
-        return [Study(_folder(there[0], bids), (), **choices)]
-    return _distinct([Study(_folder(path, bids), (path,), **choices) for path in dict.fromkeys(paths)])
+        return _distinct([Study(_folder(there[0]), (), **choices)], bids)
+    return _distinct([Study(_folder(path), (path,), **choices) for path in dict.fromkeys(paths)], bids)
 
 
 def find_studies(root: Path, bids: bool = False, out: Path | None = None) -> list[Study]:
@@ -125,7 +125,7 @@ def find_studies(root: Path, bids: bool = False, out: Path | None = None) -> lis
         raise SeriesError(f"There is no folder {root.name}.")
     if out is not None and out.resolve() == root.resolve():
         raise SeriesError("Results would lie among the studies: choose another folder for them.")
-    return _distinct(_bids_studies(root, bids) or _plain_studies(root, bids, out))
+    return _distinct(_bids_studies(root) or _plain_studies(root, out), bids)
 
 
 def shard(studies: Sequence[Study], which: str) -> list[Study]:
@@ -140,7 +140,7 @@ def shard(studies: Sequence[Study], which: str) -> list[Study]:
     return list(studies[int(part[1]) - 1 :: int(part[2])])
 
 
-def _bids_studies(root: Path, bids: bool) -> list[Study]:
+def _bids_studies(root: Path) -> list[Study]:
     """A study for each session that has a FLAIR, with its T1w without and with contrast agent (`_ce-`)."""
     studies = []
     for anat in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")]):
@@ -152,26 +152,23 @@ def _bids_studies(root: Path, bids: bool) -> list[Study]:
             continue
         post = [file for file in t1 if "_ce-" in Path(file).name]
         pre = [file for file in t1 if file not in post]
-        folder = _bids_folder(session[0]) if bids else session[0]
-        studies.append(Study(folder, (), flair[0], next(iter(pre), None), next(iter(post), None)))
+        studies.append(Study(session[0], (), flair[0], next(iter(pre), None), next(iter(post), None)))
     return studies
 
 
-def _plain_studies(root: Path, bids: bool, out: Path | None) -> list[Study]:
+def _plain_studies(root: Path, out: Path | None) -> list[Study]:
     studies, loose = [], []
     for path in sorted(root.iterdir()):
         if path.name.startswith(".") or (out is not None and path.resolve() == out.resolve()):
             continue
-        if path.is_dir():
-            studies.append(Study(_folder(path, bids), (path,)))
-        elif _begins(path, ((128, b"DICM"),)):
+        if path.is_file() and _begins(path, ((128, b"DICM"),)):
             loose.append(path)
-        elif _begins(path, KINDS):
-            studies.append(Study(_folder(path, bids), (path,)))
-    return [*studies, *_parted(loose, bids)]
+        elif path.is_dir() or _begins(path, KINDS):
+            studies.append(Study(_folder(path), (path,)))
+    return [*studies, *_parted(loose)]
 
 
-def _parted(files: Iterable[Path], bids: bool) -> list[Study]:
+def _parted(files: Iterable[Path]) -> list[Study]:
     """Loose DICOM files, a study for each StudyInstanceUID."""
     from lgg.io.dicom_header import MAX_HEADER, read_header
 
@@ -181,7 +178,7 @@ def _parted(files: Iterable[Path], bids: bool) -> list[Study]:
         with suppress(SliceError):  # its reason is told when it is read
             uid = guarded(read_header, File(path.name, path.name, None, place=path).start(MAX_HEADER)).study
         parts[uid or path.name].append(path)
-    return [Study(_folder(Path(uid), bids), tuple(found)) for uid, found in parts.items()]
+    return [Study(_folder(Path(uid)), tuple(found)) for uid, found in parts.items()]
 
 
 def _below(path: Path) -> list[Path]:
@@ -197,11 +194,10 @@ def _begins(path: Path, kinds: Iterable[tuple[int, bytes]]) -> bool:
     return any(start.startswith(magic, offset) for offset, magic in kinds)
 
 
-def _folder(path: Path, bids: bool) -> str:
+def _folder(path: Path) -> str:
     """The name of a study's folder of results, after the study's own."""
     bare = path.resolve().name if path.is_dir() else SUFFIXES.sub("", path.name)
-    safe = UNSAFE.sub("_", bare).strip("._-") or "study"
-    return _bids_folder(safe) if bids else safe
+    return UNSAFE.sub("_", bare).strip("._-") or "study"
 
 
 def _bids_folder(name: str) -> str:
@@ -211,8 +207,10 @@ def _bids_folder(name: str) -> str:
     return f"sub-{session[1]}/ses-{session[2]}/anat" if session[2] else f"sub-{session[1]}/anat"
 
 
-def _distinct(studies: list[Study]) -> list[Study]:
-    """The studies, those whose folders would have one name with a part of their key behind it."""
+def _distinct(studies: list[Study], bids: bool) -> list[Study]:
+    """The studies, as BIDS lays them out or not; folders of one name get a part of their key behind it."""
+    if bids:
+        studies = [replace(study, folder=_bids_folder(study.folder)) for study in studies]
     # Some disks take capitals and small letters for the same.
     count = Counter(study.folder.casefold() for study in studies)
     return [

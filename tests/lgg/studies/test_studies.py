@@ -64,7 +64,7 @@ def test_a_study_gets_mask_preview_and_statistics(cascade, studies, tmp_path):
 
 
 def test_what_is_asked_for_is_there_too(cascade, studies, tmp_path):
-    outcome = run(cascade, studies, tmp_path / "out", formats=("mesh", "dicom-seg"), probability=True)[0]
+    outcome = run(cascade, studies, tmp_path / "out", formats=("mesh", "dicom-seg", "probability"))[0]
     assert {"probability.nii.gz", "surface.glb"} <= {path.name for path in outcome.folder.iterdir()}
     assert any("no DICOM" in note for note in outcome.statistics["notes"])
     probability = nib.load(outcome.folder / "probability.nii.gz")
