@@ -16,6 +16,7 @@ from lgg.types import FLAIR, POST, PRE, SEQUENCES
 from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import tiff
 from tests.series_files import AXIAL, PLANES, affine, archive, dicom_stack, nifti, rotated, write
+from tests.small_studies import TAKEN
 
 EXAMPLE = Path(lgg.__file__).parent / "examples" / "study"
 SHAPE = (40, 36, 6)
@@ -32,30 +33,14 @@ def volumes(*names):
     return {name: nifti(volume(seed), PLACE) for seed, name in enumerate(names)}
 
 
+def check(series, channels):
+    """Each channel shows the volume of its seed."""
+    for channel, seed in channels.items():
+        np.testing.assert_array_equal(series.pixels[..., channel], series.grid.to_axial(volume(seed)))
+
+
 def planes(count=5, seed=0):
     return np.random.default_rng(seed).integers(0, 4000, (count, 48, 40), dtype=np.uint16)
-
-
-#: How scanners take them; no description tells what they are.
-TAKEN = {
-    "FLAIR": {
-        "EchoTime": 120,
-        "RepetitionTime": 9000,
-        "InversionTime": 2500,
-        "ScanningSequence": ["SE", "IR"],
-    },
-    "T1": {"EchoTime": 10, "RepetitionTime": 550, "ScanningSequence": "SE"},
-    "T1+C": {
-        "EchoTime": 10,
-        "RepetitionTime": 550,
-        "ScanningSequence": "SE",
-        "ContrastBolusAgent": "Gadovist",
-    },
-    "T2": {"EchoTime": 100, "RepetitionTime": 5000, "InversionTime": 0, "ScanningSequence": "SE"},
-    "DWI": {"EchoTime": 80, "RepetitionTime": 6000, "ScanningSequence": "EP"},
-    "ADC": {"EchoTime": 80, "RepetitionTime": 6000, "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]},
-    "localiser": {"EchoTime": 5, "RepetitionTime": 8, "ScanningSequence": "GR", "description": "Survey"},
-}
 
 
 def series(number, taken, *, count=5, plane=AXIAL, seed=None, **changes):
@@ -66,15 +51,10 @@ def series(number, taken, *, count=5, plane=AXIAL, seed=None, **changes):
     return {f"{number}/{place}.dcm": data for place, data in enumerate(files)}
 
 
-EVERYTHING = (
-    series(1, "localiser")
-    | series(2, "T2")
-    | series(3, "FLAIR")
-    | series(4, "DWI")
-    | series(5, "ADC")
-    | series(6, "T1")
-    | series(7, "T1+C")
-)
+KINDS = ("localiser", "T2", "FLAIR", "DWI", "ADC", "T1", "T1+C")
+EVERYTHING = {
+    name: data for number, taken in enumerate(KINDS, 1) for name, data in series(number, taken).items()
+}
 
 
 def taken_for(found):
@@ -84,9 +64,7 @@ def taken_for(found):
 class TestVolumes:
     def test_a_folder_is_read(self, tmp_path):
         series = read_study(write(tmp_path, volumes("FLAIR.nii.gz", "T1.nii.gz")))
-        np.testing.assert_array_equal(series.pixels[..., FLAIR], series.grid.to_axial(volume(0)))
-        np.testing.assert_array_equal(series.pixels[..., PRE], series.grid.to_axial(volume(1)))
-        np.testing.assert_array_equal(series.pixels[..., POST], series.pixels[..., FLAIR])
+        check(series, {FLAIR: 0, PRE: 1, POST: 0})
         assert series.source == tmp_path.name
 
     @pytest.mark.parametrize(
@@ -110,16 +88,13 @@ class TestVolumes:
         files = {name: data if name.endswith("gz") else gzip.decompress(data) for name, data in
                  volumes(*names).items()}  # fmt: skip
         series = read_study(write(tmp_path, files))
-        for channel, seed in ((FLAIR, 0), (PRE, 1), (POST, 2)):
-            np.testing.assert_array_equal(series.pixels[..., channel], series.grid.to_axial(volume(seed)))
+        check(series, {FLAIR: 0, PRE: 1, POST: 2})
         assert sorted(row.sequence for row in series.found) == sorted(("", "", *SEQUENCES))
 
     def test_files_are_named_for_what_they_are(self, tmp_path):
         folder = write(tmp_path, volumes("a.nii.gz", "b.nii.gz", "c.nii.gz"))
         series = read_study(flair=folder / "b.nii.gz", post=folder / "a.nii.gz")
-        np.testing.assert_array_equal(series.pixels[..., FLAIR], series.grid.to_axial(volume(1)))
-        np.testing.assert_array_equal(series.pixels[..., POST], series.grid.to_axial(volume(0)))
-        np.testing.assert_array_equal(series.pixels[..., PRE], series.pixels[..., FLAIR])
+        check(series, {FLAIR: 1, POST: 0, PRE: 1})
 
     @pytest.mark.parametrize("name", ["T1.nii.gz", "T2.nii.gz", "mask.nii.gz"])
     def test_a_lone_file_is_flair_but_one_that_is_something_else_is_refused(self, name, tmp_path):
@@ -134,21 +109,17 @@ class TestVolumes:
         with pytest.raises(AmbiguousSeriesError, match=r"(?s)flair=.*  1: run-1_FLAIR.*  2: run-2_FLAIR.*mm"):
             read_study(folder)
         for choice in (2, "2", folder / "run-2_FLAIR.nii.gz", "run-2_FLAIR.nii.gz"):
-            series = read_study(folder, flair=choice)
-            np.testing.assert_array_equal(series.pixels[..., FLAIR], series.grid.to_axial(volume(1)))
+            check(read_study(folder, flair=choice), {FLAIR: 1})
 
     def test_files_of_one_name_are_told_apart_by_their_folders(self, tmp_path):
-        series = read_study(write(tmp_path, volumes("FLAIR/image.nii.gz", "T1/image.nii.gz")))
-        np.testing.assert_array_equal(series.pixels[..., PRE], series.grid.to_axial(volume(1)))
+        check(read_study(write(tmp_path, volumes("FLAIR/image.nii.gz", "T1/image.nii.gz"))), {PRE: 1})
 
     def test_of_two_sets_of_volumes_one_is_named_by_its_flair(self, tmp_path):
         names = [f"{date}/{name}.nii.gz" for date in ("2019", "2021") for name in ("FLAIR", "T1")]
         folder = write(tmp_path, volumes(*names))
         with pytest.raises(AmbiguousSeriesError, match=r"(?s)2 examinations.*flair=.*FLAIR.nii in 2021"):
             read_study(folder)
-        series = read_study(folder, flair="2021/FLAIR.nii.gz")
-        for channel, seed in ((FLAIR, 2), (PRE, 3)):
-            np.testing.assert_array_equal(series.pixels[..., channel], series.grid.to_axial(volume(seed)))
+        check(read_study(folder, flair="2021/FLAIR.nii.gz"), {FLAIR: 2, PRE: 3})
 
     def test_a_volume_that_is_no_image_does_no_harm(self, tmp_path):
         files = volumes("FLAIR.nii.gz", "T1.nii.gz")
