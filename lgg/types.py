@@ -334,11 +334,6 @@ class SeriesResult:
     predictions: tuple[Prediction, ...]
     corrected: bool = False
 
-    def __post_init__(self) -> None:
-        """Raises ValueError where there is not one prediction for each slice."""
-        if len(self.predictions) != len(self.series):
-            raise ValueError("a prediction for each slice is needed")
-
     def __len__(self) -> int:
         return len(self.predictions)
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lgg.postprocess import redecide
-from lgg.types import SeriesResult
-from tests.series_results import THRESHOLDS, result, series
+from tests.series_results import THRESHOLDS, result
 
 FOUND = result([0.1, 0.9, 0.95, 0.2], [0, 4, 8, 0], (0.5, 0.75), 5.0, ["1 slice seems to be missing."])
 UNSPACED = result([0.1, 0.9, 0.95, 0.2], [0, 4, 8, 0])
@@ -46,7 +45,3 @@ class TestResult:
         made = redecide(result([0.9] * 10, [0] * 4 + [6] + [0] * 5), replace(THRESHOLDS, mask=0.6))
         assert made.suspected
         assert made.voxels == 0
-
-    def test_it_wants_a_prediction_for_each_slice(self):
-        with pytest.raises(ValueError, match="each slice"):
-            SeriesResult(series(2), FOUND.predictions)

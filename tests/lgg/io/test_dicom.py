@@ -10,7 +10,7 @@ import pytest
 from pydicom.encaps import encapsulate
 
 from lgg.errors import SliceError
-from lgg.io import read_slice
+from lgg.io import read_series, read_slice
 from lgg.io.dicom import decode_dicom
 from lgg.io.dicom_header import MAX_HEADER, read_header
 from lgg.io.limits import MAX_SIDE
@@ -60,7 +60,12 @@ def test_files_of_other_writers_give_what_pydicom_gives(name):
     path = Path(pydicom.data.__file__).parent / "test_files" / f"{name}.dcm"
     expected = pydicom.dcmread(path)
     values = expected.pixel_array * float(expected.get("RescaleSlope", 1))
-    np.testing.assert_array_equal(flair(path), values + float(expected.get("RescaleIntercept", 0)))
+    series = read_series([path])
+    shown = values + float(expected.get("RescaleIntercept", 0))
+    np.testing.assert_array_equal(series.grid.to_source(series.pixels)[0, ..., 1], shown)
+    if "ImagePositionPatient" in expected:
+        place = series.grid.affine[:3, 3] * (-1, -1, 1)
+        np.testing.assert_allclose(place, np.array(expected.ImagePositionPatient, float), atol=1e-3)
 
 
 @pytest.mark.parametrize(

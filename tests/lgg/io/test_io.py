@@ -50,14 +50,6 @@ def test_the_source_is_a_bare_name(name, bare):
     assert read_slice(VALID["PNG"], name).source == bare
 
 
-def test_one_channel_stands_in_all_three():
-    pixels = noise(48, 40)
-    slice_ = read_slice(tiff(pixels))
-    assert slice_.flair_only
-    for channel in range(3):
-        np.testing.assert_array_equal(slice_.pixels[..., channel], pixels)
-
-
 @pytest.mark.parametrize("write", [tiff, lambda rgb: pillow(rgb, "PNG"), lambda rgb: pillow(rgb, "JPEG")])
 def test_a_grey_picture_saved_as_rgb_is_flair_only_and_three_different_channels_are_not(write):
     grey = np.repeat(noise(48, 40, 1), 3, axis=2)

@@ -111,9 +111,12 @@ class TestHighdicom:
 
     @pytest.mark.parametrize("whole", [False, True], ids=["slices", "enhanced"])
     @pytest.mark.parametrize("plane", PLANES.values(), ids=PLANES)
-    def test_a_segmentation_of_ours_is_a_volume_at_the_same_place(self, plane, whole, tmp_path):
+    def test_a_segmentation_of_ours_is_a_volume_at_the_same_place_and_names_the_images_there(
+        self, plane, whole, tmp_path
+    ):
         files, voxels, matrix = phantom(plane)
-        series = read_series([enhanced(files[::-1])] if whole else files)
+        sources = [enhanced(files[::-1])] if whole else files
+        series = read_series(sources)
         data = dicom_segmentation(series, series.pixels[..., FLAIR] > 500, PROVENANCE)
         (tmp_path / "seg.dcm").write_bytes(data)
         volume = highdicom.seg.segread(tmp_path / "seg.dcm").get_volume(combine_segments=True)
@@ -122,37 +125,24 @@ class TestHighdicom:
         np.testing.assert_allclose(places.mean(0) * (-1, -1, 1), expected.mean(0), atol=1e-2)
         assert len(places) == voxels.sum()
         assert volume.array.shape[1:] == SHAPE[1:]
-        assert pydicom.dcmread(tmp_path / "seg.dcm").StudyInstanceUID == STUDY
+        found, places = pydicom.dcmread(tmp_path / "seg.dcm"), {}
+        assert found.StudyInstanceUID == STUDY
+        for image in (pydicom.dcmread(io.BytesIO(data)) for data in sources):
+            for number, frame in enumerate(image.get("PerFrameFunctionalGroupsSequence", [None]), start=1):
+                place = frame.PlanePositionSequence[0] if frame else image
+                places[image.SOPInstanceUID, number] = place.ImagePositionPatient
+        for frame in found.PerFrameFunctionalGroupsSequence:
+            (named,) = frame.DerivationImageSequence[0].SourceImageSequence
+            there = places[named.ReferencedSOPInstanceUID, named.get("ReferencedFrameNumber", 1)]
+            assert frame.PlanePositionSequence[0].ImagePositionPatient == pytest.approx(there, abs=1e-3)
 
     def test_enhanced_files_of_a_frame_each_are_not_referred_to_as_frames_of_one(self):
         files, *_ = phantom(PLANES["axial"])
         series = read_series([enhanced([data]) for data in files[:12]])
         assert dicom_segmentation(series, series.pixels[..., FLAIR] > 500, PROVENANCE) is None
 
-    def test_a_segmentation_of_an_enhanced_file_names_the_frames_at_its_places(self):
-        files, *_ = phantom(PLANES["oblique"])
-        data = enhanced(files[::-1])
-        source = pydicom.dcmread(io.BytesIO(data)).PerFrameFunctionalGroupsSequence
-        series = read_series([data])
-        made = dicom_segmentation(series, series.pixels[..., FLAIR] > 500, PROVENANCE)
-        frames = pydicom.dcmread(io.BytesIO(made)).PerFrameFunctionalGroupsSequence
-        assert len(frames) > 3
-        for frame in frames:
-            (image,) = frame.DerivationImageSequence[0].SourceImageSequence
-            named = source[image.ReferencedFrameNumber - 1]
-            there, place = (g.PlanePositionSequence[0].ImagePositionPatient for g in (named, frame))
-            assert there == pytest.approx(place, abs=1e-3)
-
 
 class TestPydicom:
-    @pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm"])
-    def test_its_sample_slices_are_read_at_their_place(self, name):
-        path = get_testdata_file(name)
-        series, source = read_study(path, flair=1), pydicom.dcmread(path)
-        np.testing.assert_array_equal(series.pixels[0, ..., FLAIR], source.pixel_array)
-        place = axial_affine(series.grid)[:3, 3] * (-1, -1, 1)
-        np.testing.assert_allclose(place, np.array(source.ImagePositionPatient, float), atol=1e-3)
-
     def test_localisers_and_maps_of_its_sample_patient_are_left_out(self):
         folder = Path(get_testdata_file("DICOMDIR")).parent / "98892003" / "MR700"
         assert {row.sequence for row in recognise(folder).found} == {""}

@@ -157,11 +157,6 @@ class TestDicom:
         assert taken_for(found) == {3: "FLAIR", 8: "post-contrast T1"}
         assert "resampled" in found[-1].done
 
-    def test_an_archive_is_read(self, tmp_path):
-        (tmp_path / "study.zip").write_bytes(archive(EVERYTHING | {"README.TXT": b"viewer"}))
-        read = read_study(tmp_path / "study.zip")
-        np.testing.assert_array_equal(read.pixels[..., POST], planes(seed=7))
-
     @pytest.mark.parametrize(
         ("files", "channel", "number"),
         [
