@@ -6,16 +6,6 @@ from tests.dicom_files import scan
 from tests.series_files import affine, dicom_stack, nifti
 
 SHAPE = (40, 48, 12)
-#: How scanners take DICOM series; no description tells what they are.
-TAKEN = {
-    "FLAIR": dict(EchoTime=120, RepetitionTime=9000, InversionTime=2500, ScanningSequence=["SE", "IR"]),
-    "T1": dict(EchoTime=10, RepetitionTime=550, ScanningSequence="SE"),
-    "T1+C": dict(EchoTime=10, RepetitionTime=550, ScanningSequence="SE", ContrastBolusAgent="Gadovist"),
-    "T2": dict(EchoTime=100, RepetitionTime=5000, InversionTime=0, ScanningSequence="SE"),
-    "DWI": dict(EchoTime=80, RepetitionTime=6000, ScanningSequence="EP"),
-    "ADC": dict(EchoTime=80, RepetitionTime=6000, ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]),
-    "localiser": dict(EchoTime=5, RepetitionTime=8, ScanningSequence="GR", description="Survey"),
-}
 
 
 def volumes(seed=0, shape=SHAPE):

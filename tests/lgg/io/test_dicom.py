@@ -12,7 +12,7 @@ from pydicom.encaps import encapsulate
 from lgg.errors import SliceError
 from lgg.io import read_series, read_slice
 from lgg.io.dicom import decode_dicom
-from lgg.io.dicom_header import MAX_HEADER, read_header
+from lgg.io.dicom_header import MAX_HEADER
 from lgg.io.limits import MAX_SIDE
 from tests.dicom_files import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, JPEG, PATIENT, RLE, dicom, scan
 from tests.reading_files import memory_below, mutate, noise, pillow, read_or_refuse
@@ -102,13 +102,6 @@ def test_a_slice_is_flair_only_and_has_the_stated_spacing():
 )
 def test_a_spacing_that_is_missing_or_cannot_be_is_none(changes):
     assert read_slice(dicom(scan(), **changes)).spacing is None
-
-
-def test_no_field_of_the_patient_leaves_the_file():
-    header = repr(read_header(dicom(scan())))
-    assert PATIENT in dicom(scan()).decode("latin-1")
-    assert "Doe" not in header + repr(decode_dicom(dicom(scan())))
-    assert "1970" not in header
 
 
 def test_reading_warns_of_nothing(capfd):

@@ -1,8 +1,6 @@
 """What others' software makes of a series of ours, read again; and what it reads of our results."""
 
 import io
-import shutil
-import subprocess
 import warnings
 from pathlib import Path
 
@@ -18,21 +16,14 @@ from lgg.export.dicom_seg import dicom_segmentation
 from lgg.io import read_series
 from lgg.io.orientation import axial_affine
 from lgg.io.study import recognise
-from lgg.types import FLAIR, POST, PRE
+from lgg.types import FLAIR
 from tests.dicom_files import STUDY
 from tests.reading_files import noise
-from tests.series_files import DIRECTIONS, PLANES, blob, dicom_stack, rotated, write
+from tests.series_files import PLANES, blob, dicom_stack
 from tests.series_results import PROVENANCE
-from tests.small_studies import TAKEN
 
 SHAPE = (34, 50, 41)
 PLANES = {name: PLANES[name] for name in ("axial", "coronal", "sagittal", "oblique")}
-#: Rows and columns along all axes, straight and tilted.
-ALL_PLANES = [
-    pytest.param(tuple(map(tuple, (tilted @ axes).T[:2])), marks=pytest.mark.slow)
-    for tilted in (np.eye(3), rotated(9, 0) @ rotated(-9, 2))
-    for axes in DIRECTIONS
-]
 #: What software expects of MR images beside what our tests' files hold.
 COMPLETE = {
     **{"AccessionNumber": "1", "StudyID": "1", "StudyTime": "120000", "SeriesDate": "19700101"},
@@ -42,51 +33,12 @@ COMPLETE = {
 }
 
 
-def phantom(plane, **changes):
+def phantom(plane):
     """DICOM files of a head with a bright blob in it, its voxels, and the affine to RAS."""
     _, matrix = dicom_stack(noise(1, 50, 41, dtype="uint16"), *plane, step=2.0)
     voxels = blob(SHAPE, matrix, (matrix @ (20, 30, 12, 1))[:3], 9)
     pixels = (noise(*SHAPE, dtype="uint16") % 300 + voxels * 900).astype("uint16")
-    options = {"description": "FLAIR", "SliceThickness": "2", **COMPLETE, **TAKEN["FLAIR"], **changes}
-    return dicom_stack(pixels, *plane, step=2.0, **options)[0], voxels, matrix
-
-
-def numbered(files):
-    return {f"{number}.dcm": data for number, data in enumerate(files)}
-
-
-@pytest.mark.skipif(not shutil.which("dcm2niix"), reason="dcm2niix is not installed")
-class TestDcm2niix:
-    @pytest.mark.parametrize("plane", [*PLANES.values(), *ALL_PLANES])
-    def test_a_series_that_dcm2niix_converted_is_the_same_series(self, plane, tmp_path):
-        files, voxels, _ = phantom(plane)
-        folder = write(tmp_path / "dicom", numbered(files))
-        converted = converted_by_dcm2niix(folder, tmp_path)
-        series, again = read_study(folder), read_study(converted)
-        np.testing.assert_array_equal(again.pixels, series.pixels)
-        np.testing.assert_allclose(axial_affine(again.grid), axial_affine(series.grid), atol=1e-3)
-        assert again.spacing == pytest.approx(series.spacing, abs=1e-4)
-        mask = series.pixels[..., FLAIR] > 500
-        np.testing.assert_array_equal(series.to_source(mask), voxels)
-        np.testing.assert_array_equal(again.to_source(mask), again.to_source(again.pixels[..., FLAIR]) > 500)
-
-    def test_names_and_grids_of_a_converted_study_are_known(self, tmp_path):
-        plain = {"InversionTime": None, **TAKEN["T1"]}
-        files = phantom(PLANES["axial"])[0]
-        files += phantom(PLANES["axial"], series="1.2.3.8", SeriesNumber=8, description="T1", **plain)[0]
-        tilted = {"origin": (-102.0, -118.0, 29.0), "description": "T1 +C"}
-        files += phantom(PLANES["oblique"], series="1.2.3.9", SeriesNumber=9, **plain, **tilted)[0]
-        folder = write(tmp_path / "dicom", numbered(files))
-        series, again = read_study(folder), read_study(converted_by_dcm2niix(folder, tmp_path))
-        assert sorted(series.chosen) == sorted(again.chosen) == [PRE, FLAIR, POST]
-        np.testing.assert_allclose(again.pixels, series.pixels, atol=0.5)
-
-
-def converted_by_dcm2niix(folder, out):
-    (out / "nifti").mkdir()
-    command = ["dcm2niix", "-z", "y", "-b", "n", "-f", "%s_%d", "-o", str(out / "nifti"), str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-    return out / "nifti"
+    return dicom_stack(pixels, *plane, step=2.0, SliceThickness="2", **COMPLETE)[0], voxels, matrix
 
 
 def enhanced(files):

@@ -16,7 +16,6 @@ from lgg.types import FLAIR, POST, PRE, SEQUENCES
 from tests.dicom_files import PATIENT, dicom, scan
 from tests.reading_files import tiff
 from tests.series_files import AXIAL, PLANES, affine, archive, dicom_stack, nifti, rotated, write
-from tests.small_studies import TAKEN
 
 EXAMPLE = Path(lgg.__file__).parent / "examples" / "study"
 SHAPE = (40, 36, 6)
@@ -41,6 +40,18 @@ def check(series, channels):
 
 def planes(count=5, seed=0):
     return np.random.default_rng(seed).integers(0, 4000, (count, 48, 40), dtype=np.uint16)
+
+
+#: How scanners take them; no description tells what they are.
+TAKEN = {
+    "FLAIR": dict(EchoTime=120, RepetitionTime=9000, InversionTime=2500, ScanningSequence=["SE", "IR"]),
+    "T1": dict(EchoTime=10, RepetitionTime=550, ScanningSequence="SE"),
+    "T1+C": dict(EchoTime=10, RepetitionTime=550, ScanningSequence="SE", ContrastBolusAgent="Gadovist"),
+    "T2": dict(EchoTime=100, RepetitionTime=5000, InversionTime=0, ScanningSequence="SE"),
+    "DWI": dict(EchoTime=80, RepetitionTime=6000, ScanningSequence="EP"),
+    "ADC": dict(EchoTime=80, RepetitionTime=6000, ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]),
+    "localiser": dict(EchoTime=5, RepetitionTime=8, ScanningSequence="GR", description="Survey"),
+}
 
 
 def series(number, taken, *, count=5, plane=AXIAL, seed=None, **changes):
