@@ -125,6 +125,7 @@ class Candidate:
         grid: where it lies; None where that cannot be told (a localiser, several points in time).
         original: whether it is as it was scanned, not reformatted.
         reason: why it is none of the three, where that is certain: "a map" …
+        examination: what its examination is known by; "" where that is not told.
     """
 
     key: str
@@ -134,6 +135,7 @@ class Candidate:
     grid: Grid | None = field(default=None, compare=False)
     original: bool = True
     reason: str = ""
+    examination: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ class Volumes:
         parts: candidate's key → what it is read from.
         read_parts: reads the parts of some channels: a series, and what was done with each, in words.
         kind: what such volumes are called, in the plural.
-        examinations: candidate's key → what its examination is known by; "" where that is not told.
         places: candidate's key → where its files lie on the disk.
     """
 
@@ -37,7 +36,6 @@ class Volumes:
     parts: Mapping[str, Any]
     read_parts: Callable[[Mapping[int, Any], bool], tuple[Series, dict[int, str]]]
     kind: str
-    examinations: Mapping[str, str]
     places: Mapping[str, set[Path]]
 
     def read(

@@ -237,7 +237,6 @@ def dicom_volumes(files: Iterable[File], strict: bool) -> tuple[Volumes, list[Sl
         dict(series),
         _read_series,
         "series",
-        examinations={key: slices[0][1].study for key, slices in series.items()},
         places={key: {file.place for file, _ in slices} for key, slices in series.items()},
     )
     return volumes, errors
@@ -297,7 +296,8 @@ def _candidate(key: str, group: Slices, chosen_by: int | None) -> Candidate:
     with suppress(SliceError):  # said again, if this series is chosen
         grid = stack_grid(sort_stack(group))
     original = "DERIVED" not in header.parameters.image_type
-    return Candidate(key, f"{name} ({number}{slices})", channel, chosen_by, grid, original, reason)
+    label = f"{name} ({number}{slices})"
+    return Candidate(key, label, channel, chosen_by, grid, original, reason, header.study)
 
 
 def _on_flair(flair: Stack[Header], stack: Stack[Header], channel: int, register: bool) -> bool:

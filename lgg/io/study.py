@@ -63,7 +63,7 @@ def read_study(
         series = read_files(unpack(contents.pictures), contents.name)
         return replace(series, source=contents.name, notes=(*contents.notes, *series.notes))
     candidates = contents.volumes.candidates
-    chosen = choose(candidates, assignment) if assignment else _choose(contents.volumes, contents.pinned)
+    chosen = choose(candidates, assignment) if assignment else _choose(candidates, contents.pinned)
     return contents.volumes.read(chosen, contents.name, register, contents.notes)
 
 
@@ -109,10 +109,11 @@ def recognise(study: "StudyPath | Iterable[StudyPath] | Contents") -> Recognised
     if volumes is None:
         return Recognised()
     try:
-        chosen = _choose(volumes, {})
+        chosen = _choose(volumes.candidates, {})
     except AmbiguousSeriesError:
         # What is alone of its kind; nothing of several examinations, as nobody knows which is meant.
-        lone = volumes.candidates if len(set(volumes.examinations.values())) == 1 else ()
+        examinations = {candidate.examination for candidate in volumes.candidates}
+        lone = volumes.candidates if len(examinations) == 1 else ()
         guesses = Counter(candidate.guess for candidate in lone)
         chosen = {c.guess: c for c in lone if c.guess is not None and guesses[c.guess] == 1}
     return Recognised(volumes.candidates, {channel: candidate.key for channel, candidate in chosen.items()})
@@ -197,7 +198,7 @@ def _left_out(kind: str, others: int, unread: int) -> tuple[str, ...]:
     return tuple(f"{files} were left out: {count}." for files, count in notes if count)
 
 
-def _choose(volumes: Volumes, pinned: Mapping[int, Candidate]) -> dict[int, Candidate]:
+def _choose(candidates: Sequence[Candidate], pinned: Mapping[int, Candidate]) -> dict[int, Candidate]:
     """The candidate of each channel: the one that was named for it, else the one that fits best.
 
     Of several examinations, one has to be named; the rest is chosen among the volumes of the same.
@@ -205,23 +206,21 @@ def _choose(volumes: Volumes, pinned: Mapping[int, Candidate]) -> dict[int, Cand
     named = {candidate.key: channel for channel, candidate in pinned.items()}
     if len(named) < len(pinned):
         raise SeriesError("One series was named for two sequences. Name each for the one that it is.")
-    examinations = volumes.examinations
-    meant = {examinations[key] for key in named} or set(examinations.values()) - {""}
-    if len(meant) > 1 and not named:
-        raise AmbiguousSeriesError(volumes.candidates, {}, examinations)
+    meant = {candidate.examination for candidate in pinned.values()}
+    if not pinned and len({candidate.examination for candidate in candidates} - {""}) > 1:
+        raise AmbiguousSeriesError(candidates, {}, numbered=True)
     left = []
-    for candidate in volumes.candidates:
+    for candidate in candidates:
         if candidate.key in named:
             left.append(replace(candidate, guess=named[candidate.key], reason=""))
-        elif candidate.guess not in pinned and (not named or examinations[candidate.key] in meant):
+        elif candidate.guess not in pinned and (not pinned or candidate.examination in meant):
             left.append(candidate)
-    alone = left[0] if len(left) == 1 else None
-    if alone is not None and (alone.guess not in (FLAIR, None) or alone.reason):
-        raise AmbiguousSeriesError(volumes.candidates, {}, examinations)
+    if len(left) == 1 and (left[0].guess not in (FLAIR, None) or left[0].reason):
+        raise AmbiguousSeriesError(candidates, {}, numbered=True)
     try:
         return choose(left)
     except AmbiguousSeriesError as error:
-        raise AmbiguousSeriesError(volumes.candidates, error.chosen, examinations) from None
+        raise AmbiguousSeriesError(candidates, error.chosen, numbered=True) from None
 
 
 def _resolved(path: Path, given: Sequence[Path]) -> Path:
@@ -293,5 +292,5 @@ def _by_place(volumes: Volumes, channel: int, files: set[Path]) -> Candidate:
     there = [candidate for candidate in volumes.candidates if volumes.places[candidate.key] & files]
     fitting = [candidate for candidate in there if candidate.guess == channel] if len(there) > 1 else there
     if len(fitting) != 1:
-        raise AmbiguousSeriesError(there or volumes.candidates, {}, volumes.examinations)
+        raise AmbiguousSeriesError(there or volumes.candidates, {}, numbered=True)
     return fitting[0]
