@@ -173,7 +173,6 @@ class Series:
         grid: leads masks back to the source's own array.
         nifti: for a NIfTI upload, its header without any text that its writer left.
         dicom: for a DICOM upload, the FLAIR files' headers in the order of the source's array.
-        candidates: the volumes among which the sequences were chosen.
         chosen: channel (PRE, FLAIR, POST) → the candidate's key.
         found: what was made of each volume, those too that were left out; empty for pictures.
         notes: what the user should know, one plain sentence each: gaps, files that were left out …
@@ -188,7 +187,6 @@ class Series:
     slice_distance: float | None = None
     nifti: "Nifti1Header | None" = None
     dicom: tuple[DicomReference, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
     chosen: Mapping[int, str] = field(default_factory=dict)
     found: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()

@@ -178,7 +178,7 @@ def _files(name: str, data: bytes, left: int) -> Iterator[File]:
     if data.startswith(ZIPPED):
         yield from _zipped(data, left)
     elif data.startswith(GZIP):
-        plain = _without_suffix(name)
+        plain = name.removesuffix(".gz")
         yield File(plain, plain, _inflated(data, left))
     elif len(data) > left:
         raise _too_large()
@@ -197,7 +197,7 @@ def _zipped(data: bytes, left: int) -> Iterator[File]:
                 if content.startswith(ZIPPED):
                     raise SeriesError(f"{name} in it is {NESTED}")
                 if content.startswith(GZIP):
-                    name, content = _without_suffix(name), _inflated(content, left)
+                    name, content = name.removesuffix(".gz"), _inflated(content, left)
                 left -= len(content)
                 yield File(name, member.filename, content, packed=True)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
@@ -255,10 +255,6 @@ def _bounded(stream: gzip.GzipFile | IO[bytes], left: int) -> bytes:
             raise _too_large()
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _without_suffix(name: str) -> str:
-    return name[:-3] if name.lower().endswith(".gz") and len(name) > 3 else name
 
 
 def _too_many(count: int) -> SeriesError:

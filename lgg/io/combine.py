@@ -61,7 +61,6 @@ class Volumes:
         return replace(
             series,
             source=source,
-            candidates=self.candidates,
             chosen={channel: candidate.key for channel, candidate in chosen.items()},
             found=found(self.candidates, chosen, done),
             notes=(*notes, *series.notes),

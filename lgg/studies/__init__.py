@@ -238,20 +238,15 @@ def find_finished(out: Path, study: Study, settings: Settings, provenance: Prove
         now = study.fingerprint()
     except SeriesError:
         return None  # examining it tells the same
+    wanted = (study.key, now, asdict(provenance), settings.register)
     for folder in result_folders(out, study):
-        numbers = load_statistics(folder)
-        if numbers is None or not {"input", "settings", "files", "made_by"} <= numbers.keys():
-            continue  # none, or of an older version
-        if (numbers["key"], numbers["input"]) != (study.key, now):
-            continue
-        done = numbers["settings"]
-        whole = all(
-            (folder / name).is_file() and (folder / name).stat().st_size == size
-            for name, size in numbers["files"].items()
-        )
-        same = done["register"] == settings.register and set(settings.products) <= set(done["products"])
-        if same and whole and numbers["made_by"] == asdict(provenance):
-            return Outcome(study, numbers, folder, skipped=True)
+        numbers = load_statistics(folder) or {}
+        with suppress(LookupError, OSError):  # none, of an older version, or a file is gone
+            done = numbers["settings"]
+            same = (numbers["key"], numbers["input"], numbers["made_by"], done["register"]) == wanted
+            whole = all((folder / name).stat().st_size == size for name, size in numbers["files"].items())
+            if same and whole and set(settings.products) <= set(done["products"]):
+                return Outcome(study, numbers, folder, skipped=True)
     return None
 
 

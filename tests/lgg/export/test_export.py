@@ -132,14 +132,10 @@ def test_the_table_has_a_row_a_slice(options):
 def test_the_readme_explains_every_file_and_no_other_and_how_they_were_made():
     explained = {name for name in MEANINGS if f"  {name}: " in TEXT}
     assert explained == {name.split("/")[0] for name in FILES} - {"README.txt"}
-    for words in (NOTICE, "0.375", "0.625", "a" * 64, "b" * 64, "unet-lite0"):
+    for words in (NOTICE, "0.375", "0.625", "a" * 64, "b" * 64, "unet-lite0", "gating: hard"):
         assert words in TEXT
-
-
-@pytest.mark.parametrize("gating", ["hard", "soft", "none"])
-def test_the_readme_names_the_gating(gating):
-    files = unpacked(PICTURES, PREDICTIONS, replace(PROVENANCE, gating=gating))
-    assert f"gating: {gating}" in files["README.txt"].decode()
+    soft = unpacked(PICTURES, PREDICTIONS, replace(PROVENANCE, gating="soft"))
+    assert "gating: soft" in soft["README.txt"].decode()
 
 
 def test_notes_on_the_upload_are_passed_on():
