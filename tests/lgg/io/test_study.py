@@ -20,7 +20,7 @@ from tests.series_files import AXIAL, PLANES, affine, archive, dicom_stack, nift
 EXAMPLE = Path(lgg.__file__).parent / "examples" / "study"
 SHAPE = (40, 36, 6)
 PLACE = affine(np.eye(3), (1.0, 1.0, 5.0))
-SAGITTAL = PLANES["sagittal"]
+SAGITTAL, THIN = PLANES["sagittal"], {"step": 1.0, "count": 25}
 
 
 def volume(seed):
@@ -82,13 +82,10 @@ class TestVolumes:
         "names",
         [
             ("FLAIR.nii.gz", "T1.nii.gz", "T1-post.nii.gz", "T2.nii.gz", "mask.nii.gz"),
-            (
-                "sub-post1/anat/sub-post1_FLAIR.nii.gz",
-                "sub-post1/anat/sub-post1_T1w.nii.gz",
-                "sub-post1/anat/sub-post1_ce-gadolinium_T1w.nii.gz",
-                "sub-post1/anat/sub-post1_T2w.nii.gz",
-                "sub-post1/anat/sub-post1_label-lesion_dseg.nii.gz",
-            ),
+            [
+                f"sub-post1/anat/sub-post1_{suffix}.nii.gz"
+                for suffix in ("FLAIR", "T1w", "ce-gadolinium_T1w", "T2w", "label-lesion_dseg")
+            ],
             ("B-1-t2f.nii.gz", "B-1-t1n.nii.gz", "B-1-t1c.nii.gz", "B-1-t2w.nii.gz", "B-1-seg.nii.gz"),
             ("B_1_flair.nii", "B_1_t1.nii", "B_1_t1ce.nii", "B_1_t2.nii", "flair_seg.nii"),
             ("4_Ax_FLAIR_2.nii", "5_AX_T1_SE_2.nii", "9_AX_T1_+C_2.nii", "dwi_ADC.nii", "FLAIR_mask.nii"),
@@ -140,14 +137,6 @@ class TestVolumes:
         assert sorted(series.chosen) == [PRE, FLAIR]
         assert any("could not be read" in note for note in series.notes)
 
-    def test_a_thin_sagittal_flair_is_read_in_axial_slices(self, tmp_path):
-        directions = np.array([[0, 0, -1], [1, 0, 0], [0, 1, 0]]) @ rotated(4, 2)
-        pixels = np.random.default_rng(0).integers(1, 999, (64, 60, 48), dtype=np.int16)
-        series = read_study(write(tmp_path, {"FLAIR.nii.gz": nifti(pixels, affine(directions))}))
-        assert series.pixels.shape == (60, 64, 48, 3)
-        assert series.slice_distance == pytest.approx(1)
-        np.testing.assert_array_equal(series.to_source(series.pixels)[..., FLAIR], pixels)
-
 
 class TestDicom:
     def test_a_whole_examination_is_recognised_by_how_it_was_taken(self, tmp_path):
@@ -174,21 +163,15 @@ class TestDicom:
             (EVERYTHING | series(8, "FLAIR", plane=SAGITTAL), FLAIR, 3),
             (EVERYTHING | series(9, "FLAIR", count=3), FLAIR, 3),
             (EVERYTHING | series(10, "FLAIR", ImageType=["DERIVED", "SECONDARY", "MPR"]), FLAIR, 3),
-            (EVERYTHING | series(8, "T1", step=2.0, count=20), PRE, 6),
+            (EVERYTHING | series(8, "T1", **THIN), PRE, 6),
+            (series(3, "FLAIR") | series(8, "T1+C", **THIN) | series(9, "T1+C", step=6.0), POST, 9),
             # Stopped early, however well it would suit.
             (series(1, "FLAIR", count=2) | series(2, "FLAIR", plane=SAGITTAL, count=36), FLAIR, 2),
         ],
-        ids=["axial", "complete", "scanned", "on the FLAIR's grid", "not stopped early"],
+        ids=["axial", "complete", "scanned", "on the FLAIR's grid", "as thick", "not stopped early"],
     )
     def test_of_two_the_better_is_taken(self, files, channel, number, tmp_path):
         assert read_study(write(tmp_path, files)).chosen[channel] == f"1.2.3.{number}"
-
-    def test_of_two_t1_on_other_grids_that_with_slices_like_the_flairs_is_taken(self, tmp_path):
-        thin, thick = {"step": 1.0, "count": 25}, {"step": 6.0, "count": 5}
-        files = series(3, "FLAIR") | series(8, "T1+C", **thin) | series(9, "T1+C", **thick)
-        read = read_study(write(tmp_path, files))
-        assert read.chosen[POST] == "1.2.3.9"
-        assert "resampled" in read.found[2].done
 
     def test_two_that_fit_equally_ask_with_numbers_for_a_choice(self, tmp_path):
         folder = write(tmp_path, EVERYTHING | series(8, "FLAIR"))
