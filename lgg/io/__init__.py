@@ -96,8 +96,6 @@ def read_series(
     uploads: Sequence[Source],
     names: Sequence[str] | None = None,
     assignment: Mapping[str, str] | None = None,
-    *,
-    register: bool = False,
 ) -> Series:
     """Read one patient's series; T1 volumes on grids of their own are resampled onto the FLAIR's.
 
@@ -108,7 +106,6 @@ def read_series(
         names: what messages call the uploads, in the same order; by default their own names.
         assignment: which volume is which sequence, `Candidate.key` → `pre`, `flair` or `post`; by default
             recognised by how DICOM series were taken, by their descriptions, or by the NIfTI files' names.
-        register: whether T1 volumes are aligned with FLAIR by what is seen in them.
 
     Raises:
         AmbiguousSeriesError: several volumes, and nobody knows which is which; ask with its `candidates`.
@@ -116,15 +113,10 @@ def read_series(
     """
     files = unpack(uploads, names)
     first = bare_name(uploads[0], names[0] if names else None)
-    return read_files(files, first if len(uploads) == 1 else f"{len(uploads)} files", assignment, register)
+    return read_files(files, first if len(uploads) == 1 else f"{len(uploads)} files", assignment)
 
 
-def read_files(
-    unpacked: Sequence[File],
-    source: str,
-    assignment: Mapping[str, str] | None = None,
-    register: bool = False,
-) -> Series:
+def read_files(unpacked: Sequence[File], source: str, assignment: Mapping[str, str] | None = None) -> Series:
     """Read one patient's series from files that are unpacked; `source`: what to call all of them together."""
     kinds: dict[str, list[File]] = defaultdict(list)
     for file in unpacked:
@@ -147,7 +139,7 @@ def read_files(
     else:
         volumes, without = dicom_volumes(files, strict=True)
         notes += [f"DICOM files without a picture were left out: {len(without)}."] if without else []
-    return volumes.read(choose(volumes.candidates, assignment), source, register, notes)
+    return volumes.read(choose(volumes.candidates, assignment), source, notes=notes)
 
 
 def read_mask(source: Source, name: str | None = None) -> NDArray[np.bool_]:
@@ -316,7 +308,7 @@ def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
         if len(files) > 1:
             raise SeriesError("A ground truth is one NIfTI volume. Give that one alone.")
         volumes = nifti_volumes(files)
-        series = volumes.read({FLAIR: volumes.candidates[0]}, files[0].name, register=False)
+        series = volumes.read({FLAIR: volumes.candidates[0]}, files[0].name)
         drawn: NDArray[np.bool_] = series.pixels[..., FLAIR] > 0
         return drawn
     if DICOM in kinds:

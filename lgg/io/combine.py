@@ -39,7 +39,7 @@ class Volumes:
     places: Mapping[str, set[Path]]
 
     def read(
-        self, chosen: Mapping[int, Candidate], source: str, register: bool, notes: Sequence[str] = ()
+        self, chosen: Mapping[int, Candidate], source: str, register: bool = False, notes: Sequence[str] = ()
     ) -> Series:
         """Read the volumes that were chosen.
 
