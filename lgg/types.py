@@ -226,10 +226,10 @@ class Series:
         )
 
     @classmethod
-    def from_pixels(cls, pixels: NDArray[np.float32], source: str = "series") -> "Series":
+    def from_pixels(cls, pixels: NDArray[np.float32]) -> "Series":
         """Slices of one patient that are in memory: (N, H, W, 3) float32, in their order."""
         names = tuple(f"slice {number}" for number in range(1, len(pixels) + 1))
-        return cls(pixels, source, names, Grid(pixels.shape[:3]))
+        return cls(pixels, "series", names, Grid(pixels.shape[:3]))
 
     def slices(self) -> list[Slice]:
         """The slices one by one; their pixels are views."""

@@ -93,7 +93,9 @@ class File:
         return file.whole()
 
 
-def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None) -> list[File]:
+def unpack(
+    uploads: Sequence[Source | File], names: Sequence[str] | None = None, left: int | None = None
+) -> list[File]:
     """The files of all uploads in natural order of their names, `_2` before `_10`.
 
     ZIP archives and gzip are unpacked; folders, links and hidden files in them are left out.
@@ -101,6 +103,7 @@ def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None)
     Args:
         uploads: paths, bytes or binary streams; or files that were unpacked before.
         names: what messages call them, in the same order; by default their own names.
+        left: how many bytes may come out; by default `MAX_UNPACKED`.
 
     Raises:
         SliceError, SeriesError: an upload cannot be opened, is damaged, or there is too much of it.
@@ -110,7 +113,7 @@ def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None)
     if len(uploads) > MAX_FILES:
         raise _too_many(len(uploads))
     files: list[File] = []
-    left = MAX_UNPACKED
+    left = MAX_UNPACKED if left is None else left
     given: Sequence[str | None] = names or [None] * len(uploads)
     for upload, wanted in zip(uploads, given, strict=True):
         name = bare_name(upload, wanted)
@@ -161,16 +164,6 @@ def natural(name: str) -> list[tuple[int, str]]:
     # Only ASCII digits, and not endless ones, which int() refuses.
     parts = re.split(r"([0-9]{1,30})", name.casefold())
     return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]
-
-
-def check_unpacked(size: int) -> None:
-    """Refuse archives of which too many bytes came out together.
-
-    Raises:
-        SeriesError: they are over `MAX_UNPACKED`.
-    """
-    if size > MAX_UNPACKED:
-        raise _too_large()
 
 
 def _files(name: str, data: bytes, left: int) -> Iterator[File]:

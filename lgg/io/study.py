@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io import DICOM, NIFTI, PICTURES, kind_of_series, read_files
-from lgg.io.archive import ZIPPED, File, check_unpacked, is_noise, natural, unpack
+from lgg.io.archive import MAX_UNPACKED, ZIPPED, File, is_noise, natural, unpack
 from lgg.io.combine import Volumes
 from lgg.io.dicom import dicom_volumes
 from lgg.io.dicom_header import NoPictureError
@@ -259,7 +259,7 @@ def _sorted_by_kind(paths: Sequence[Path]) -> tuple[dict[str, list[File]], int]:
         SliceError: an archive is damaged, or all that is in archives takes too much memory.
     """
     files: dict[str, list[File]] = defaultdict(list)
-    unread = unpacked = 0
+    unread, left = 0, MAX_UNPACKED
     for path in paths:
         file = File(path.name.removesuffix(".gz"), path.name, None, place=path)
         try:
@@ -267,9 +267,8 @@ def _sorted_by_kind(paths: Sequence[Path]) -> tuple[dict[str, list[File]], int]:
         except SliceError:
             unread += 1
             continue
-        packed = unpack([path]) if start.startswith(ZIPPED) else []
-        unpacked += sum(len(inner.whole()) for inner in packed)
-        check_unpacked(unpacked)
+        packed = unpack([path], left=left) if start.startswith(ZIPPED) else []
+        left -= sum(len(inner.whole()) for inner in packed)
         for inner in [replace(inner, place=path) for inner in packed] or [file]:
             try:
                 kind = kind_of_series(inner.start(NIFTI_HEADER))
