@@ -40,8 +40,3 @@ class TestResult:
         assert made.predictions[7].passed, "the gate's word is not changed by it"
         too_few = redecide(result([0.9] * 9, sides[:9]), replace(THRESHOLDS, mask=0.6))
         assert too_few.with_tumour == (3, 4, 5, 8)
-
-    def test_an_outline_in_one_slice_alone_is_no_verdict(self):
-        made = redecide(result([0.9] * 10, [0] * 4 + [6] + [0] * 5), replace(THRESHOLDS, mask=0.6))
-        assert made.suspected
-        assert made.voxels == 0
