@@ -237,16 +237,16 @@ def _studies(job: Segment) -> list["Study"]:
     Raises:
         UsageError: none are, or not together.
     """
-    from lgg.studies.find import find_studies, named_studies, shard
+    from lgg.studies.find import ROLES, find_studies, named_studies, shard
 
-    named = bool(job.study or job.flair or job.pre or job.post)
-    if named and job.studies:
+    choices = {role: choice for role in ROLES if (choice := getattr(job, role))}
+    if job.studies and (job.study or choices):
         raise UsageError("--studies stands alone: it takes neither STUDY nor --flair, --pre, --post.")
     try:
         if job.studies:
             studies = find_studies(job.studies, job.bids, job.out)
         else:
-            studies = named_studies(job.study, job.bids, flair=job.flair, pre=job.pre, post=job.post)
+            studies = named_studies(job.study, job.bids, **choices)
         if not studies:
             raise UsageError("There are no studies in it: expected are a folder each, DICOM files, or BIDS.")
         return shard(studies, job.shard) if job.shard else studies

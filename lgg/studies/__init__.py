@@ -149,9 +149,7 @@ class Examiner:
     def read(self, study: Study) -> tuple[Series, float]:
         """A study's series, and the seconds that reading took."""
         clock = time.perf_counter()
-        series = read_study(
-            study.paths, flair=study.flair, pre=study.pre, post=study.post, register=self.settings.register
-        )
+        series = read_study(study.paths, register=self.settings.register, **study.choices)
         return series, time.perf_counter() - clock
 
     def examine(self, study: Study, series: Series, reading: float) -> Outcome:

@@ -7,10 +7,11 @@ read later, one study at a time; of loose DICOM files only the headers are looke
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File
@@ -25,6 +26,8 @@ KINDS = ((0, b"PK\x03\x04"), (0, b"\x1f\x8b"), (344, b"n+1\0"), (4, b"n+2\0"), (
 #: A session of a BIDS data set, as the names of its files begin.
 BIDS = re.compile(r"sub-([a-zA-Z0-9]+)(?:_ses-([a-zA-Z0-9]+))?")
 NIFTI = (".nii", ".nii.gz")
+#: What a series can be chosen for, as options of the command line.
+ROLES = ("flair", "pre", "post")
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,12 @@ class Study:
     Attributes:
         folder: of its results, below that of all results; `sub-01/ses-1/anat` in BIDS.
         paths: a folder, an archive, or files.
-        flair, pre, post: the file or number of a series where it is not to be recognised.
+        choices: of `ROLES`, the file or number of a series where it is not to be recognised.
     """
 
     folder: str
     paths: tuple[Path, ...] = ()
-    flair: str | None = None
-    pre: str | None = None
-    post: str | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Study:
     @property
     def sources(self) -> list[Path]:
         """All paths, and those that a sequence was said to be."""
-        return [*self.paths, *(Path(choice) for choice in self._choices if choice and Path(choice).exists())]
+        return [*self.paths, *(path for path in map(Path, self.choices.values()) if path.exists())]
 
     @property
     def key(self) -> str:
@@ -70,44 +71,33 @@ class Study:
         except OSError:
             raise SeriesError("its files cannot be read. Check that they are there.") from None
         files = [f"{file.name} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats]
-        return digest([*files, *(Path(choice or "").name for choice in self._choices)])
+        return digest([*files, *(Path(self.choices.get(role, "")).name for role in ROLES)])
 
     def files(self) -> list[Path]:
         """Its files, those below a folder too."""
         return [file for path in self.sources for file in _below(path)]
 
-    @property
-    def _choices(self) -> tuple[str | None, ...]:
-        return self.flair, self.pre, self.post
 
-
-def named_studies(
-    paths: Sequence[Path],
-    bids: bool = False,
-    *,
-    flair: str | None = None,
-    pre: str | None = None,
-    post: str | None = None,
-) -> list[Study]:
+def named_studies(paths: Sequence[Path], bids: bool = False, **choices: str) -> list[Study]:
     """The studies at some paths, one at each; or the one that sequences' files make.
 
     Args:
         bids: whether results are laid out as BIDS derivatives.
+        choices: as `Study` holds them.
 
     Raises:
         SeriesError: a path is not there, or nobody can tell to which of several studies a sequence belongs.
     """
-    choices = {"flair": flair, "pre": pre, "post": post}
-    if any(choices.values()) and len(paths) > 1:
+    if choices and len(paths) > 1:
         raise SeriesError("--flair, --pre and --post belong to one study: name it alone.")
-    if not paths and not flair:
+    if not paths and "flair" not in choices:
         raise SeriesError("Name a study (a file, a folder or an archive), or --flair, or --studies.")
-    there = list(paths) or [Path(choice) for choice in choices.values() if choice]
+    there = list(paths) or [Path(choice) for choice in choices.values()]
     if missing := [path.name for path in there if not path.exists()]:
         raise SeriesError(f"There is no file or folder {', '.join(missing)}.")
     if not paths:
-        return _distinct([Study(_folder(there[0]), (), **choices)], bids)
-    return _distinct([Study(_folder(path), (path,), **choices) for path in dict.fromkeys(paths)], bids)
+        return _distinct([Study(_folder(there[0]), (), choices)], bids)
+    return _distinct([Study(_folder(path), (path,), choices) for path in dict.fromkeys(paths)], bids)
 
 
 def find_studies(root: Path, bids: bool = False, out: Path | None = None) -> list[Study]:
@@ -151,8 +141,8 @@ def _bids_studies(root: Path) -> list[Study]:
         if session is None:
             continue
         post = [file for file in t1 if "_ce-" in Path(file).name]
-        pre = [file for file in t1 if file not in post]
-        studies.append(Study(session[0], (), flair[0], next(iter(pre), None), next(iter(post), None)))
+        found = {"flair": flair, "pre": [file for file in t1 if file not in post], "post": post}
+        studies.append(Study(session[0], (), {role: files[0] for role, files in found.items() if files}))
     return studies
 
 
