@@ -44,16 +44,6 @@ def test_the_patients_left_front_is_up_right_in_the_upper_slices_and_goes_back(d
     np.testing.assert_array_equal(series.to_source(outlined), voxels)
 
 
-@pytest.mark.parametrize("axis", range(3))
-@pytest.mark.parametrize("degrees", [-30, 12])
-def test_a_mask_of_an_oblique_volume_goes_back_to_the_same_voxels(degrees, axis):
-    matrix = affine(rotated(degrees, axis) @ DIRECTIONS[29], (0.8, 1.1, 2.5), (10, -20, 30))
-    voxels = blob((33, 47, 40), matrix, matrix @ (20, 20, 20, 1) @ np.eye(4)[:, :3], 8)
-    assert voxels.any()
-    series = read_series([nifti(voxels.astype("int16"), matrix)])
-    np.testing.assert_array_equal(series.to_source(series.pixels[..., FLAIR] > 0.5), voxels)
-
-
 @pytest.mark.parametrize(("kind", "packed"), [(nib.Nifti1Image, True), (nib.Nifti2Image, False)])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64", ">i2"])
 def test_values_are_the_files_and_a_fourth_axis_of_one_is_dropped(dtype, kind, packed):
