@@ -71,7 +71,7 @@ def predict_volume(cascade: Cascade, volume: Volume, mode: Mode) -> RawOutput:
     raw.milliseconds["preprocess"] += measured
     if mode != "tta":
         return raw
-    mirrored = cascade.raw(prepared.flip((2,)))
+    mirrored = cascade.raw(prepared.mirror())
     return RawOutput(
         ((raw.gate + mirrored.gate) / 2).astype(np.float32),
         ((raw.probability + mirrored.probability[:, :, ::-1]) / 2).astype(np.float32),
