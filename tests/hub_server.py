@@ -24,7 +24,8 @@ TOKEN = "hf_a_token_of_the_tests"
 class Fault:
     """What goes wrong with requests whose `METHOD /path` matches `pattern`, as often as `times` says.
 
-    status: answer this. cut: send this many bytes of the body, then hang up. delay: wait these seconds first.
+    status: answer this. cut: send this many bytes of the body, then hang up. delay: wait these seconds before
+    the answer, or before hanging up.
     """
 
     pattern: str
@@ -92,8 +93,9 @@ class Handler(BaseHTTPRequestHandler):
         self.server.seen.append(request)
         self.cut = None
         if fault := self.server.fault(request):
-            self.cut = fault.cut
-            time.sleep(fault.delay)
+            self.cut, self.delay = fault.cut, fault.delay
+            if fault.cut is None:
+                time.sleep(fault.delay)
             if fault.status:
                 return self.send({"error": "told to fail"}, fault.status)
         for pattern, route in ROUTES.items():
@@ -112,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.wfile.write(data if self.cut is None else data[: self.cut])
         if self.cut is not None:
+            self.wfile.flush()
+            time.sleep(self.delay)
             self.close_connection = True
 
     def refuse(self, status: int, code: str) -> None:
@@ -171,6 +175,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send({}, 200 if whole else 400)
 
     def commit(self, body: bytes, kind: str, name: str, revision: str) -> None:
+        if not self.may_write():
+            return self.send({"error": "You may not write here"}, 403)
         if repository := self.repository(kind, name):
             oid = self.server.store.commit(repository, [json.loads(line) for line in body.splitlines()])
             self.send({"commitUrl": f"{self.server.url}/{name}/commit/{oid}", "commitOid": oid})
@@ -220,7 +226,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_large(self, body: bytes, oid: str) -> None:
         assert "Authorization" not in self.headers
-        self.send(self.server.store.large[oid])
+        data = self.server.store.large[oid]
+        if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            start = int(asked[1])
+            return self.send(data[start:], 206, Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}")
+        return self.send(data)
 
     def space(self, body: bytes, name: str, what: str) -> None:
         if not (space := self.repository("spaces", name)):

@@ -32,6 +32,7 @@ from tests.series_results import result
 
 DOCS = (Path(__file__).resolve().parents[3] / "docs" / "api.md").read_text()
 PHANTOM = SHIPPED / "large-lesion.tif"
+#: `make test-all` has twenty of them examine studies, see test_visitors.py.
 VISITORS = 8
 
 
