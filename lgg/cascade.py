@@ -13,16 +13,15 @@ from lgg.engine import BATCH, Engine, best_device, choose_engine, make_engine
 from lgg.errors import SliceError, WeightsError
 from lgg.models import GATE, SEGMENTERS
 from lgg.postprocess import Gating, confirmed, decide, gate_floor
-from lgg.preprocess import PadGeometry, Prepared, StatisticsMode, prepare, undo
-from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice, Thresholds
-from lgg.weights import DeferredModel, ModelConfig, defer_model, load_model
+from lgg.preprocess import Prepared, StatisticsMode, prepare, undo
+from lgg.types import Prediction, RawOutput, Series, SeriesResult, Slice
+from lgg.weights import ModelConfig, defer_model, load_model
 from lgg.weights.hub import Source, find_address, obtain
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
-    Network = nn.Module | DeferredModel
+    from lgg.engine import Network
 
 DEFAULT_ARCHITECTURE = "unet-lite0"
 #: Runs both networks on some slices, as `Cascade.raw` does.
@@ -139,7 +138,7 @@ class Cascade:
 
     def predict_batches(
         self,
-        x: Series | NDArray[np.float32],
+        series: Series,
         gating: Gating = "hard",
         always_segment: bool = False,
         statistics: StatisticsMode = "volume",
@@ -160,7 +159,6 @@ class Cascade:
         Raises:
             SliceError: there are no slices; at the first batch.
         """
-        series = x if isinstance(x, Series) else Series.from_pixels(x)
         if not len(series):
             raise SliceError("The series is empty. Upload at least one slice.")
         clock = time.perf_counter()
@@ -171,7 +169,20 @@ class Cascade:
         for start in range(0, len(series), size):
             output = (run or self.raw)(prepared[start : start + size], floor)
             output.milliseconds["preprocess"] += milliseconds * len(output.gate)
-            yield self._predictions(output, thresholds, gating, series.spacing)
+            share = {stage: value / len(output.gate) for stage, value in output.milliseconds.items()}
+            yield [
+                Prediction(
+                    gate_probability=float(gate),
+                    passed=float(gate) >= gate_floor(thresholds, gating),
+                    probability=probability,
+                    mask=decide(float(gate), probability, thresholds, gating),
+                    head=head,
+                    thresholds=thresholds,
+                    milliseconds=share,
+                    spacing=series.spacing,
+                )
+                for gate, probability, head in zip(output.gate, output.probability, output.heads, strict=True)
+            ]
 
     def raw(self, prepared: Prepared, floor: float = 0.0) -> RawOutput:
         """Run the networks on slices, maybe a part of a larger volume.
@@ -186,15 +197,15 @@ class Cascade:
         gate = expit(self.gate_engine(gate_input)[:, 0] / self.gate_config.temperature)
         gated = time.perf_counter()
         segmented = gate >= floor
-        probability = np.zeros(prepared.pixels.shape[:3], np.float32)
+        slices, height, width, _ = prepared.pixels.shape
+        probability = np.zeros((slices, height, width), np.float32)
         loaded = gated
         if segmented.any():
             self.engine.load()
             loaded = time.perf_counter()  # reading is not the network's time
             size = self.config.input_size
-            inputs = prepared[np.flatnonzero(segmented).tolist()].network_input(size)
-            geometry = PadGeometry(prepared.pixels.shape[1], prepared.pixels.shape[2], size)
-            probability[segmented] = undo(expit(self.engine(inputs)[:, 0]), geometry)
+            inputs = prepared[segmented].network_input(size)
+            probability[segmented] = undo(expit(self.engine(inputs)[:, 0]), height, width)
         seconds = {
             "preprocess": ready - clock,
             "gate": gated - ready,
@@ -202,25 +213,3 @@ class Cascade:
         }
         milliseconds = {stage: 1000 * value for stage, value in seconds.items()}
         return RawOutput(gate, probability, segmented, prepared.heads, milliseconds)
-
-    def _predictions(
-        self,
-        output: RawOutput,
-        thresholds: Thresholds,
-        gating: Gating,
-        spacing: tuple[float, float] | None,
-    ) -> list[Prediction]:
-        share = {stage: value / len(output.gate) for stage, value in output.milliseconds.items()}
-        return [
-            Prediction(
-                gate_probability=float(gate),
-                passed=float(gate) >= gate_floor(thresholds, gating),
-                probability=probability,
-                mask=decide(float(gate), probability, thresholds, gating),
-                head=head,
-                thresholds=thresholds,
-                milliseconds=share,
-                spacing=spacing,
-            )
-            for gate, probability, head in zip(output.gate, output.probability, output.heads, strict=True)
-        ]

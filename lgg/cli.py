@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +27,7 @@ from lgg.errors import LggError, SeriesError, WeightsError
 
 if TYPE_CHECKING:
     from lgg.cascade import Cascade
+    from lgg.export.folder import Format
     from lgg.studies import Outcome
     from lgg.studies.find import Study
 
@@ -88,45 +89,13 @@ class Segment:
     """Examine one of N parts of the studies, 1/16 to 16/16: for the tasks of an array job."""
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Make statistics.csv and failures.csv anew from the studies' own files, after several parts have run."""
-
-    out: Positional[Annotated[Path, arg(metavar="RESULTS")]]
-    """The folder of results."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """Open the page in this machine's browser's reach: http://127.0.0.1:7860. Needs the extra `app`."""
-
-
-@dataclass(frozen=True)
-class Info:
-    """Tell versions, weights, and what runs the networks here."""
-
-    as_json: Annotated[bool, arg(name="json")] = False
-    """As JSON, for programs and for reports of bugs."""
-
-
-@dataclass(frozen=True)
-class Download:
-    """Have published weights on this disk, for machines that are without a network later."""
-
-    weights: Annotated[str | None, arg(metavar="USER/NAME")] = None
-    """A repository on the Hub; by default that of $LGG_WEIGHTS, else the one this version was made for."""
-    revision: str | None = None
-    """A commit, tag or branch of it; by default the pinned commit."""
-    model: tuple[Model, ...] = ("unet-lite0",)
-    """Which networks; the gate always comes along."""
-
-
 def segment(job: Segment) -> int:
-    """Run `lgg segment`; the exit code."""
+    """Run `lgg segment`; the exit code, as of every command."""
     from lgg.studies import Examiner, Settings, collect
     from lgg.studies.bids import describe_dataset
 
-    settings = Settings(job.model, job.gate, job.format, job.probability, job.register, job.bids)
+    formats: tuple[Format, ...] = (*job.format, "probability") if job.probability else job.format
+    settings = Settings(job.model, job.gate, formats, job.register, job.bids)
     studies = _studies(job)
     if job.bids:
         describe_dataset(job.out, job.model, _version())
@@ -144,19 +113,23 @@ def segment(job: Segment) -> int:
     return FAILED if failed else 0
 
 
-def make_statistics(job: Statistics) -> int:
-    """Run `lgg statistics`; the exit code."""
+def make_statistics(out: Positional[Annotated[Path, arg(metavar="RESULTS")]]) -> int:
+    """Make statistics.csv and failures.csv anew from the studies' own files, after several parts have run.
+
+    Args:
+        out: The folder of results.
+    """
     from lgg.studies import TABLE, collect
 
-    if not job.out.is_dir():
-        raise UsageError(f"There is no folder {job.out.name}.")
-    finished, failed = collect(job.out)
-    print(f"{job.out / TABLE}\t{finished} finished\t{failed} failed")
+    if not out.is_dir():
+        raise UsageError(f"There is no folder {out.name}.")
+    finished, failed = collect(out)
+    print(f"{out / TABLE}\t{finished} finished\t{failed} failed")
     return FAILED if failed else 0
 
 
-def page(_: Page) -> int:
-    """Run `lgg page` until it is stopped; the exit code."""
+def page() -> int:
+    """Open the page in this machine's browser's reach: http://127.0.0.1:7860. Needs the extra `app`."""
     try:
         from lgg.app import open_page
     except ModuleNotFoundError as error:
@@ -167,10 +140,14 @@ def page(_: Page) -> int:
     return 0
 
 
-def info(job: Info) -> int:
-    """Run `lgg info`; the exit code."""
+def info(as_json: Annotated[bool, arg(name="json")] = False) -> int:
+    """Tell versions, weights, and what runs the networks here.
+
+    Args:
+        as_json: As JSON, for programs and for reports of bugs.
+    """
     facts = _facts()
-    if job.as_json:
+    if as_json:
         print(json.dumps(facts, indent=1))
         return 0
     models = facts.pop("models", {})
@@ -181,27 +158,38 @@ def info(job: Info) -> int:
     return 0
 
 
-def download(job: Download) -> int:
-    """Run `lgg download`; the exit code."""
+def download(
+    weights: Annotated[str | None, arg(metavar="USER/NAME")] = None,
+    revision: str | None = None,
+    model: tuple[Model, ...] = ("unet-lite0",),
+) -> int:
+    """Have published weights on this disk, for machines that are without a network later.
+
+    Args:
+        weights: A repository on the Hub; by default that of $LGG_WEIGHTS, else the one this version was
+            made for.
+        revision: A commit, tag or branch of it; by default the pinned commit.
+        model: Which networks; the gate always comes along.
+    """
     from lgg.models import GATE
     from lgg.weights.hub import VARIABLE, find_address, load_pin, obtain
 
     pin = load_pin()
-    weights = job.weights or os.environ.get(VARIABLE) or (pin.repo if pin else None)
+    weights = weights or os.environ.get(VARIABLE) or (pin.repo if pin else None)
     if weights is None:
         raise WeightsError("No weights are published yet: name a repository on the Hub, as user/name.")
-    source = obtain(find_address(weights, job.revision), (GATE, *job.model))
+    source = obtain(find_address(weights, revision), (GATE, *model))
     print(f"{source.name}\t{source.revision or 'a folder'}\t{source.folder}")
     return 0
 
 
-#: Command → its options, what runs it, and what it does.
-COMMANDS: dict[str, tuple[Any, Any, str]] = {
-    "segment": (Segment, segment, "outline gliomas in studies: masks, pictures, numbers"),
-    "statistics": (Statistics, make_statistics, "make the table of all studies anew"),
-    "page": (Page, page, "open the page in a browser"),
-    "info": (Info, info, "versions, weights, and what runs the networks"),
-    "download": (Download, download, "have published weights on this disk"),
+#: Command → what takes its options, and what it does.
+COMMANDS: dict[str, tuple[Callable[..., Any], str]] = {
+    "segment": (Segment, "outline gliomas in studies: masks, pictures, numbers"),
+    "statistics": (make_statistics, "make the table of all studies anew"),
+    "page": (page, "open the page in a browser"),
+    "info": (info, "versions, weights, and what runs the networks"),
+    "download": (download, "have published weights on this disk"),
 }
 
 
@@ -212,20 +200,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if words[0] not in COMMANDS:
         epilog = "`lgg COMMAND --help` says what a command can do; docs/scale.md tells of many studies."
-        listed = {name: text for name, (*_, text) in COMMANDS.items()}
+        listed = {name: text for name, (_, text) in COMMANDS.items()}
         first_page("lgg", __doc__, epilog, listed).parse_args(words[:1])
         return
-    options, run, _ = COMMANDS[words[0]]
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    job = tyro.cli(options, prog=f"lgg {words[0]}", args=words[1:], config=config)
+    run, _ = COMMANDS[words[0]]
     try:
-        sys.exit(run(job))
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        sys.exit(WRONG_USE)
+        done = tyro.cli(run, prog=f"lgg {words[0]}", args=words[1:], config=(tyro.conf.FlagCreatePairsOff,))
+        sys.exit(segment(done) if isinstance(done, Segment) else done)
     except LggError as error:
         print(error, file=sys.stderr)
-        sys.exit(FAILED)
+        sys.exit(WRONG_USE if isinstance(error, UsageError) else FAILED)
     except KeyboardInterrupt:
         print("Stopped. What is finished stays; the same command goes on.", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -253,16 +237,16 @@ def _studies(job: Segment) -> list["Study"]:
     Raises:
         UsageError: none are, or not together.
     """
-    from lgg.studies.find import find_studies, named_studies, shard
+    from lgg.studies.find import ROLES, find_studies, named_studies, shard
 
-    named = bool(job.study or job.flair or job.pre or job.post)
-    if named and job.studies:
+    choices = {role: choice for role in ROLES if (choice := getattr(job, role))}
+    if job.studies and (job.study or choices):
         raise UsageError("--studies stands alone: it takes neither STUDY nor --flair, --pre, --post.")
     try:
         if job.studies:
             studies = find_studies(job.studies, job.bids, job.out)
         else:
-            studies = named_studies(job.study, job.bids, flair=job.flair, pre=job.pre, post=job.post)
+            studies = named_studies(job.study, job.bids, **choices)
         if not studies:
             raise UsageError("There are no studies in it: expected are a folder each, DICOM files, or BIDS.")
         return shard(studies, job.shard) if job.shard else studies

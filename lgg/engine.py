@@ -13,10 +13,10 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,9 @@ from lgg.weights import DeferredModel, ModelConfig
 
 if TYPE_CHECKING:
     import openvino
-    from torch import Tensor, nn
+    from torch import nn
+
+    Network = nn.Module | DeferredModel
 
 log = logging.getLogger(__name__)
 EngineName = Literal["torch", "openvino"]
@@ -43,13 +45,12 @@ CONVERSION = 2
 #: Where Linux shows a GPU: NVIDIA's, AMD's, and that of Windows beneath it.
 GPU_FILES = ("nvidia*", "nvhost*", "nvgpu", "kfd", "dxg")
 
-Logits = NDArray[np.float32]
 #: One network at a time: it takes all cores, and a second one beside it would only take them away.
 _cores = threading.Lock()
 
 
-class Engine(Protocol):
-    """Runs one network.
+class Engine(ABC):
+    """Runs one network. Threads may share it.
 
     Attributes:
         name: `torch` or `openvino`.
@@ -59,14 +60,24 @@ class Engine(Protocol):
     name: EngineName
     precision: str
 
-    def load(self) -> None:
-        """Have the network in memory; it is loaded when it is first run otherwise."""
+    @abstractmethod
+    def load(self) -> object:
+        """Have the network in memory; it is loaded when it is first run otherwise.
 
-    def __call__(self, inputs: NDArray[np.float32]) -> Logits:
-        """Logits of (N, 3, S, S) float32 inputs, float32. Threads may share an engine."""
+        Raises:
+            WeightsError: it has to be read, and cannot be.
+        """
+
+    @abstractmethod
+    def _run(self, inputs: NDArray[np.float32], evidence: bool) -> NDArray[np.float32]: ...
+
+    def __call__(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of (N, 3, S, S) float32 inputs, float32."""
+        return self._run(inputs, evidence=False)
 
     def evidence(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of a gate alone: where its evidence lies, (N, h, w), as `lgg.models.gate` says."""
+        return self._run(inputs, evidence=True)
 
 
 def best_device() -> str:
@@ -108,64 +119,45 @@ def choose_engine(device: str, wanted: str | None = None) -> EngineName:
     return "openvino"
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """A network as PyTorch runs it, in fp32 on any device."""
 
     name: EngineName = "torch"
     precision = "fp32"
 
-    def __init__(self, network: "nn.Module | DeferredModel", device: str) -> None:
+    def __init__(self, network: "Network", device: str) -> None:
         """A network is moved to the device now; ZeroGPU lends its own to those that were there before."""
-        self._deferred = network if isinstance(network, DeferredModel) else None
-        self.network = None if isinstance(network, DeferredModel) else network.to(device).eval()
+        self.network = network if isinstance(network, DeferredModel) else network.to(device).eval()
         self.device = device
         self._loading = threading.Lock()
 
-    def load(self) -> None:
-        """Read a deferred network.
-
-        Raises:
-            WeightsError: it cannot be read.
-        """
+    def load(self) -> "nn.Module":
+        """The network, read now if it was deferred."""
         with self._loading:
-            if self.network is None:
-                assert self._deferred is not None
-                self.network = self._deferred.load(self.device)
+            if isinstance(self.network, DeferredModel):
+                self.network = self.network.load(self.device)
+            return self.network
 
-    def __call__(self, inputs: NDArray[np.float32]) -> Logits:
-        """As `Engine`."""
-        self.load()
-        assert self.network is not None
-        return self._run(self.network, inputs)
-
-    def evidence(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `Engine`."""
-        from lgg.models.gate import LogitsAndEvidence
-
-        self.load()
-        assert self.network is not None
-        both = LogitsAndEvidence(self.network)
-        return self._run(lambda part: both(part)[1], inputs)
-
-    def _run(self, network: "Callable[[Tensor], Tensor]", inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, inputs: NDArray[np.float32], evidence: bool) -> NDArray[np.float32]:
         import torch
 
+        from lgg.models.gate import LogitsAndEvidence
+
+        network = LogitsAndEvidence(self.load()) if evidence else self.load()
+        answers = []
         with torch.inference_mode():
-            parts = [
-                network(part.to(self.device, memory_format=torch.channels_last)).float().cpu()
-                for part in torch.from_numpy(inputs).split(BATCH)
-            ]
-            return torch.cat(parts).numpy()
+            for part in torch.from_numpy(inputs).split(BATCH):
+                answer = network(part.to(self.device, memory_format=torch.channels_last))
+                answers.append((answer[1] if evidence else answer).float().cpu())
+            return torch.cat(answers).numpy()
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Engine):
     """A network as OpenVINO runs it on a CPU, from a graph that is converted once and kept on disk."""
 
     name: EngineName = "openvino"
 
-    def __init__(
-        self, network: "nn.Module | DeferredModel", config: ModelConfig, precision: str | None = None
-    ) -> None:
+    def __init__(self, network: "Network", config: ModelConfig, precision: str | None = None) -> None:
         """Nothing is read or converted yet.
 
         Args:
@@ -181,44 +173,29 @@ class OpenVinoEngine:
         self._request: openvino.InferRequest | None = None
         self._loading = threading.Lock()
 
-    def load(self) -> None:
-        """Compile the graph, converted now if it was not before.
-
-        Raises:
-            WeightsError: the network has to be read for it, and cannot be.
-        """
+    def load(self) -> "openvino.InferRequest":
+        """What runs the compiled graph, converted now if it was not before."""
         with self._loading:
-            if self._request is not None:
-                return
-            settings = {
-                "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[self.precision],
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": threads(),
-            }
-            graph = converted_graph(self._core, self._network, self._config, self.precision)
-            self._request = self._core.compile_model(graph, "CPU", settings).create_infer_request()
+            if self._request is None:
+                settings = {
+                    "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[self.precision],
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_NUM_THREADS": threads(),
+                }
+                graph = converted_graph(self._core, self._network, self._config, self.precision)
+                self._request = self._core.compile_model(graph, "CPU", settings).create_infer_request()
+            return self._request
 
-    def __call__(self, inputs: NDArray[np.float32]) -> Logits:
-        """As `Engine`."""
-        return self._run(inputs, 0)
-
-    def evidence(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `Engine`."""
-        return self._run(inputs, 1)
-
-    def _run(self, inputs: NDArray[np.float32], output: int) -> NDArray[np.float32]:
-        self.load()
-        assert self._request is not None
+    def _run(self, inputs: NDArray[np.float32], evidence: bool) -> NDArray[np.float32]:
+        request = self.load()
         batches = [inputs[row : row + OPENVINO_BATCH] for row in range(0, len(inputs), OPENVINO_BATCH)]
         with _cores:
             # A copy: the next call writes its own answer into the request's memory.
-            parts = [self._request.infer([batch])[output].copy() for batch in batches]
+            parts = [request.infer([batch])[int(evidence)].copy() for batch in batches]
         return np.concatenate(parts)
 
 
-def make_engine(
-    network: "nn.Module | DeferredModel", config: ModelConfig, device: str, wanted: str | None = None
-) -> Engine:
+def make_engine(network: "Network", config: ModelConfig, device: str, wanted: str | None = None) -> Engine:
     """What runs a network.
 
     Networks that were handed over, without weights that a checksum names, are PyTorch's unless `wanted` says
@@ -242,7 +219,7 @@ def cache_folder() -> Path:
 
 
 def converted_graph(
-    core: "openvino.Core", network: "nn.Module | DeferredModel", config: ModelConfig, precision: str
+    core: "openvino.Core", network: "Network", config: ModelConfig, precision: str
 ) -> "openvino.Model":
     """A network as OpenVINO's graph, from the cache, or converted and put there if that can be written.
 
@@ -264,7 +241,7 @@ def converted_graph(
     return graph
 
 
-def _convert(network: "nn.Module | DeferredModel", config: ModelConfig) -> "openvino.Model":
+def _convert(network: "Network", config: ModelConfig) -> "openvino.Model":
     import openvino
     import torch
 

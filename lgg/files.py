@@ -1,9 +1,8 @@
 """Atomic writing: a reader sees the old file or the new one, never half of either."""
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from secrets import token_hex
 
 from lgg.errors import DiskError
 
@@ -29,16 +28,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    # Not by mkstemp, whose files are their owner's only.
+    partial = path.with_name(f".{path.name}.{token_hex(8)}.partial")
     try:
         write(partial)
-        # mkstemp makes files for their owner only; give them what the umask would.
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
         partial.replace(path)
-    except BaseException:
+    finally:
         partial.unlink(missing_ok=True)
-        raise

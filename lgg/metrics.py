@@ -16,6 +16,8 @@ T = TypeVar("T")
 #: In numerator and denominator, so that empty against empty is 1.
 EPSILON = 1e-6
 ECE_BINS = 15
+#: Draws of patients for an interval.
+REPEATS = 1000
 
 
 def dice(predicted: Mask, truth: Mask) -> float:
@@ -91,9 +93,9 @@ def auroc(probability: NDArray[np.floating], positive: Mask) -> float:
     return float((ranks.sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def calibration_error(probability: NDArray[np.floating], positive: Mask, bins: int = ECE_BINS) -> float:
+def calibration_error(probability: NDArray[np.floating], positive: Mask) -> float:
     """Expected calibration error over equal bins (Guo et al., 2017): mean |share of positives − mean p|."""
-    which = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
+    which = np.minimum((np.asarray(probability) * ECE_BINS).astype(int), ECE_BINS - 1)
     error = 0.0
     for number in np.unique(which):
         inside = which == number
@@ -102,7 +104,7 @@ def calibration_error(probability: NDArray[np.floating], positive: Mask, bins: i
 
 
 def bootstrap_interval(
-    statistic: Callable[[Sequence[T]], float], patients: Sequence[T], repeats: int = 1000, seed: int = 0
+    statistic: Callable[[Sequence[T]], float], patients: Sequence[T]
 ) -> tuple[float, float]:
     """95 % interval of a statistic, by drawing whole patients (never slices) with replacement.
 
@@ -112,7 +114,7 @@ def bootstrap_interval(
         statistic: from any patients' results to a number.
         patients: the results of each patient.
     """
-    draws = np.random.default_rng(seed).integers(0, len(patients), (repeats, len(patients)))
+    draws = np.random.default_rng(0).integers(0, len(patients), (REPEATS, len(patients)))
     values = np.array([statistic([patients[row] for row in draw]) for draw in draws])
     if np.isnan(values).all():
         return float("nan"), float("nan")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,27 +130,22 @@ def remove_isolated(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return confirmed
 
 
-@overload
-def redecide(result: Prediction, thresholds: Thresholds, gating: Gating = "hard") -> Prediction: ...
-
-
-@overload
-def redecide(result: SeriesResult, thresholds: Thresholds, gating: Gating = "hard") -> SeriesResult: ...
-
-
-def redecide(
-    result: Prediction | SeriesResult, thresholds: Thresholds, gating: Gating = "hard"
-) -> Prediction | SeriesResult:
-    """The same answers of the networks about a slice or a series, judged by other thresholds.
+def redecide(result: SeriesResult, thresholds: Thresholds, gating: Gating = "hard") -> SeriesResult:
+    """The same answers of the networks, judged by other thresholds.
 
     Where the segmenter did not run (`always_segment`), there is no mask that another gate could let pass.
     """
-    if isinstance(result, SeriesResult):
-        decided = [redecide(prediction, thresholds, gating) for prediction in result.predictions]
-        return replace(result, predictions=tuple(confirmed(decided)), corrected=False)
-    mask = decide(result.gate_probability, result.probability, thresholds, gating)
-    passed = result.gate_probability >= gate_floor(thresholds, gating)
-    return replace(result, mask=mask, passed=passed, thresholds=thresholds)
+    floor = gate_floor(thresholds, gating)
+    decided = [
+        replace(
+            prediction,
+            mask=decide(prediction.gate_probability, prediction.probability, thresholds, gating),
+            passed=prediction.gate_probability >= floor,
+            thresholds=thresholds,
+        )
+        for prediction in result.predictions
+    ]
+    return replace(result, predictions=tuple(confirmed(decided)), corrected=False)
 
 
 def corrected(result: SeriesResult, masks: NDArray[np.bool_]) -> SeriesResult:

@@ -9,8 +9,7 @@ statistics are those of the slice (a lone upload) or of the whole volume (a seri
 with both.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -38,38 +37,6 @@ LARGEST_Z = 6.0
 RIM = 0.08
 #: A "head" below this share of the picture is noise; statistics then come from the whole picture.
 SMALLEST_HEAD = 0.01
-
-
-@dataclass(frozen=True)
-class PadGeometry:
-    """Where an (height, width) picture lies in the square network input.
-
-    The longer side is scaled to `size`, the shorter in proportion and centred at (`top`, `left`).
-    """
-
-    height: int
-    width: int
-    size: int
-
-    @property
-    def scaled(self) -> tuple[int, int]:
-        """Height and width of the picture inside the square."""
-        longer = max(self.height, self.width)
-        return max(1, round(self.height * self.size / longer)), max(1, round(self.width * self.size / longer))
-
-    @property
-    def corner(self) -> tuple[int, int]:
-        """Top and left of the picture inside the square."""
-        height, width = self.scaled
-        return (self.size - height) // 2, (self.size - width) // 2
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of each channel inside the head: two (3,) float32 arrays, std > 0."""
-
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
 
 
 def head_mask(flair: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -132,8 +99,10 @@ def inner_head(head: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return (inner if inner.any() else slices).reshape(head.shape)
 
 
-def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statistics:
-    """Mean and standard deviation of each channel inside the head.
+def statistics(
+    pixels: NDArray[np.float32], head: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each channel inside the head: (3,) float32 both, the latter above 0.
 
     Args:
         pixels: (..., H, W, 3), a slice or a volume.
@@ -145,7 +114,7 @@ def statistics(pixels: NDArray[np.float32], head: NDArray[np.bool_]) -> Statisti
     mean, std = channels.mean(1, dtype=np.float64), channels.std(1, dtype=np.float64)
     # A channel without contrast (black, say) carries no scale of its own: it becomes zeros.
     flat = std <= 1e-6 * np.abs(channels).max(1)
-    return Statistics(mean.astype(np.float32), np.where(flat, 1, std).astype(np.float32))
+    return mean.astype(np.float32), np.where(flat, 1, std).astype(np.float32)
 
 
 def resize(pictures: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -155,6 +124,17 @@ def resize(pictures: NDArray[np.float32], height: int, width: int) -> NDArray[np
     for source, target in zip(flat, resized, strict=True):
         target[:] = np.asarray(Image.fromarray(source).resize((width, height), Image.Resampling.BILINEAR))
     return resized.reshape(*pictures.shape[:-2], height, width)
+
+
+def _place(height: int, width: int, size: int) -> tuple[slice, slice]:
+    """The rows and columns in which a picture lies in the square network input of side `size`.
+
+    Its longer side is scaled to `size`, the shorter in proportion and centred.
+    """
+    scaled = [max(1, round(side * size / max(height, width))) for side in (height, width)]
+    starts = [(size - side) // 2 for side in scaled]
+    rows, columns = (slice(start, start + side) for start, side in zip(starts, scaled, strict=True))
+    return rows, columns
 
 
 def resize_pad(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
@@ -168,14 +148,14 @@ def resize_pad(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         (N, C, size, size) float32 in the same units.
     """
     batch = np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32)
-    geometry = PadGeometry(pixels.shape[1], pixels.shape[2], size)
-    if batch.shape[-2:] != geometry.scaled:
-        batch = resize(batch, *geometry.scaled)
-    if geometry.scaled == (size, size):
+    rows, columns = _place(pixels.shape[1], pixels.shape[2], size)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    if batch.shape[-2:] != (height, width):
+        batch = resize(batch, height, width)
+    if height == width == size:
         return batch
-    (height, width), (top, left) = geometry.scaled, geometry.corner
     square = np.tile(batch.min((-2, -1), keepdims=True), (size, size))
-    square[..., top : top + height, left : left + width] = batch
+    square[..., rows, columns] = batch
     return square
 
 
@@ -192,26 +172,6 @@ def normalise(resized: Array, mean: Array, std: Array) -> Array:
     return scores.clip(-LARGEST_Z, LARGEST_Z)
 
 
-def head_and_stats(
-    pixels: NDArray[np.float32], mode: StatisticsMode = "slice"
-) -> tuple[NDArray[np.bool_], list[Statistics]]:
-    """Find the heads and the statistics of slices of one size.
-
-    Args:
-        pixels: (N, H, W, 3) float32; with `mode="volume"` the slices of one series in their order.
-        mode: whether each slice has its own statistics or all share those of the volume.
-
-    Returns:
-        heads (N, H, W) bool, and N statistics.
-    """
-    flair = pixels[..., FLAIR]
-    if mode == "volume":
-        heads = head_mask(flair)
-        return heads, [statistics(pixels, heads)] * len(pixels)
-    heads = np.stack([head_mask(slice_) for slice_ in flair])
-    return heads, [statistics(slice_, head) for slice_, head in zip(pixels, heads, strict=True)]
-
-
 @dataclass(frozen=True)
 class Prepared:
     """N slices of one size, ready for the networks: with their heads and statistics.
@@ -219,29 +179,28 @@ class Prepared:
     Attributes:
         pixels: (N, H, W, 3) float32 in the file's own units.
         heads: (N, H, W) bool, where the head was found.
-        stats: N statistics: each slice's own, or N times those of the volume.
+        mean, std: (N, 3) float32 inside the head: each slice's own, or N times those of the volume.
     """
 
     pixels: NDArray[np.float32]
     heads: NDArray[np.bool_]
-    stats: Sequence[Statistics]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, rows: slice | Sequence[int]) -> "Prepared":
-        chosen = range(len(self))[rows] if isinstance(rows, slice) else rows
-        return Prepared(self.pixels[rows], self.heads[rows], [self.stats[row] for row in chosen])
+    def __getitem__(self, rows: slice | list[int] | NDArray[np.bool_]) -> "Prepared":
+        return Prepared(self.pixels[rows], self.heads[rows], self.mean[rows], self.std[rows])
 
-    def flip(self, axes: tuple[int, ...]) -> "Prepared":
-        """Mirrored along some of the axes (1: up and down, 2: left and right); the statistics stay."""
-        pixels = np.ascontiguousarray(np.flip(self.pixels, axes))
-        return Prepared(pixels, np.flip(self.heads, axes), self.stats)
+    def mirror(self) -> "Prepared":
+        """Left and right exchanged; the statistics stay."""
+        pixels = np.ascontiguousarray(self.pixels[:, :, ::-1])
+        return replace(self, pixels=pixels, heads=self.heads[..., ::-1])
 
     def network_input(self, size: int) -> NDArray[np.float32]:
         """What a network sees: (N, 3, size, size) float32."""
-        mean, std = (np.stack([getattr(stats, name) for stats in self.stats]) for name in ("mean", "std"))
-        return normalise(resize_pad(self.pixels, size), mean, std)
+        return normalise(resize_pad(self.pixels, size), self.mean, self.std)
 
 
 def prepare(pixels: NDArray[np.float32], mode: StatisticsMode) -> Prepared:
@@ -251,19 +210,26 @@ def prepare(pixels: NDArray[np.float32], mode: StatisticsMode) -> Prepared:
         pixels: (N, H, W, 3) float32; with `mode="volume"` the slices of one series in their order.
         mode: whether each slice has its own statistics or all share those of the volume.
     """
-    return Prepared(pixels, *head_and_stats(pixels, mode))
+    flair = pixels[..., FLAIR]
+    if mode == "volume":
+        heads = head_mask(flair)
+        stats = [statistics(pixels, heads)] * len(pixels)
+    else:
+        heads = np.stack([head_mask(slice_) for slice_ in flair])
+        stats = [statistics(slice_, head) for slice_, head in zip(pixels, heads, strict=True)]
+    mean, std = (np.stack(values) for values in zip(*stats, strict=True))
+    return Prepared(pixels, heads, mean, std)
 
 
-def undo(maps: NDArray[np.float32], geometry: PadGeometry) -> NDArray[np.float32]:
+def undo(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """The inverse of `resize_pad` for maps of the network's output.
 
     Args:
         maps: (N, size, size) float32, such as tumour probabilities.
+        height, width: of the slices.
 
     Returns:
         (N, H, W) float32 on the grid of the slices, range kept.
     """
-    (height, width), (top, left) = geometry.scaled, geometry.corner
-    grid = (geometry.height, geometry.width)
-    inner = maps[:, top : top + height, left : left + width]
-    return inner if inner.shape[1:] == grid else resize(inner, *grid)
+    inner = maps[:, *_place(height, width, maps.shape[-1])]
+    return inner if inner.shape[1:] == (height, width) else resize(inner, height, width)

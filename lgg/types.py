@@ -125,6 +125,7 @@ class Candidate:
         grid: where it lies; None where that cannot be told (a localiser, several points in time).
         original: whether it is as it was scanned, not reformatted.
         reason: why it is none of the three, where that is certain: "a map" …
+        examination: what its examination is known by; "" where that is not told.
     """
 
     key: str
@@ -134,6 +135,7 @@ class Candidate:
     grid: Grid | None = field(default=None, compare=False)
     original: bool = True
     reason: str = ""
+    examination: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,6 @@ class Series:
         grid: leads masks back to the source's own array.
         nifti: for a NIfTI upload, its header without any text that its writer left.
         dicom: for a DICOM upload, the FLAIR files' headers in the order of the source's array.
-        candidates: the volumes among which the sequences were chosen.
         chosen: channel (PRE, FLAIR, POST) → the candidate's key.
         found: what was made of each volume, those too that were left out; empty for pictures.
         notes: what the user should know, one plain sentence each: gaps, files that were left out …
@@ -186,7 +187,6 @@ class Series:
     slice_distance: float | None = None
     nifti: "Nifti1Header | None" = None
     dicom: tuple[DicomReference, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
     chosen: Mapping[int, str] = field(default_factory=dict)
     found: tuple[Found, ...] = ()
     notes: tuple[str, ...] = ()
@@ -226,10 +226,10 @@ class Series:
         )
 
     @classmethod
-    def from_pixels(cls, pixels: NDArray[np.float32], source: str = "series") -> "Series":
+    def from_pixels(cls, pixels: NDArray[np.float32]) -> "Series":
         """Slices of one patient that are in memory: (N, H, W, 3) float32, in their order."""
         names = tuple(f"slice {number}" for number in range(1, len(pixels) + 1))
-        return cls(pixels, source, names, Grid(pixels.shape[:3]))
+        return cls(pixels, "series", names, Grid(pixels.shape[:3]))
 
     def slices(self) -> list[Slice]:
         """The slices one by one; their pixels are views."""
@@ -333,11 +333,6 @@ class SeriesResult:
     series: Series
     predictions: tuple[Prediction, ...]
     corrected: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises ValueError where there is not one prediction for each slice."""
-        if len(self.predictions) != len(self.series):
-            raise ValueError("a prediction for each slice is needed")
 
     def __len__(self) -> int:
         return len(self.predictions)

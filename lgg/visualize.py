@@ -87,9 +87,7 @@ def flair_picture(slice_: Slice, head: NDArray[np.bool_] | None = None) -> Rgb:
     return window(slice_.pixels[..., FLAIR], head)
 
 
-def overlay(
-    picture: Rgb, mask: NDArray[np.bool_], opacity: float = 0.35, colour: tuple[int, int, int] = PREDICTED
-) -> Rgb:
+def overlay(picture: Rgb, mask: NDArray[np.bool_], opacity: float = 0.35) -> Rgb:
     """A mask over a picture: translucent fill and solid contour.
 
     Args:
@@ -101,8 +99,8 @@ def overlay(
         (kH, kW, 3) uint8, enlarged by the whole number k that `enlarge` would choose.
     """
     large, region = enlarge(picture), enlarge(mask)
-    result = _fill(large, region, colour, opacity)
-    result[edge(region)] = colour
+    result = _fill(large, region, PREDICTED, opacity)
+    result[edge(region)] = PREDICTED
     return result
 
 

@@ -50,13 +50,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def page_url() -> str:
     """The address of a running page: one for all processes of `make test`. The first to need it starts it."""
     # Imported here: most tests need neither a page nor a browser.
-    from tests.page_server import start_page, weights_for_tests
+    from tests.page_server import start_page
 
     folder = Path(os.environ["LGG_TEST_PAGE"])
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "url").exists():
-            url, process = start_page(weights_for_tests(folder / "weights"), folder)
+            url, process = start_page(folder)
             (folder / "pid").write_text(str(process.pid))
             (folder / "url").write_text(url)
     return (folder / "url").read_text()

@@ -15,7 +15,6 @@ import numpy as np
 from playwright.sync_api import Page, expect
 
 from lgg.app.gallery import load_examples
-from lgg.weights import REPOSITORY_WEIGHTS
 from tests.browsing import DESKTOP, pick, settle, visit
 from tests.page_server import chromium, serve_page
 
@@ -90,7 +89,7 @@ def main() -> None:
     """Print a line a control."""
     with (
         tempfile.TemporaryDirectory() as scratch,
-        serve_page(REPOSITORY_WEIGHTS, Path(scratch)) as url,
+        serve_page(Path(scratch)) as url,
         chromium() as browser,
     ):
         with visit(browser, url, DESKTOP) as page:

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from playwright.sync_api import Browser, sync_playwright
 
-from lgg.models import GATE, SEGMENTERS, build
-from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, save_model
+from lgg.weights import REPOSITORY_WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Seconds; a busy two-core machine needs many for the imports alone.
@@ -32,32 +30,14 @@ CHROMIUM_ARGS = [
 ]
 
 
-def weights_for_tests(folder: Path) -> Path:
-    """The repository's weights, or untrained stand-ins in `folder` while there are none.
-
-    The stand-in gate passes every slice, at a probability of 0.73.
-    """
-    here = available(REPOSITORY_WEIGHTS)
-    if GATE in here and set(here) & set(SEGMENTERS):
-        return REPOSITORY_WEIGHTS
-    torch.manual_seed(0)
-    for name in (GATE, "unet-mini", "unet-lite0"):
-        model = build(name)
-        if name == GATE:
-            torch.nn.init.zeros_(model.fc.weight)
-            torch.nn.init.ones_(model.fc.bias)
-        save_model(folder / name, model, ModelConfig(architecture=name, input_size=64))
-    return folder
-
-
-def start_page(weights: Path, scratch: Path) -> tuple[str, subprocess.Popen[bytes]]:
-    """The address and the process of a page on a free port, with its uploads in `scratch`."""
+def start_page(scratch: Path) -> tuple[str, subprocess.Popen[bytes]]:
+    """Address and process of a page on a free port, by the weights that ship; uploads are in `scratch`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     scratch.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
-        "LGG_WEIGHTS": str(weights),
+        "LGG_WEIGHTS": str(REPOSITORY_WEIGHTS),
         "LGG_EXAMPLES": str(scratch / "none"),
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(scratch / "uploads"),
@@ -77,9 +57,9 @@ def start_page(weights: Path, scratch: Path) -> tuple[str, subprocess.Popen[byte
 
 
 @contextmanager
-def serve_page(weights: Path, scratch: Path) -> Iterator[str]:
+def serve_page(scratch: Path) -> Iterator[str]:
     """The page's address, while it runs."""
-    url, process = start_page(weights, scratch)
+    url, process = start_page(scratch)
     try:
         yield url
     finally:

@@ -4,7 +4,7 @@ Only training patients are measured, and only bounds over all of them are writte
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +40,13 @@ def measure(volume: Volume) -> list[Features]:
     return rows
 
 
-def bounds(patients: Iterable[Sequence[Features]]) -> dict[str, tuple[float, float]]:
+def bounds(patients: Sequence[Sequence[Features]]) -> dict[str, tuple[float, float]]:
     """Feature → lowest and highest plausible value, from each patient's features."""
-    lowest: dict[str, list[float]] = {}
-    highest: dict[str, list[float]] = {}
-    for slices in patients:
-        for name in {name for row in slices for name in row}:
-            values = [row[name] for row in slices if name in row]
-            lowest.setdefault(name, []).append(float(np.percentile(values, OWN)))
-            highest.setdefault(name, []).append(float(np.percentile(values, 100 - OWN)))
     made = {}
-    for name in sorted(lowest):
-        low, high = np.percentile(lowest[name], PERCENTILE), np.percentile(highest[name], 100 - PERCENTILE)
+    for name in sorted({name for slices in patients for row in slices for name in row}):
+        values = [[row[name] for row in slices if name in row] for slices in patients]
+        lowest, highest = np.transpose([np.percentile(own, (OWN, 100 - OWN)) for own in values if own])
+        low, high = np.percentile(lowest, PERCENTILE), np.percentile(highest, 100 - PERCENTILE)
         margin = MARGIN * (high - low)
         made[name] = (round(float(low - margin), 4), round(float(high + margin), 4))
     return made

@@ -20,6 +20,7 @@ from lgg.app.service import Request, Service, slice_request
 from lgg.cascade import Cascade
 from lgg.errors import SeriesError, SliceError
 from lgg.explain import agreement
+from lgg.export import write_zip
 from lgg.export.statistics import statistics
 from lgg.postprocess import Gating
 from lgg.types import Prediction, SeriesResult
@@ -70,7 +71,7 @@ class Api:
             results = self.service.compare(_lone(file, None))
             masks = [result.predictions[0].mask for result in results.values()]
             reports = {name: self._report(_lone(file, name), result) for name, result in results.items()}
-            return {"agreement": agreement(masks) if len(masks) > 1 else None, "architectures": reports}
+            return {"agreement": agreement(masks), "architectures": reports}
 
     def segment_series(
         self,
@@ -100,10 +101,10 @@ class Api:
             request = Request(tuple(files), architecture, tuple((sequences or {}).items()))
             result = self._decided(request, mask_threshold, gate_threshold, gate_mode)
             path = Path(folder) / SeriesHandlers.archive_name
-            self.service.write_archive(path, request, result, gate_mode)
-            numbers = statistics(result, self.service.provenance(request, result, gate_mode))
+            provenance = self.service.provenance(request, result, gate_mode)
+            write_zip(path, result, provenance)
             # Gradio copies the file before it asks for the next value.
-            yield self._report(request, result, gate_mode), str(path), numbers
+            yield self._report(request, result, gate_mode), str(path), statistics(result, provenance)
 
     def _decided(
         self, request: Request, mask: float | None, gate: float | None, gating: Gating

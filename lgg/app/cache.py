@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 #: Bytes kept in all. The latest is kept even where it alone is larger.
 BUDGET = 256 * 2**20
-#: Seconds after which anything is forgotten: as long as uploads stay on the disk.
+#: Seconds after which anything is forgotten: as long as uploads stay on the disk. Looked for every
+#: `SWEEP`, even where nobody visits any more.
 LIFETIME = 3000.0
 SWEEP = 60.0
 
@@ -55,7 +56,7 @@ class Cache:
     def get(self, key: Hashable) -> Any | None:
         """What is remembered under `key`, or None."""
         with self._lock:
-            if key not in self._entries or self._expired(self._entries[key]):
+            if key not in self._entries:
                 return None
             self._entries.move_to_end(key)
             return self._entries[key].value
@@ -72,11 +73,7 @@ class Cache:
                 self._entries.popitem(last=False)
             self._sweep_later()
 
-    def _expired(self, entry: _Entry) -> bool:
-        return time.monotonic() - entry.born > self._lifetime
-
     def _sweep_later(self) -> None:
-        # Forgotten in time even where nobody visits any more.
         if self._sweeper is None and self._entries:
             self._sweeper = threading.Timer(min(SWEEP, self._lifetime), self._sweep)
             self._sweeper.daemon = True
@@ -85,6 +82,7 @@ class Cache:
     def _sweep(self) -> None:
         with self._lock:
             self._sweeper = None
-            for key in [key for key, entry in self._entries.items() if self._expired(entry)]:
+            oldest = time.monotonic() - self._lifetime
+            for key in [key for key, entry in self._entries.items() if entry.born < oldest]:
                 del self._entries[key]
             self._sweep_later()

@@ -18,6 +18,8 @@ from PIL import Image
 from lgg.app import render
 from lgg.app.render import script
 from lgg.app.service import Map, Request, Service
+from lgg.export import write_zip
+from lgg.models import TITLES
 from lgg.types import FLAIR, POST, PRE, Prediction, SeriesResult, Slice, Thresholds
 from lgg.visualize import Display, Layer, Rgb, base, describe, draw, legend
 
@@ -191,9 +193,12 @@ def layers(truth: bool, layer: Layer, choose: bool = False) -> gr.Radio:
 
 def architecture_choice(service: Service, prefix: str = "") -> gr.Radio:
     """Which segmenter runs; nothing where there is none."""
-    choices, elem_id = service.choices, f"{prefix}architecture"
     return gr.Radio(
-        choices, value=service.preferred, label="Architecture", visible=bool(choices), elem_id=elem_id
+        [(TITLES[name], name) for name in service.cascades],
+        value=service.preferred,
+        label="Architecture",
+        visible=bool(service.cascades),
+        elem_id=f"{prefix}architecture",
     )
 
 
@@ -346,7 +351,7 @@ class Handlers:
         with refusing(), TemporaryDirectory() as folder:
             path = Path(folder) / self.archive_name
             result = self.service.decided(request, values["threshold"], values["gate"])
-            self.service.write_archive(path, request, result)
+            write_zip(path, result, self.service.provenance(request, result))
             label = f"Save the archive ({path.stat().st_size / 1e6:.1f}\u00a0MB)"
             # Gradio copies the file before it asks for the next value.
             yield {"save": gr.DownloadButton(label, value=str(path), visible=self.save_visible)}

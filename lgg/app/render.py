@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from lgg import metrics
 from lgg.app.models import LoadedModels
 from lgg.cascade import Cascade
-from lgg.engine import Engine
 from lgg.errors import LggError, SliceError
-from lgg.explain import agreement, calibration_error, in_words
+from lgg.explain import agreement, in_words
 from lgg.export.statistics import components
 from lgg.models import SEGMENTERS, TITLES
 from lgg.postprocess import FEWEST
-from lgg.types import SEQUENCES, Series, SeriesResult
+from lgg.types import SEQUENCES, SeriesResult
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 
 log = logging.getLogger("lgg.app")
@@ -134,7 +133,7 @@ def verdict_html(result: SeriesResult, cascade: Cascade, lone: bool, warnings: S
         headline=headline(result),
         detail=detail(result, lone),
         role="status",
-        sure=in_words(gate, calibration_error(cascade.gate_config)) if lone else "",
+        sure=in_words(gate, _measure(cascade.gate_config, "ece").get("value")) if lone else "",
         warnings=warnings,
     )
 
@@ -178,7 +177,7 @@ def truth_html(
 def comparison_html(results: Mapping[str, SeriesResult]) -> str:
     """A row an architecture, and how far their outlines agree: architecture → its result for a lone slice."""
     masks = [result.predictions[0].mask for result in results.values()]
-    return html("comparison", results=results, dice=agreement(masks) if len(masks) > 1 else None)
+    return html("comparison", results=results, dice=agreement(masks))
 
 
 def about_html(models: LoadedModels, part: str = "about") -> str:
@@ -188,11 +187,9 @@ def about_html(models: LoadedModels, part: str = "about") -> str:
 
 def benchmark_milliseconds(path: Path = REPOSITORY_WEIGHTS / BENCHMARK) -> dict[str, float]:
     """Architecture → time of a slice through gate and segmenter on two CPU cores, as it was measured."""
-    try:
-        measured = json.loads(path.read_text())["slice_ms"]
-        return {name: float(stages["total"]) for name, stages in measured.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # the table does without
+    if not path.is_file():  # an installed package has none: the table does without
+        return {}
+    return {name: stages["total"] for name, stages in json.loads(path.read_text())["slice_ms"].items()}
 
 
 def _measure(config: ModelConfig, name: str) -> dict[str, float]:
@@ -244,30 +241,18 @@ def _duration(seconds: float) -> str:
     return f"{math.ceil(seconds)}\u00a0s" if seconds < 90 else f"{math.ceil(seconds / 60)}\u00a0min"
 
 
-def _sequences(series: Series) -> str:
-    return "one channel, taken as FLAIR" if series.flair_only else ", ".join(SEQUENCES)
-
-
-def _millions(config: ModelConfig) -> str:
-    return f"{config.parameters / 1e6:.2f}\u00a0M"
-
-
-def _engine(engine: Engine) -> str:
-    return f"{ENGINES[engine.name]} {engine.precision}"
-
-
 _templates.filters |= {
     "percent": percent,
     "volume": volume,
     "whole": lambda number: f"{number:,.0f}",
-    "millions": _millions,
+    "millions": lambda config: f"{config.parameters / 1e6:.2f}\u00a0M",
     "title": lambda config: TITLES[config.architecture],
     "titles": lambda names: ", ".join(TITLES[name] for name in names),
-    "sequences": _sequences,
+    "sequences": lambda series: "one channel, taken as FLAIR" if series.flair_only else ", ".join(SEQUENCES),
     "slices": count_slices,
     "duration": _duration,
     "milliseconds": milliseconds,
-    "engine": _engine,
+    "engine": lambda engine: f"{ENGINES[engine.name]} {engine.precision}",
     "headline": headline,
     "measure": _measure,
 }

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any, ClassVar
 
 import gradio as gr
@@ -13,7 +14,7 @@ from lgg.app import controls, render, viewer
 from lgg.app.controls import DRAW, SERIES, SHOWN_BY, Handlers, Tab, Updates, Values, View, told
 from lgg.app.gallery import SHIPPED
 from lgg.app.render import message_html, script
-from lgg.app.service import ROLES, Cancellations, Correction, Request, Service, assigned
+from lgg.app.service import ROLES, Correction, Request, Service, assigned
 from lgg.errors import LggError, SeriesError
 from lgg.io import AmbiguousSeriesError
 from lgg.io.archive import MAX_FILES
@@ -69,7 +70,10 @@ class SeriesHandlers(Handlers):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self.cancellations = Cancellations()
+        #: Visitor → what ends the examination that runs for them. Not Gradio's `cancels`: what was cancelled
+        #: may still send an answer that it had ready, and in Gradio 6.31 that sometimes came after, and so in
+        #: place of, the answer of the button that cancelled it.
+        self.running: dict[str, Event] = {}
 
     def start(self, values: Values) -> Iterator[Updates]:
         """Examine a series, telling after each batch how far it is."""
@@ -116,32 +120,35 @@ class SeriesHandlers(Handlers):
         # Each answer is the whole state: of answers that follow each other within milliseconds, Gradio 6.31
         # loses some, but not the last.
         last: Updates = {}
-        with self.cancellations.running(str(values["visitor"].session_hash)) as stopped:
-            paths = tuple(values["files"] or ())
-            try:
-                of_these = values["asked"] is not None and values["asked"][0] == paths
-                chosen = assigned([values[role] for role in ROLES]) if of_these else ()
-                truth = values.get("truth", ())
-                request = Request(paths, values["architecture"], chosen, truth=truth)
-                for progress in self.service.examine(request):
-                    if stopped():
-                        last = {**self.cleared, "said": CANCELLED}
-                        break
-                    if progress.result is None:
-                        now = render.html("progress", progress=progress)
-                        yield {**self.cleared, **buttons(running=True), "said": now}
-                    else:
-                        last = self._opened(request, progress.result, values, folder)
-            except AmbiguousSeriesError as error:
-                said = message_html("error", "Which volume is which?", str(error))
-                last = {**self.cleared, "said": said, **self._asking(paths)}
-            except Exception as error:
-                last = self.failed(error)
+        visitor, paths = str(values["visitor"].session_hash), tuple(values["files"] or ())
+        stopped = self.running[visitor] = Event()
+        try:
+            of_these = values["asked"] is not None and values["asked"][0] == paths
+            chosen = assigned([values[role] for role in ROLES]) if of_these else ()
+            request = Request(paths, values["architecture"], chosen, truth=values.get("truth", ()))
+            for progress in self.service.examine(request):
+                if stopped.is_set():
+                    last = {**self.cleared, "said": CANCELLED}
+                    break
+                if progress.result is None:
+                    now = render.html("progress", progress=progress)
+                    yield {**self.cleared, **buttons(running=True), "said": now}
+                else:
+                    last = self._opened(request, progress.result, values, folder)
+        except AmbiguousSeriesError as error:
+            said = message_html("error", "Which volume is which?", str(error))
+            last = {**self.cleared, "said": said, **self._asking(paths)}
+        except Exception as error:
+            last = self.failed(error)
+        finally:
+            if self.running.get(visitor) is stopped:  # else another examination of theirs began meanwhile
+                del self.running[visitor]
         yield {**last, **buttons(running=False)}
 
     def stop(self, visitor: gr.Request) -> None:
         """Have the visitor's examination end at its next batch."""
-        self.cancellations.cancel(str(visitor.session_hash))
+        if running := self.running.get(str(visitor.session_hash)):
+            running.set()
 
     def pick(self, values: Values) -> Updates:
         """The slice that was chosen in the plot."""

@@ -3,11 +3,9 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -18,15 +16,14 @@ from lgg.app.viewer import unpacked_mask
 from lgg.cascade import BATCH, DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import SeriesError, SliceError, WeightsError
 from lgg.explain import flip_spread, grad_cam
-from lgg.export import Provenance, provenance_of, write_zip
+from lgg.export import Provenance, provenance_of
 from lgg.input_check import series_warnings
 from lgg.io import AmbiguousSeriesError, read_mask, read_series, read_series_mask
 from lgg.io.archive import MAX_FILES
 from lgg.io.sequences import CHANNELS
 from lgg.io.study import Contents, Recognised, look_through, read_study, recognise
-from lgg.models import TITLES
 from lgg.postprocess import Gating, confirmed, corrected, redecide
-from lgg.preprocess import Prepared, StatisticsMode, head_and_stats
+from lgg.preprocess import Prepared, StatisticsMode, prepare
 from lgg.types import SEQUENCES, Prediction, RawOutput, Series, SeriesResult, Thresholds
 from lgg.visualize import Layer
 
@@ -139,11 +136,6 @@ class Service:
         default = DEFAULT_ARCHITECTURE
         return default if default in self.cascades else next(iter(self.cascades), None)
 
-    @property
-    def choices(self) -> list[tuple[str, str]]:
-        """(name for people, architecture) of each segmenter on offer."""
-        return [(TITLES[name], name) for name in self.cascades]
-
     def cascade(self, architecture: str | None) -> Cascade:
         """The cascade of an architecture.
 
@@ -222,11 +214,13 @@ class Service:
                 run=partial(self._raw, request.architecture),
             ):
                 # Measuring the volume comes before the first batch and is not a slice's share of time.
-                began = began or time.monotonic() - sum(map(_seconds, batch))
+                took = sum(sum(prediction.milliseconds.values()) for prediction in batch) / 1000
+                began = began or time.monotonic() - took
                 done += batch
                 yield Progress(len(done), len(series), time.monotonic() - began)
             predictions = tuple(confirmed(done))
-            self.results.put(request, predictions, sum(map(_bytes, predictions)))
+            arrays = ((made.mask, made.head, made.probability) for made in predictions)
+            self.results.put(request, predictions, sum(array.nbytes for made in arrays for array in made))
         yield Progress(len(series), len(series), 0.0, SeriesResult(series, predictions))
 
     def result(self, request: Request) -> SeriesResult:
@@ -320,20 +314,15 @@ class Service:
         made_by = provenance_of(self.cascade(request.architecture), gating, request.statistics)
         return replace(made_by, thresholds=result.thresholds)
 
-    def write_archive(
-        self, path: Path, request: Request, result: SeriesResult, gating: Gating = "hard"
-    ) -> None:
-        """Write everything that was found as a ZIP archive."""
-        write_zip(path, result, self.provenance(request, result, gating))
-
     def _prepared(self, request: Request) -> Prepared:
         pixels = self.series(request).pixels
-        heads, stats = self.results.recall(
-            ("prepared", request.upload),
-            lambda: head_and_stats(pixels, request.statistics),
-            lambda made: made[0].nbytes,
-        )
-        return Prepared(pixels, heads, stats)
+
+        def measure() -> tuple[NDArray[Any], ...]:  # the pixels are remembered already
+            made = prepare(pixels, request.statistics)
+            return made.heads, made.mean, made.std
+
+        key = ("prepared", request.upload)
+        return Prepared(pixels, *self.results.recall(key, measure, lambda made: made[0].nbytes))
 
     # By name: ZeroGPU sends arguments to another process, and the cascades are there already.
     def _run_batch(self, architecture: str, prepared: Prepared, floor: float) -> RawOutput:
@@ -341,33 +330,7 @@ class Service:
 
     def _look_inside(self, architecture: str, prepared: Prepared, layer: Layer) -> Map:
         cascade = self.cascades[architecture]
-        return grad_cam(cascade, prepared)[0] if layer == "why" else flip_spread(cascade, prepared).std[0]
-
-
-class Cancellations:
-    """Which visitors have an examination running, and whether they still want it.
-
-    Not Gradio's `cancels`: what was cancelled may still send an answer that it had ready, and in Gradio 6.31
-    that sometimes came after, and so in place of, the answer of the button that cancelled it.
-    """
-
-    def __init__(self) -> None:
-        self._running: dict[str, Event] = {}
-
-    @contextmanager
-    def running(self, visitor: str) -> Iterator[Callable[[], bool]]:
-        """While the visitor's work runs: whether it is to stop. What has ended is forgotten."""
-        event = self._running[visitor] = Event()
-        try:
-            yield event.is_set
-        finally:
-            if self._running.get(visitor) is event:
-                del self._running[visitor]
-
-    def cancel(self, visitor: str) -> None:
-        """Have the visitor's work stop at its next step; nothing where nothing runs."""
-        if event := self._running.get(visitor):
-            event.set()
+        return grad_cam(cascade, prepared)[0] if layer == "why" else flip_spread(cascade, prepared)[0]
 
 
 def check_uploads(paths: Sequence[str]) -> None:
@@ -434,11 +397,3 @@ def assigned(chosen: Sequence[str | None]) -> tuple[tuple[str, str], ...]:
     if len(dict(pairs)) < len(pairs):
         raise SeriesError("One volume is chosen for two sequences. Choose another for each, or none.")
     return tuple(pairs)
-
-
-def _seconds(prediction: Prediction) -> float:
-    return sum(prediction.milliseconds.values()) / 1000
-
-
-def _bytes(prediction: Prediction) -> int:
-    return prediction.mask.nbytes + prediction.head.nbytes + prediction.probability.nbytes

@@ -5,7 +5,7 @@ import math
 import zlib
 from base64 import b64decode, b64encode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gradio import FileData
@@ -14,9 +14,6 @@ from scipy import ndimage
 
 from lgg.errors import SeriesError
 from lgg.types import FLAIR, POST, PRE, Series, SeriesResult
-
-if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Image
 
 #: Served to everybody who asks, and so a folder of its own.
 NIIVUE_FOLDER = Path(__file__).resolve().parent / "niivue"
@@ -113,18 +110,6 @@ def sent_masks(study: str, series: Series, sent: Any) -> NDArray[np.bool_]:
     return masks
 
 
-def canonical(series: Series, maps: NDArray[Any]) -> "Nifti1Image":
-    """Maps of the slices, (N, H, W), as a volume whose axes run to the patient's right, front and top.
-
-    NiiVue counts voxels so. Slice n is then the plane n - 1 of the third axis.
-    """
-    import nibabel
-
-    affine = _pictures_affine(series) if series.grid.affine is None else series.grid.affine
-    volume: Nifti1Image = nibabel.as_closest_canonical(nibabel.Nifti1Image(series.to_source(maps), affine))
-    return volume
-
-
 def _pictures_affine(series: Series) -> NDArray[np.float64]:
     """Of slices that do not say how they lie: upright, from bottom to top, 1 mm where nothing is known."""
     row, column = series.spacing or (1.0, 1.0)
@@ -135,12 +120,20 @@ def _pictures_affine(series: Series) -> NDArray[np.float64]:
 
 
 def _volume(result: SeriesResult, channel: int, folder: Path) -> dict[str, Any]:
-    """The display copy of a sequence, and what is black and white in it."""
-    values = result.series.pixels[..., channel]
-    black, white = np.percentile(values, BLACK), np.percentile(values[_inside(result)], WHITE)
-    path = folder / NAMES[channel]
+    """The display copy of a sequence, and what is black and white in it.
+
+    Its axes run to the patient's right, front and top: NiiVue counts voxels so. Slice n is then the plane
+    n - 1 of the third axis.
+    """
+    import nibabel
+
+    series, path = result.series, folder / NAMES[channel]
+    values = series.pixels[..., channel]
+    inside = values[result.heads]
+    black, white = np.percentile(values, BLACK), np.percentile(inside if inside.size else values, WHITE)
     stored, step, offset = _stored(values)
-    volume = canonical(result.series, stored)
+    affine = _pictures_affine(series) if series.grid.affine is None else series.grid.affine
+    volume = nibabel.as_closest_canonical(nibabel.Nifti1Image(series.to_source(stored), affine))
     volume.header.set_slope_inter(step, offset)
     path.write_bytes(gzip.compress(volume.to_bytes(), compresslevel=1, mtime=0))
     return {
@@ -158,11 +151,6 @@ def _centre(mask: NDArray[np.bool_]) -> list[int]:
     rows, columns = np.nonzero(mask)
     row, column = (rows.mean(), columns.mean()) if rows.size else (height / 2, width / 2)
     return [int(width - 1 - column), int(height - 1 - row)]
-
-
-def _inside(result: SeriesResult) -> NDArray[np.bool_]:
-    heads = result.heads
-    return heads if heads.any() else np.ones_like(heads)
 
 
 def _stored(values: NDArray[np.float32]) -> tuple[NDArray[np.int16], float, float]:

@@ -86,28 +86,26 @@ def write_zip(path: Path, result: SeriesResult, provenance: Provenance) -> None:
 
 def table(predictions: Sequence[Prediction]) -> str:
     """`slices.csv`: slices from 1, in their order; `area_mm2` is empty where no spacing is known."""
-    rows = []
-    for number, prediction in enumerate(predictions, start=1):
-        mm2 = prediction.area_mm2
-        values = (
+    rows = (
+        (
             number,
             f"{prediction.gate_probability:.6f}",
             int(prediction.passed),
             prediction.area,
-            None if mm2 is None else f"{mm2:.2f}",
+            None if prediction.area_mm2 is None else f"{prediction.area_mm2:.2f}",
             f"{prediction.head_percent:.4f}",
         )
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        for number, prediction in enumerate(predictions, start=1)
+    )
     return csv_text(COLUMNS, rows)
 
 
 def component_table(numbers: dict[str, Any]) -> str:
     """`components.csv` from a result's statistics: the largest first; empty is what no spacing tells."""
-    rows = []
-    for number, component in enumerate(numbers["components"], start=1):
-        measured = (component[name] for name in COMPONENT_COLUMNS[1:4])
-        values = (number, *measured, *component["slices"])
-        rows.append(dict(zip(COMPONENT_COLUMNS, values, strict=True)))
+    rows = (
+        (number, *(component[name] for name in COMPONENT_COLUMNS[1:4]), *component["slices"])
+        for number, component in enumerate(numbers["components"], start=1)
+    )
     return csv_text(COMPONENT_COLUMNS, rows)
 
 

@@ -22,7 +22,7 @@ from lgg.visualize import PREDICTED, Rgb, preview
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header
 
-Format = Literal["nifti", "png", "dicom-seg", "mesh"]
+Format = Literal["nifti", "png", "probability", "dicom-seg", "mesh"]
 #: Of these there is a file of each result, whether it is asked for or not.
 ALWAYS: tuple[Format, ...] = ("nifti", "png")
 MASK, PREVIEW, STATISTICS = "mask.nii.gz", "preview.png", "statistics.json"
@@ -61,14 +61,11 @@ def write_files(
     folder: Path,
     formats: Collection[Format] = ALWAYS,
     provenance: Provenance | None = None,
-    *,
-    probability: bool = False,
     patient: Mapping[str, str] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Write all files of a result but its statistics.
 
     Args:
-        probability: whether to write the segmenter's probability as a volume too.
         patient: what a DICOM Segmentation repeats of the patient and the study, keyword → value.
 
     Returns:
@@ -84,7 +81,7 @@ def write_files(
         MASK: nifti_volume(series, masks),
         PREVIEW: _small_png(preview(result, f"{volume}{NOTICE}.")),
     }
-    if probability:
+    if "probability" in formats:
         maps = np.stack([prediction.probability for prediction in result.predictions])
         files[PROBABILITY] = nifti_volume(series, maps)
     if "dicom-seg" in formats:

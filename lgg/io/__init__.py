@@ -9,8 +9,8 @@ Transparency is ignored throughout: it says where a program would show its backg
 measured, and blending it in would change intensities.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
@@ -18,35 +18,15 @@ from numpy.typing import NDArray
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File, Source, bare_name, load_bytes, unpack
-from lgg.io.combine import Volumes, check_content
+from lgg.io.combine import check_content
 from lgg.io.dicom import decode_dicom, dicom_volumes, is_dicom
 from lgg.io.images import Picture, decode_jpeg, decode_png, decode_stack, decode_tiff
-from lgg.io.limits import (
-    MAX_BYTES,
-    MAX_SIDE,
-    MIN_SIDE,
-    check_finite,
-    check_volume,
-    guarded,
-    named,
-)
+from lgg.io.limits import check_volume, guarded, named
 from lgg.io.nifti import is_nifti, nifti_volumes
 from lgg.io.sequences import AmbiguousSeriesError, choose
-from lgg.types import FLAIR, Candidate, Grid, Series, Slice
+from lgg.types import FLAIR, Grid, Series, Slice
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_SIDE",
-    "MIN_SIDE",
-    "AmbiguousSeriesError",
-    "Candidate",
-    "Series",
-    "as_slice",
-    "read_mask",
-    "read_series",
-    "read_series_mask",
-    "read_slice",
-]
+__all__ = ["AmbiguousSeriesError", "as_slice", "read_mask", "read_series", "read_series_mask", "read_slice"]
 
 TIFF, PNG, JPEG, DICOM, NIFTI, PICTURES = "TIFF", "PNG", "JPEG", "DICOM", "NIfTI", "pictures"
 DECODERS = {TIFF: decode_tiff, PNG: decode_png, JPEG: decode_jpeg, DICOM: decode_dicom}
@@ -56,39 +36,31 @@ MAGIC = dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), TIFF)
 MAGIC |= {b"\x89PNG\r\n\x1a\n": PNG, b"\xff\xd8\xff": JPEG}
 
 ONE_SLICE = "Give one slice, not a series."
-EXPORT_SLICE = "Save one axial slice of it as TIFF or PNG and give that."
-SAVE_AGAIN = "Save it as TIFF or PNG and give that."
-UNPACK_VOLUME = "Unpack it, then save one axial slice as TIFF or PNG."
-UNPACK = "Unpack it and give one slice as TIFF, PNG or JPEG."
 
-#: (offset, bytes there, what it is, what to do). The first match counts.
+#: How other formats begin: (offset, bytes there, what it is). The first match counts.
 FOREIGN = (
-    (344, b"n+1\0", "a NIfTI volume", EXPORT_SLICE),
-    (344, b"ni1\0", "the header of a NIfTI volume", EXPORT_SLICE),
-    (4, b"n+2\0", "a NIfTI volume", EXPORT_SLICE),
-    (4, b"ni2\0", "the header of a NIfTI volume", EXPORT_SLICE),
-    (0, b"\x1f\x8b", "a gzip archive (often a NIfTI volume)", UNPACK_VOLUME),
-    (0, b"NRRD", "an NRRD volume", EXPORT_SLICE),
-    (0, b"ObjectType", "a MetaImage header", EXPORT_SLICE),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MINC or MATLAB, perhaps)", EXPORT_SLICE),
-    (0, b"MATLAB 5.0", "a MATLAB file", EXPORT_SLICE),
-    (0, b"\x93NUMPY", "a NumPy array", EXPORT_SLICE),
-    (0, b"GIF8", "a GIF", SAVE_AGAIN),
-    (0, b"BM", "a BMP", SAVE_AGAIN),
-    (8, b"WEBP", "a WebP image", SAVE_AGAIN),
-    (4, b"ftyp", "a photo (HEIC, AVIF) or a video", SAVE_AGAIN),
-    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image", SAVE_AGAIN),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image", SAVE_AGAIN),
-    (0, b"PK\x03\x04", "a ZIP archive", UNPACK),
-    (0, b"PK\x05\x06", "an empty ZIP archive", UNPACK),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
-    (0, b"Rar!", "a RAR archive", UNPACK),
-    (257, b"ustar", "a TAR archive", UNPACK),
-    (0, b"%PDF", "a PDF", "Export the slice itself as TIFF or PNG and give that."),
-    (0, b"<", "text (a web page, SVG or XML)", "Give the picture itself as TIFF, PNG or JPEG."),
+    (344, b"n+1\0", "a NIfTI volume"),
+    (4, b"n+2\0", "a NIfTI volume"),
+    (0, b"\x5c\x01\0\0", "an Analyze volume's header"),
+    (0, b"\0\0\x01\x5c", "an Analyze volume's header"),
+    (0, b"\x1f\x8b", "a gzip archive (often a NIfTI volume)"),
+    (0, b"NRRD", "an NRRD volume"),
+    (0, b"ObjectType", "a MetaImage header"),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MINC or MATLAB, perhaps)"),
+    (0, b"MATLAB 5.0", "a MATLAB file"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+    (0, b"GIF8", "a GIF"),
+    (0, b"BM", "a BMP"),
+    (8, b"WEBP", "a WebP image"),
+    (4, b"ftyp", "a photo (HEIC, AVIF) or a video"),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (0, b"PK", "a ZIP archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!", "a RAR archive"),
+    (257, b"ustar", "a TAR archive"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"<", "text (a web page, SVG or XML)"),
 )
-#: The first field of a NIfTI-1 or Analyze header, which holds its own length, in either byte order.
-ANALYZE_LENGTH = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
 
 
 def read_slice(source: Source, name: str | None = None, *, allow_constant: bool = False) -> Slice:
@@ -124,8 +96,6 @@ def read_series(
     uploads: Sequence[Source],
     names: Sequence[str] | None = None,
     assignment: Mapping[str, str] | None = None,
-    *,
-    register: bool = False,
 ) -> Series:
     """Read one patient's series; T1 volumes on grids of their own are resampled onto the FLAIR's.
 
@@ -136,7 +106,6 @@ def read_series(
         names: what messages call the uploads, in the same order; by default their own names.
         assignment: which volume is which sequence, `Candidate.key` → `pre`, `flair` or `post`; by default
             recognised by how DICOM series were taken, by their descriptions, or by the NIfTI files' names.
-        register: whether T1 volumes are aligned with FLAIR by what is seen in them.
 
     Raises:
         AmbiguousSeriesError: several volumes, and nobody knows which is which; ask with its `candidates`.
@@ -144,30 +113,33 @@ def read_series(
     """
     files = unpack(uploads, names)
     first = bare_name(uploads[0], names[0] if names else None)
-    return read_files(files, first if len(uploads) == 1 else f"{len(uploads)} files", assignment, register)
+    return read_files(files, first if len(uploads) == 1 else f"{len(uploads)} files", assignment)
 
 
-def read_files(
-    unpacked: Sequence[File],
-    source: str,
-    assignment: Mapping[str, str] | None = None,
-    register: bool = False,
-) -> Series:
+def read_files(unpacked: Sequence[File], source: str, assignment: Mapping[str, str] | None = None) -> Series:
     """Read one patient's series from files that are unpacked; `source`: what to call all of them together."""
-    files, left_out = _readable(unpacked)
-    kinds = {kind_of_series(file.whole()) for file in files}
+    kinds: dict[str, list[File]] = defaultdict(list)
+    for file in unpacked:
+        try:
+            kinds[kind_of_series(file.whole())].append(file)
+        except SliceError as error:
+            if not file.packed:
+                raise SliceError(f"{file.name}: {error}") from None
+    if not kinds:
+        raise SeriesError("The archive holds no images that can be read. Pack the slices themselves.")
     if len(kinds) > 1:
         raise SeriesError(f"The files are of several kinds ({', '.join(sorted(kinds))}). Give one kind.")
-    notes = [f"Files in the archive that are no images were left out: {len(left_out)}."] if left_out else []
-    if kinds == {PICTURES}:
-        series = _read_pictures(files, source)
-        return replace(series, notes=(*notes, *series.notes))
-    if kinds == {NIFTI}:
-        volumes: Volumes = nifti_volumes(files)
+    ((kind, files),) = kinds.items()
+    left_out = len(unpacked) - len(files)  # in an archive: a text, a viewer
+    notes = [f"Files in the archive that are no images were left out: {left_out}."] if left_out else []
+    if kind == PICTURES:
+        return _read_pictures(files, source, notes)
+    if kind == NIFTI:
+        volumes = nifti_volumes(files)
     else:
         volumes, without = dicom_volumes(files, strict=True)
         notes += [f"DICOM files without a picture were left out: {len(without)}."] if without else []
-    return volumes.read(choose(volumes.candidates, assignment), source, register, notes)
+    return volumes.read(choose(volumes.candidates, assignment), source, notes=notes)
 
 
 def read_mask(source: Source, name: str | None = None) -> NDArray[np.bool_]:
@@ -236,28 +208,10 @@ def kind_of(data: bytes) -> str:
     for magic, kind in MAGIC.items():
         if data.startswith(magic):
             return kind
-    for offset, magic, what, advice in FOREIGN:
+    for offset, magic, what in FOREIGN:
         if data.startswith(magic, offset):
-            raise SliceError(f"this is {what}, which is not read here. {advice}")
-    if len(data) >= 348 and data.startswith(ANALYZE_LENGTH):
-        raise SliceError(f"this is an Analyze volume's header, which is not read here. {EXPORT_SLICE}")
+            raise SliceError(f"this is {what}, which is not read here. Give one axial slice as TIFF or PNG.")
     raise SliceError("this is not an image that can be read. Give TIFF, PNG, JPEG or DICOM.")
-
-
-def _readable(files: Sequence[File]) -> tuple[list[File], list[File]]:
-    """The files that can be read, and those in an archive that are no images (a text, a viewer)."""
-    readable, left_out = [], []
-    for file in files:
-        try:
-            kind_of_series(file.whole())
-            readable.append(file)
-        except SliceError as error:
-            if not file.packed:
-                raise SliceError(f"{file.name}: {error}") from None
-            left_out.append(file)
-    if not readable:
-        raise SeriesError("The archive holds no images that can be read. Pack the slices themselves.")
-    return readable, left_out
 
 
 def kind_of_series(start: bytes) -> str:
@@ -272,10 +226,7 @@ def kind_of_series(start: bytes) -> str:
 
 
 def _decode(data: bytes) -> Picture:
-    kind = kind_of(data)
-    picture = guarded(DECODERS[kind], data)
-    check_finite(picture.pixels)
-    return picture
+    return guarded(DECODERS[kind_of(data)], data)
 
 
 def _is_grey(pixels: NDArray[np.float32]) -> bool:
@@ -295,7 +246,7 @@ def _as_mask(picture: Picture) -> NDArray[np.bool_]:
     return np.any(picture.pixels > 0, axis=2)
 
 
-def _read_pictures(files: Sequence[File], source: str) -> Series:
+def _read_pictures(files: Sequence[File], source: str, notes: list[str]) -> Series:
     """Read slices that are TIFF, PNG or JPEG files, in the order given; or one TIFF with a page a slice.
 
     Ground-truth masks beside the slices, `…_mask`, are left out.
@@ -303,10 +254,9 @@ def _read_pictures(files: Sequence[File], source: str) -> Series:
     Raises:
         SliceError, SeriesError: as for `_pictures`.
     """
-    kept = [file for file in files if not _is_mask(file)] or list(files)
-    notes = []
+    kept = [file for file in files if not _is_mask(file)] or files
     if len(kept) < len(files):
-        notes.append(f"Files whose names end with “_mask” were left out: {len(files) - len(kept)}.")
+        notes = [*notes, f"Files whose names end with “_mask” were left out: {len(files) - len(kept)}."]
     slices = [as_slice(picture, name) for picture, name in _pictures(kept)]
     pixels = np.stack([slice_.pixels for slice_ in slices])
     check_content(pixels, source)
@@ -329,36 +279,23 @@ def _pictures(files: Sequence[File]) -> Iterator[tuple[Picture, str]]:
         SliceError, SeriesError: a file cannot be read (it is named), the sizes differ, or there is too much.
     """
     first: tuple[tuple[int, ...], str] | None = None
-    for picture, name in _pages(files[0]) if len(files) == 1 else _decoded(files):
-        height, width = size = picture.pixels.shape[:2]
-        first = first or (size, name)
-        # At once, so that no more is kept than one series may take.
-        check_volume(len(files), height, width)
-        if size != first[0]:
-            (rows, columns), other = first
-            raise SeriesError(
-                f"{name} is {width} × {height} pixels, {other} is {columns} × {rows}. "
-                "Give the slices of one series."
-            )
-        yield picture, name
-
-
-def _decoded(files: Sequence[File]) -> Iterator[tuple[Picture, str]]:
     for file in files:
         with named(file.name):
-            yield _decode(file.whole()), file.name
-
-
-def _pages(file: File) -> Iterator[tuple[Picture, str]]:
-    """The pages of a TIFF, by the rules of `read_slice`; any other file's picture."""
-    if kind_of(file.whole()) != TIFF:
-        yield from _decoded([file])
-        return
-    with named(file.name):
-        pictures = guarded(decode_stack, file.whole())
-        for picture in pictures:
-            check_finite(picture.pixels)
-    yield from ((picture, f"{file.name}, page {number}") for number, picture in enumerate(pictures, start=1))
+            stack = len(files) == 1 and kind_of(file.whole()) == TIFF
+            pages = guarded(decode_stack, file.whole()) if stack else [_decode(file.whole())]
+        for number, picture in enumerate(pages, start=1):
+            name = f"{file.name}, page {number}" if stack else file.name
+            height, width = size = picture.pixels.shape[:2]
+            first = first or (size, name)
+            # At once, so that no more is kept than one series may take.
+            check_volume(len(files), height, width)
+            if size != first[0]:
+                (rows, columns), other = first
+                raise SeriesError(
+                    f"{name} is {width} × {height} pixels, {other} is {columns} × {rows}. "
+                    "Give the slices of one series."
+                )
+            yield picture, name
 
 
 def _is_mask(file: File) -> bool:
@@ -371,7 +308,7 @@ def _read_masks(files: Sequence[File]) -> NDArray[np.bool_]:
         if len(files) > 1:
             raise SeriesError("A ground truth is one NIfTI volume. Give that one alone.")
         volumes = nifti_volumes(files)
-        series = volumes.read({FLAIR: volumes.candidates[0]}, files[0].name, register=False)
+        series = volumes.read({FLAIR: volumes.candidates[0]}, files[0].name)
         drawn: NDArray[np.bool_] = series.pixels[..., FLAIR] > 0
         return drawn
     if DICOM in kinds:

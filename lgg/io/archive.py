@@ -30,6 +30,8 @@ MAX_FILES = 2000
 MAX_UNPACKED = 2**29
 #: Bytes of an archive's table of contents; one entry takes a hundred or two.
 MAX_CONTENTS = MAX_FILES * 512
+#: What file managers leave behind.
+NOISE = ("__MACOSX", "Thumbs.db", "desktop.ini")
 SMALLER = "Give fewer slices, or the sequences alone."
 
 #: The first bytes of a ZIP archive, with and without files in it, and of gzip.
@@ -91,7 +93,9 @@ class File:
         return file.whole()
 
 
-def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None) -> list[File]:
+def unpack(
+    uploads: Sequence[Source | File], names: Sequence[str] | None = None, left: int | None = None
+) -> list[File]:
     """The files of all uploads in natural order of their names, `_2` before `_10`.
 
     ZIP archives and gzip are unpacked; folders, links and hidden files in them are left out.
@@ -99,6 +103,7 @@ def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None)
     Args:
         uploads: paths, bytes or binary streams; or files that were unpacked before.
         names: what messages call them, in the same order; by default their own names.
+        left: how many bytes may come out; by default `MAX_UNPACKED`.
 
     Raises:
         SliceError, SeriesError: an upload cannot be opened, is damaged, or there is too much of it.
@@ -108,7 +113,7 @@ def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None)
     if len(uploads) > MAX_FILES:
         raise _too_many(len(uploads))
     files: list[File] = []
-    left = MAX_UNPACKED
+    left = MAX_UNPACKED if left is None else left
     given: Sequence[str | None] = names or [None] * len(uploads)
     for upload, wanted in zip(uploads, given, strict=True):
         name = bare_name(upload, wanted)
@@ -125,9 +130,7 @@ def unpack(uploads: Sequence[Source | File], names: Sequence[str] | None = None)
 def bare_name(source: Source | File, name: str | None = None) -> str:
     """The last part of a path of either convention, without what could not be printed; or "slice"."""
     if name is None:
-        name = getattr(source, "name", None) if not isinstance(source, str | os.PathLike | bytes) else None
-    if name is None and isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
+        name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     bare = PureWindowsPath(name).name if isinstance(name, str) else ""
     return "".join(character for character in bare if character.isprintable())[-MAX_NAME:] or "slice"
 
@@ -151,8 +154,6 @@ def load_bytes(source: Source, advice: str) -> bytes:
             # The cause would tell the path, so it goes no further.
             # ValueError: a NUL in a path, a closed stream.
             raise SliceError(UNREADABLE) from None
-        if not isinstance(data, bytes):
-            raise TypeError("read_slice wants a stream that was opened in binary mode")
     if data is None or len(data) > MAX_BYTES:
         raise SliceError(f"the file is over {MAX_BYTES >> 20} MiB. {advice}")
     return data
@@ -165,22 +166,12 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if number % 2 else (-1, part) for number, part in enumerate(parts)]
 
 
-def check_unpacked(size: int) -> None:
-    """Refuse archives of which too many bytes came out together.
-
-    Raises:
-        SeriesError: they are over `MAX_UNPACKED`.
-    """
-    if size > MAX_UNPACKED:
-        raise _too_large()
-
-
 def _files(name: str, data: bytes, left: int) -> Iterator[File]:
     """The files in one upload, itself if it is no archive; `left` bytes may come out."""
     if data.startswith(ZIPPED):
         yield from _zipped(data, left)
     elif data.startswith(GZIP):
-        plain = _without_suffix(name)
+        plain = name.removesuffix(".gz")
         yield File(plain, plain, _inflated(data, left))
     elif len(data) > left:
         raise _too_large()
@@ -193,13 +184,13 @@ def _zipped(data: bytes, left: int) -> Iterator[File]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for member in archive.infolist():
-                if _is_noise(member):
+                if _left_out(member):
                     continue
                 name, content = bare_name(member.filename), _member(archive, member, left)
                 if content.startswith(ZIPPED):
                     raise SeriesError(f"{name} in it is {NESTED}")
                 if content.startswith(GZIP):
-                    name, content = _without_suffix(name), _inflated(content, left)
+                    name, content = name.removesuffix(".gz"), _inflated(content, left)
                 left -= len(content)
                 yield File(name, member.filename, content, packed=True)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
@@ -216,14 +207,15 @@ def _check_contents(data: bytes) -> None:
         raise _too_many(entries)
 
 
-def _is_noise(member: zipfile.ZipInfo) -> bool:
-    """Folders, links, and what file managers leave behind."""
+def is_noise(name: str) -> bool:
+    """Whether a file or folder of this bare name is hidden, or a file manager's."""
+    return (name.startswith(".") and name not in (".", "..")) or name in NOISE
+
+
+def _left_out(member: zipfile.ZipInfo) -> bool:
+    """Folders, links and noise."""
     link = stat.S_ISLNK(member.external_attr >> 16)
-    parts = re.split(r"[/\\]", member.filename)
-    hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
-    return (
-        member.is_dir() or link or hidden or "__MACOSX" in parts or parts[-1] in ("Thumbs.db", "desktop.ini")
-    )
+    return member.is_dir() or link or any(map(is_noise, re.split(r"[/\\]", member.filename)))
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, left: int) -> bytes:
@@ -256,10 +248,6 @@ def _bounded(stream: gzip.GzipFile | IO[bytes], left: int) -> bytes:
             raise _too_large()
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _without_suffix(name: str) -> str:
-    return name[:-3] if name.lower().endswith(".gz") and len(name) > 3 else name
 
 
 def _too_many(count: int) -> SeriesError:

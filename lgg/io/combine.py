@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lgg.errors import SeriesError
 from lgg.io.orientation import describe, registered, resample
-from lgg.io.sequences import AS_IT_IS, found, left_out_note
+from lgg.io.sequences import AS_IT_IS, found
 from lgg.preprocess import head_mask
 from lgg.types import FLAIR, POST, PRE, SEQUENCES, Candidate, Grid, Series
 
@@ -20,12 +20,8 @@ LEAST_OF_HEAD = 0.5
 ALL_OF_HEAD = 0.995
 
 
-#: Whatever a volume is read from.
-P = TypeVar("P")
-
-
 @dataclass(frozen=True)
-class Volumes(Generic[P]):
+class Volumes:
     """All volumes that a patient's sequences may be among, known by their headers and not read yet.
 
     Attributes:
@@ -33,19 +29,17 @@ class Volumes(Generic[P]):
         parts: candidate's key → what it is read from.
         read_parts: reads the parts of some channels: a series, and what was done with each, in words.
         kind: what such volumes are called, in the plural.
-        examinations: candidate's key → what its examination is known by; "" where that is not told.
         places: candidate's key → where its files lie on the disk.
     """
 
     candidates: tuple[Candidate, ...]
-    parts: Mapping[str, P]
-    read_parts: Callable[[Mapping[int, P], bool], tuple[Series, dict[int, str]]]
+    parts: Mapping[str, Any]
+    read_parts: Callable[[Mapping[int, Any], bool], tuple[Series, dict[int, str]]]
     kind: str
-    examinations: Mapping[str, str]
     places: Mapping[str, set[Path]]
 
     def read(
-        self, chosen: Mapping[int, Candidate], source: str, register: bool, notes: Sequence[str] = ()
+        self, chosen: Mapping[int, Candidate], source: str, register: bool = False, notes: Sequence[str] = ()
     ) -> Series:
         """Read the volumes that were chosen.
 
@@ -62,13 +56,14 @@ class Volumes(Generic[P]):
         parts = {channel: self.parts[candidate.key] for channel, candidate in chosen.items()}
         series, done = self.read_parts(parts, register)
         check_content(series.pixels, chosen[FLAIR].label)
+        if left_out := len(self.candidates) - len(chosen):
+            notes = (f"Further {self.kind} were left out: {left_out}.", *notes)
         return replace(
             series,
             source=source,
-            candidates=self.candidates,
             chosen={channel: candidate.key for channel, candidate in chosen.items()},
             found=found(self.candidates, chosen, done),
-            notes=(*left_out_note(self.kind, self.candidates, chosen), *notes, *series.notes),
+            notes=(*notes, *series.notes),
         )
 
 
@@ -114,22 +109,18 @@ def combine(volumes: Mapping[int, Volume], register: bool) -> tuple[Series, dict
     others = {channel: volumes[channel] for channel in (PRE, POST) if channel in volumes}
     if register:
         others = {channel: _aligned(volume, flair, onto) for channel, volume in others.items()}
-    # Only where it is needed: to find the head takes longer than reading.
-    head = None if all(volume.on_flair for volume in others.values()) else _head(flair)
+    head: NDArray[np.bool_] | None = None
     for channel, volume in others.items():
-        if volume.on_flair or head is None:
+        if volume.on_flair:
             pixels[..., channel], done[channel] = onto.to_axial(volume.values), AS_IT_IS
             continue
+        if head is None:  # only where it is needed: to find it takes longer than reading
+            head = head_mask(flair)
+            head = head if head.any() else np.ones(flair.shape, bool)
         pixels[..., channel], done[channel] = _onto(flair, onto, head, volume, channel)
         notes.append(f"The {SEQUENCES[channel]} ({describe(volume.grid)}) was {done[channel]}.")
     series = replace(Series.from_pixels(pixels), grid=onto, flair_only=len(volumes) == 1, notes=tuple(notes))
     return series, done
-
-
-def _head(flair: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(N, H, W) bool, where the head is; everywhere if none is found."""
-    head = head_mask(flair)
-    return head if head.any() else np.ones(flair.shape, bool)
 
 
 def _aligned(volume: Volume, flair: NDArray[np.float32], onto: Grid) -> Volume:
@@ -138,7 +129,7 @@ def _aligned(volume: Volume, flair: NDArray[np.float32], onto: Grid) -> Volume:
     if motion is None:
         return volume
     moved = f"moved by {motion.millimetres:.1f} mm and {motion.degrees:.1f}° to match the FLAIR"
-    return Volume(volume.values, motion.grid, on_flair=False, moved=f"{moved} and ")
+    return replace(volume, grid=motion.grid, on_flair=False, moved=f"{moved} and ")
 
 
 def _onto(
@@ -148,26 +139,16 @@ def _onto(
     values, covered = resample(volume.values, volume.grid, onto)
     share = np.count_nonzero(head & covered) / np.count_nonzero(head)
     if share < LEAST_OF_HEAD:
-        raise _too_little(share, channel)
+        raise SeriesError(
+            f"The {SEQUENCES[channel]} covers {share:.0%} of the head that the FLAIR shows, and half is the "
+            "least. Choose a more complete one of the same examination, or read FLAIR alone."
+        )
     done = f"{volume.moved}resampled onto the FLAIR's grid"
     if not covered.all():
         values = np.where(covered, values, _matched(flair, values, head & covered))
     if share < ALL_OF_HEAD:
         done += f"; FLAIR stands in for the {1 - share:.0%} of the head that it does not cover"
     return values, done
-
-
-def _too_little(share: float, channel: int) -> SeriesError:
-    name = SEQUENCES[channel]
-    if share == 0:
-        return SeriesError(
-            f"The {name} lies nowhere near the FLAIR, by what the files say of their places. Choose that of "
-            "the same examination, or read FLAIR alone."
-        )
-    return SeriesError(
-        f"The {name} covers {share:.0%} of the head that the FLAIR shows, and half is the least. Choose a "
-        "more complete one, or read FLAIR alone."
-    )
 
 
 def _matched(

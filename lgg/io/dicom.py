@@ -27,7 +27,7 @@ from lgg.io.dicom_header import (
     read_header,
 )
 from lgg.io.images import Picture, jpeg_segments
-from lgg.io.limits import CUT_SHORT, check_finite, check_size, check_volume, guarded, named, plausible_spacing
+from lgg.io.limits import CUT_SHORT, check_size, check_volume, guarded, named, plausible_spacing
 from lgg.io.orientation import Stack, evenly_spaced, gaps, same_slices, sort_stack, stack_grid
 from lgg.io.sequences import recognise_series
 from lgg.types import FLAIR, SEQUENCES, Candidate, Grid, Series
@@ -194,7 +194,7 @@ def _stored_values(raw: NDArray, header: Header, bits: int) -> NDArray[np.int64]
     return values
 
 
-def dicom_volumes(files: Iterable[File], strict: bool) -> tuple[Volumes[Slices], list[SliceError]]:
+def dicom_volumes(files: Iterable[File], strict: bool) -> tuple[Volumes, list[SliceError]]:
     """The series that may be a sequence, by how they were taken and what the scanner calls them.
 
     Args:
@@ -237,7 +237,6 @@ def dicom_volumes(files: Iterable[File], strict: bool) -> tuple[Volumes[Slices],
         dict(series),
         _read_series,
         "series",
-        examinations={key: slices[0][1].study for key, slices in series.items()},
         places={key: {file.place for file, _ in slices} for key, slices in series.items()},
     )
     return volumes, errors
@@ -297,7 +296,8 @@ def _candidate(key: str, group: Slices, chosen_by: int | None) -> Candidate:
     with suppress(SliceError):  # said again, if this series is chosen
         grid = stack_grid(sort_stack(group))
     original = "DERIVED" not in header.parameters.image_type
-    return Candidate(key, f"{name} ({number}{slices})", channel, chosen_by, grid, original, reason)
+    label = f"{name} ({number}{slices})"
+    return Candidate(key, label, channel, chosen_by, grid, original, reason, header.study)
 
 
 def _on_flair(flair: Stack[Header], stack: Stack[Header], channel: int, register: bool) -> bool:
@@ -341,9 +341,7 @@ def _pixels(stack: Stack[Header]) -> NDArray[np.float32]:
         if file is not loaded:
             data, loaded = file.whole(), file
         with named(file.name):
-            picture = guarded(decode_frame, data, stack.headers[number])
-            check_finite(picture.pixels)
-        pixels[number] = picture.pixels[..., 0]
+            pixels[number] = guarded(decode_frame, data, stack.headers[number]).pixels[..., 0]
     return pixels
 
 

@@ -155,8 +155,15 @@ def _parse(data: bytes) -> "tuple[Header, _Fields]":
     tags = [tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
     little = syntax != BIG_ENDIAN
     dataset = read_dataset(stream, syntax == IMPLICIT, little, stop_when=at_pixels, specific_tags=tags)
+    if not pixels and len(data) > limit:
+        raise SliceError(
+            f"its DICOM header is over {limit >> 20} MiB. Export the slice once more, without private tags."
+        )
     if not pixels:
-        _refuse_without_pixels(len(data), limit)
+        raise NoPictureError(
+            "this DICOM file holds no picture (a report, a directory or a plan, perhaps), or it is cut "
+            "short. Give the MR images themselves."
+        )
     tag, length = pixels[0]
     if tag != PIXEL_DATA:
         raise SliceError("this DICOM file holds no integer pixels. Export the MR image itself.")
@@ -170,17 +177,6 @@ def _parse(data: bytes) -> "tuple[Header, _Fields]":
             "Export the slice once more."
         )
     return _header(fields, syntax, at, None if length == 0xFFFFFFFF else length), fields
-
-
-def _refuse_without_pixels(size: int, limit: int) -> None:
-    if size > limit:
-        raise SliceError(
-            f"its DICOM header is over {limit >> 20} MiB. Export the slice once more, without private tags."
-        )
-    raise NoPictureError(
-        "this DICOM file holds no picture (a report, a directory or a plan, perhaps), or it is cut short. "
-        "Give the MR images themselves."
-    )
 
 
 class _Fields:
@@ -304,30 +300,32 @@ def _frame_header(header: Header, number: int, groups: list[_Fields]) -> Header:
     Args:
         groups: the frame's own functional groups, then those that all frames share.
     """
+    from pydicom.dataset import Dataset
 
-    def within(keyword: str) -> _Fields | None:
-        return next((items[0] for group in groups if (items := group.items(keyword))), None)
+    def within(keyword: str) -> _Fields:
+        """The first item of a sequence, from the first group that holds it; one without any value else."""
+        return next((items[0] for group in groups if (items := group.items(keyword))), _Fields(Dataset()))
 
     place, directions = within("PlanePositionSequence"), within("PlaneOrientationSequence")
     measures, scale = within("PixelMeasuresSequence"), within("PixelValueTransformationSequence")
     echo, timing = within("MREchoSequence"), within("MRTimingAndRelatedParametersSequence")
     modifier, told = within("MRModifierSequence"), header.parameters
-    inverted = modifier is not None and modifier.text("InversionRecovery") == "YES"
+    inverted = modifier.text("InversionRecovery") == "YES"
     parameters = replace(
         told,
-        echo=echo.double("EffectiveEchoTime") if echo else told.echo,
-        repetition=timing.number("RepetitionTime") if timing else told.repetition,
-        inversion=modifier.double("InversionTimes") if modifier else told.inversion,
+        echo=echo.double("EffectiveEchoTime") or told.echo,
+        repetition=timing.number("RepetitionTime") or told.repetition,
+        inversion=modifier.double("InversionTimes") or told.inversion,
         technique=(*told.technique, "IR") if inverted else told.technique,
     )
     return replace(
         header,
-        position=(place.numbers("ImagePositionPatient", 3) or None) if place else None,
-        orientation=unit_vectors(directions.numbers("ImageOrientationPatient", 6)) if directions else None,
-        spacing=measures.spacing() if measures else None,
-        thickness=measures.number("SliceThickness") if measures else None,
-        slope=(scale.number("RescaleSlope") if scale else None) or header.slope,
-        intercept=(scale.number("RescaleIntercept") if scale else None) or header.intercept,
+        position=place.numbers("ImagePositionPatient", 3) or None,
+        orientation=unit_vectors(directions.numbers("ImageOrientationPatient", 6)),
+        spacing=measures.spacing(),
+        thickness=measures.number("SliceThickness"),
+        slope=scale.number("RescaleSlope") or header.slope,
+        intercept=scale.number("RescaleIntercept") or header.intercept,
         parameters=parameters,
         frame=number,
     )

@@ -42,6 +42,7 @@ from lgg.io.limits import (
     MM_PER_INCH,
     MM_PER_METRE,
     STACK,
+    check_finite,
     check_size,
     check_volume,
     spacing_from_densities,
@@ -96,7 +97,7 @@ class Picture:
     """One decoded picture, upright, before it becomes a slice or a mask.
 
     Attributes:
-        pixels: (H, W, 1) or (H, W, 3) float32, any values; transparency is already dropped.
+        pixels: (H, W, 1) or (H, W, 3) float32, finite; transparency is already dropped.
         spacing: (row, column) millimetres, or None where the file does not state it.
         palette: whether the colours came from a colour table.
         lossy: whether the compression changed pixel values.
@@ -106,6 +107,10 @@ class Picture:
     spacing: tuple[float, float] | None = None
     palette: bool = False
     lossy: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises SliceError where a pixel is NaN or infinite."""
+        check_finite(self.pixels)
 
 
 def decode_tiff(data: bytes) -> Picture:

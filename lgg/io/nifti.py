@@ -6,7 +6,7 @@ that is handed back: nibabel's own images would parse them, and log what they di
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ def is_nifti(data: bytes) -> bool:
     return any(data.startswith(magic, at) for _, at, magic in (NIFTI_1, NIFTI_2))
 
 
-def nifti_volumes(files: Sequence[File]) -> Volumes[File]:
+def nifti_volumes(files: Sequence[File]) -> Volumes:
     """The volumes that may be a sequence, by the names and the headers of NIfTI files.
 
     Raises:
@@ -67,24 +67,14 @@ def nifti_volumes(files: Sequence[File]) -> Volumes[File]:
     if len(parts) < len(files):
         raise SeriesError("Two of the volumes have the same name. Name each after its sequence.")
     candidates = tuple(_candidate(file, number) for number, file in enumerate(parts.values(), start=1))
-    return Volumes(
-        candidates,
-        parts,
-        _read_nifti,
-        "volumes",
-        _examinations(parts.values(), candidates),
-        {name: {file.place} for name, file in parts.items()},
-    )
-
-
-def _examinations(files: Collection[File], candidates: Sequence[Candidate]) -> dict[str, str]:
-    """File's name → its folder, if several folders hold FLAIR and T1; else they are one examination."""
-    folders = {file.name: str((file.place.parent / file.path).parent) for file in files}
+    # Folders are examinations if several of them hold FLAIR and T1.
     sequences: dict[str, set[int | None]] = defaultdict(set)
     for candidate in candidates:
-        sequences[folders[candidate.key]].add(candidate.guess)
-    sets = [found for found in sequences.values() if FLAIR in found and found & {PRE, POST}]
-    return folders if len(sets) > 1 else dict.fromkeys(folders, "")
+        sequences[candidate.examination].add(candidate.guess)
+    if sum(FLAIR in found and bool(found & {PRE, POST}) for found in sequences.values()) < 2:
+        candidates = tuple(replace(candidate, examination="") for candidate in candidates)
+    places = {name: {file.place} for name, file in parts.items()}
+    return Volumes(candidates, parts, _read_nifti, "volumes", places)
 
 
 def _candidate(file: File, number: int) -> Candidate:
@@ -93,7 +83,8 @@ def _candidate(file: File, number: int) -> Candidate:
         grid = _volume(file).grid
     except SliceError:  # said again, with its reason, if this volume is chosen
         grid, reason = None, reason or "no grey volume of three axes"
-    return Candidate(file.name, file.name, channel, number, grid, reason=reason)
+    folder = str((file.place.parent / file.path).parent)
+    return Candidate(file.name, file.name, channel, number, grid, reason=reason, examination=folder)
 
 
 def _read_nifti(files: Mapping[int, File], register: bool) -> tuple[Series, dict[int, str]]:

@@ -23,9 +23,9 @@ from lgg.types import DicomReference, Grid
 MAX_EXIF_BYTES = 2**14
 #: How far a file's directions may be from unit length and from a right angle.
 DIRECTION_SLACK = 0.01
-#: The directions in which an axial array counts, in the axes of NIfTI (x to the right, y to the front, z up):
-#: slices go up, rows to the back, columns to the left, so that the patient's right is on the left.
-AXIAL = ((2, 1), (1, -1), (0, -1))
+#: Where an axial array counts to: slices go up, rows to the back, columns to the left, so that the patient's
+#: right is on the left.
+AXIAL = "SPL"
 
 #: Two slices closer than this, in mm, lie in one place: echoes, or phases in time.
 SAME_PLACE = 0.01
@@ -61,7 +61,7 @@ def axial_grid(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Grid
     Raises:
         SeriesError: the affine is not finite, or flat.
     """
-    from nibabel.orientations import io_orientation
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
     affine = np.array(affine, np.float64)
     # A determinant this small against the lengths means that two axes run nearly the same way.
@@ -70,13 +70,11 @@ def axial_grid(shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Grid
         volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
     if not volume > 1e-3 * lengths.prod():
         raise SeriesError("the place of its voxels in the patient is damaged. Export the volume once more.")
-    nearest = io_orientation(affine)  # for each axis of the array: the patient's, and in which direction
-    order, flipped = [], []
-    for patient, direction in AXIAL:
-        axis = int(np.flatnonzero(nearest[:, 0] == patient)[0])
-        order.append(axis)
-        flipped.append(bool(nearest[axis, 1] != direction))
-    return Grid(shape, (order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]), affine)
+    # For each axis of the array: the axial one, and in which direction.
+    turned = ornt_transform(io_orientation(affine), axcodes2ornt(AXIAL))
+    first, second, third = np.argsort(turned[:, 0]).tolist()
+    slices, rows, columns = (turned[[first, second, third], 1] < 0).tolist()
+    return Grid(shape, (first, second, third), (slices, rows, columns), affine)
 
 
 def unit_vectors(values: tuple[float, ...]) -> tuple[float, ...] | None:
@@ -84,11 +82,8 @@ def unit_vectors(values: tuple[float, ...]) -> tuple[float, ...] | None:
     if not values:
         return None
     row, column = values[:3], values[3:]
-    apart = (
-        math.hypot(*row) - 1,
-        math.hypot(*column) - 1,
-        sum(x * y for x, y in zip(row, column, strict=True)),
-    )
+    between = sum(x * y for x, y in zip(row, column, strict=True))
+    apart = (math.hypot(*row) - 1, math.hypot(*column) - 1, between)
     return values if max(map(abs, apart)) < DIRECTION_SLACK else None
 
 
@@ -180,8 +175,8 @@ def same_slices(flair: Stack, other: Stack) -> bool:
     first, second = flair.headers[0], other.headers[0]
     same = (
         (len(flair.files), first.rows, first.columns) == (len(other.files), second.rows, second.columns)
-        and _near(first.orientation, second.orientation, POSITION_SLACK)
-        and _near(first.spacing, second.spacing, POSITION_SLACK)
+        and _near(first.orientation, second.orientation)
+        and _near(first.spacing, second.spacing)
     )
     # A lone slice may come without a position: then no second sequence can be laid on it.
     return same and all(
@@ -402,19 +397,19 @@ def _check_like(first_file: File, first: DicomReference, file: File, header: Dic
             f"{file.name} is {header.columns} × {header.rows} pixels, {first_file.name} is "
             f"{first.columns} × {first.rows}. Give the slices of one series."
         )
-    if not _near(header.orientation, first.orientation, POSITION_SLACK):
+    if not _near(header.orientation, first.orientation):
         raise SeriesError(
             f"{file.name} and {first_file.name} are not parallel (a localizer, perhaps). "
             "Give one stack of slices."
         )
-    if not _near(header.spacing, first.spacing, POSITION_SLACK):
+    if not _near(header.spacing, first.spacing):
         raise SeriesError(f"{file.name} and {first_file.name} differ in pixel spacing. Give one series.")
 
 
-def _near(values: tuple[float, ...] | None, others: tuple[float, ...] | None, slack: float) -> bool:
+def _near(values: tuple[float, ...] | None, others: tuple[float, ...] | None) -> bool:
     if values is None or others is None:
         return values == others
-    return bool(np.abs(np.subtract(values, others)).max() <= slack)
+    return bool(np.abs(np.subtract(values, others)).max() <= POSITION_SLACK)
 
 
 def _directions(header: DicomReference) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -233,12 +233,6 @@ def _height(grid: Grid | None) -> float:
     return grid.shape[grid.order[0]] * grid.distances[0]
 
 
-def left_out_note(what: str, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate]) -> list[str]:
-    """A sentence on the candidates that were not chosen, if there are any; `what` they are in the plural."""
-    left_out = len(candidates) - len(chosen)
-    return [f"Further {what} were left out: {left_out}."] if left_out > 0 else []
-
-
 def found(
     candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], done: Mapping[int, str]
 ) -> tuple[Found, ...]:
@@ -273,17 +267,13 @@ class AmbiguousSeriesError(SeriesError):
     """
 
     def __init__(
-        self,
-        candidates: Sequence[Candidate],
-        chosen: Mapping[int, Candidate],
-        examinations: Mapping[str, str] | None = None,
+        self, candidates: Sequence[Candidate], chosen: Mapping[int, Candidate], numbered: bool = False
     ) -> None:
-        """`examinations`: candidate's key → its examination's, of a study on the disk; then the message lists
-        the candidates by numbers."""
+        """`numbered`: whether the message lists the candidates by numbers, as for a study on the disk."""
         self.candidates, self.chosen = tuple(candidates), dict(chosen)
         why = "Some seem to be the same sequence" if FLAIR in chosen else "None of them is known to be FLAIR"
-        if examinations is not None:
-            super().__init__(_numbered(candidates, why, examinations))
+        if numbered:
+            super().__init__(_numbered(candidates, why))
             return
         names = ", ".join(
             f"“{volume.label}”" + (f" ({volume.reason})" if volume.reason else "")
@@ -296,11 +286,11 @@ class AmbiguousSeriesError(SeriesError):
         )
 
 
-def _numbered(candidates: Sequence[Candidate], why: str, examinations: Mapping[str, str]) -> str:
+def _numbered(candidates: Sequence[Candidate], why: str) -> str:
     """A message that lists candidates by their numbers, examination by examination."""
     by_examination: dict[str, list[Candidate]] = {}
     for volume in candidates:
-        by_examination.setdefault(examinations[volume.key], []).append(volume)
+        by_examination.setdefault(volume.examination, []).append(volume)
     several = len(by_examination) > 1
     if several:
         why = f"There are {len(by_examination)} examinations. Give the folder of one, or its series"

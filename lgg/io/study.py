@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io import DICOM, NIFTI, PICTURES, kind_of_series, read_files
-from lgg.io.archive import ZIPPED, File, check_unpacked, natural, unpack
+from lgg.io.archive import MAX_UNPACKED, ZIPPED, File, is_noise, natural, unpack
 from lgg.io.combine import Volumes
 from lgg.io.dicom import dicom_volumes
 from lgg.io.dicom_header import NoPictureError
@@ -25,8 +25,6 @@ StudyPath = str | os.PathLike[str]
 #: A series of a study: its file or folder, or its number.
 SeriesChoice = str | os.PathLike[str] | int
 
-#: What file managers leave behind.
-NOISE = ("Thumbs.db", "desktop.ini", "__MACOSX")
 #: Files below a folder; an examination has thousands.
 MAX_STUDY_FILES = 20_000
 #: Bytes in which a file's kind is told, and every NIfTI header ends.
@@ -65,7 +63,7 @@ def read_study(
         series = read_files(unpack(contents.pictures), contents.name)
         return replace(series, source=contents.name, notes=(*contents.notes, *series.notes))
     candidates = contents.volumes.candidates
-    chosen = choose(candidates, assignment) if assignment else _choose(contents.volumes, contents.pinned)
+    chosen = choose(candidates, assignment) if assignment else _choose(candidates, contents.pinned)
     return contents.volumes.read(chosen, contents.name, register, contents.notes)
 
 
@@ -111,10 +109,11 @@ def recognise(study: "StudyPath | Iterable[StudyPath] | Contents") -> Recognised
     if volumes is None:
         return Recognised()
     try:
-        chosen = _choose(volumes, {})
+        chosen = _choose(volumes.candidates, {})
     except AmbiguousSeriesError:
         # What is alone of its kind; nothing of several examinations, as nobody knows which is meant.
-        lone = volumes.candidates if len(set(volumes.examinations.values())) == 1 else ()
+        examinations = {candidate.examination for candidate in volumes.candidates}
+        lone = volumes.candidates if len(examinations) == 1 else ()
         guesses = Counter(candidate.guess for candidate in lone)
         chosen = {c.guess: c for c in lone if c.guess is not None and guesses[c.guess] == 1}
     return Recognised(volumes.candidates, {channel: candidate.key for channel, candidate in chosen.items()})
@@ -181,7 +180,6 @@ def look_through(
         notes = _left_out("images", len(loose), unread)
         return Contents(name, pictures=pictures, notes=notes, nbytes=nbytes)
     others, kind = len(files[""]) + len(files[PICTURES]), "NIfTI volumes"
-    volumes: Volumes
     if files[DICOM]:
         volumes, errors = dicom_volumes(files[DICOM], strict=False)
         empty = sum(isinstance(error, NoPictureError) for error in errors)  # a report, a directory
@@ -200,7 +198,7 @@ def _left_out(kind: str, others: int, unread: int) -> tuple[str, ...]:
     return tuple(f"{files} were left out: {count}." for files, count in notes if count)
 
 
-def _choose(volumes: Volumes, pinned: Mapping[int, Candidate]) -> dict[int, Candidate]:
+def _choose(candidates: Sequence[Candidate], pinned: Mapping[int, Candidate]) -> dict[int, Candidate]:
     """The candidate of each channel: the one that was named for it, else the one that fits best.
 
     Of several examinations, one has to be named; the rest is chosen among the volumes of the same.
@@ -208,23 +206,21 @@ def _choose(volumes: Volumes, pinned: Mapping[int, Candidate]) -> dict[int, Cand
     named = {candidate.key: channel for channel, candidate in pinned.items()}
     if len(named) < len(pinned):
         raise SeriesError("One series was named for two sequences. Name each for the one that it is.")
-    examinations = volumes.examinations
-    meant = {examinations[key] for key in named} or set(examinations.values()) - {""}
-    if len(meant) > 1 and not named:
-        raise AmbiguousSeriesError(volumes.candidates, {}, examinations)
+    meant = {candidate.examination for candidate in pinned.values()}
+    if not pinned and len({candidate.examination for candidate in candidates} - {""}) > 1:
+        raise AmbiguousSeriesError(candidates, {}, numbered=True)
     left = []
-    for candidate in volumes.candidates:
+    for candidate in candidates:
         if candidate.key in named:
             left.append(replace(candidate, guess=named[candidate.key], reason=""))
-        elif candidate.guess not in pinned and (not named or examinations[candidate.key] in meant):
+        elif candidate.guess not in pinned and (not pinned or candidate.examination in meant):
             left.append(candidate)
-    alone = left[0] if len(left) == 1 else None
-    if alone is not None and (alone.guess not in (FLAIR, None) or alone.reason):
-        raise AmbiguousSeriesError(volumes.candidates, {}, examinations)
+    if len(left) == 1 and (left[0].guess not in (FLAIR, None) or left[0].reason):
+        raise AmbiguousSeriesError(candidates, {}, numbered=True)
     try:
         return choose(left)
     except AmbiguousSeriesError as error:
-        raise AmbiguousSeriesError(volumes.candidates, error.chosen, examinations) from None
+        raise AmbiguousSeriesError(candidates, error.chosen, numbered=True) from None
 
 
 def _resolved(path: Path, given: Sequence[Path]) -> Path:
@@ -247,9 +243,8 @@ def _below(path: Path) -> list[Path]:
         return [path]
     files = []
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in NOISE)
-        kept = [name for name in names if not name.startswith(".") and name not in NOISE]
-        files += [Path(folder) / name for name in sorted(kept, key=natural)]
+        folders[:] = sorted(name for name in folders if not is_noise(name))
+        files += [Path(folder, name) for name in sorted(names, key=natural) if not is_noise(name)]
         if len(files) > MAX_STUDY_FILES:
             raise SeriesError(
                 f"There are over {MAX_STUDY_FILES:,} files below {path.name}. Give the folder of one study."
@@ -264,7 +259,7 @@ def _sorted_by_kind(paths: Sequence[Path]) -> tuple[dict[str, list[File]], int]:
         SliceError: an archive is damaged, or all that is in archives takes too much memory.
     """
     files: dict[str, list[File]] = defaultdict(list)
-    unread = unpacked = 0
+    unread, left = 0, MAX_UNPACKED
     for path in paths:
         file = File(path.name.removesuffix(".gz"), path.name, None, place=path)
         try:
@@ -272,9 +267,8 @@ def _sorted_by_kind(paths: Sequence[Path]) -> tuple[dict[str, list[File]], int]:
         except SliceError:
             unread += 1
             continue
-        packed = unpack([path]) if start.startswith(ZIPPED) else []
-        unpacked += sum(len(inner.whole()) for inner in packed)
-        check_unpacked(unpacked)
+        packed = unpack([path], left=left) if start.startswith(ZIPPED) else []
+        left -= sum(len(inner.whole()) for inner in packed)
         for inner in [replace(inner, place=path) for inner in packed] or [file]:
             try:
                 kind = kind_of_series(inner.start(NIFTI_HEADER))
@@ -297,5 +291,5 @@ def _by_place(volumes: Volumes, channel: int, files: set[Path]) -> Candidate:
     there = [candidate for candidate in volumes.candidates if volumes.places[candidate.key] & files]
     fitting = [candidate for candidate in there if candidate.guess == channel] if len(there) > 1 else there
     if len(fitting) != 1:
-        raise AmbiguousSeriesError(there or volumes.candidates, {}, volumes.examinations)
+        raise AmbiguousSeriesError(there or volumes.candidates, {}, numbered=True)
     return fitting[0]

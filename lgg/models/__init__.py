@@ -5,10 +5,13 @@ The gate returns (N, 1), the segmenters (N, 1, H, W). No builder downloads anyth
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from lgg.models.unet import Activation, Upsampling
 
 # torch and what builds on it take seconds to import: only who builds a network waits for them.
 
@@ -22,18 +25,10 @@ def _gate() -> "nn.Module":
     return resnet18(num_classes=1)
 
 
-def _unet() -> "nn.Module":
-    """The classic U-Net, 31.0 M parameters."""
+def _unet(widths: tuple[int, ...], activation: "Activation", upsampling: "Upsampling") -> "nn.Module":
     from lgg.models.unet import UNet
 
-    return UNet(widths=(64, 128, 256, 512, 1024), activation="relu", upsampling="transposed")
-
-
-def _unet_mini() -> "nn.Module":
-    """A U-Net of half the width and one level less, 1.80 M parameters."""
-    from lgg.models.unet import UNet
-
-    return UNet(widths=(32, 64, 128, 256), activation="elu", upsampling="nearest")
+    return UNet(widths, activation, upsampling)
 
 
 def _smp_unet(encoder: str) -> "nn.Module":
@@ -42,23 +37,17 @@ def _smp_unet(encoder: str) -> "nn.Module":
     return smp.Unet(encoder, encoder_weights=None, in_channels=3, classes=1)
 
 
-def _unet_resnext50() -> "nn.Module":
-    """U-Net with a ResNeXt50 32×4d encoder, 32.0 M parameters."""
-    return _smp_unet("resnext50_32x4d")
-
-
-def _unet_lite0() -> "nn.Module":
-    """U-Net with an EfficientNet-Lite0 encoder, 5.61 M parameters: ours."""
-    return _smp_unet("timm-tf_efficientnet_lite0")
-
-
 #: Architecture → builder. Add a network here and every command, test and page knows it.
 BUILDERS: dict[str, Callable[[], "nn.Module"]] = {
     GATE: _gate,
-    "unet": _unet,
-    "unet-mini": _unet_mini,
-    "unet-resnext50": _unet_resnext50,
-    "unet-lite0": _unet_lite0,
+    # The classic U-Net, 31.0 M parameters.
+    "unet": partial(_unet, (64, 128, 256, 512, 1024), "relu", "transposed"),
+    # A U-Net of half the width and one level less, 1.80 M parameters.
+    "unet-mini": partial(_unet, (32, 64, 128, 256), "elu", "nearest"),
+    # U-Net with a ResNeXt50 32×4d encoder, 32.0 M parameters.
+    "unet-resnext50": partial(_smp_unet, "resnext50_32x4d"),
+    # U-Net with an EfficientNet-Lite0 encoder, 5.61 M parameters: ours.
+    "unet-lite0": partial(_smp_unet, "timm-tf_efficientnet_lite0"),
 }
 
 #: Architecture → its name on the page and in tables.

@@ -57,23 +57,21 @@ class Up(nn.Module):
 
 
 class UNet(nn.Module):
-    """Logits of tumour for every pixel: (N, in_channels, H, W) to (N, 1, H, W), any H and W from 16 up.
+    """Logits of tumour for every pixel: (N, 3, H, W) to (N, 1, H, W), any H and W from 16 up.
 
     Args:
-        in_channels: channels of the input.
         widths: channels at each resolution, the finest first; each further one halves the resolution.
     """
 
     def __init__(
         self,
-        in_channels: int = 3,
-        widths: Sequence[int] = (64, 128, 256, 512, 1024),
+        widths: Sequence[int],
         activation: Activation = "relu",
         upsampling: Upsampling = "transposed",
     ) -> None:
         super().__init__()
         steps = list(pairwise(widths))
-        self.stem = DoubleConv(in_channels, widths[0], activation)
+        self.stem = DoubleConv(3, widths[0], activation)
         self.downs = nn.ModuleList(Down(fine, coarse, activation) for fine, coarse in steps)
         self.ups = nn.ModuleList(Up(coarse, fine, activation, upsampling) for fine, coarse in reversed(steps))
         self.head = nn.Conv2d(widths[0], 1, 1)

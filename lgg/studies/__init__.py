@@ -21,7 +21,7 @@ from typing import Any
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import DiskError, LggError, SeriesError, SliceError
 from lgg.export.dicom_seg import read_patient
-from lgg.export.folder import STATISTICS, Format, write_files, write_statistics
+from lgg.export.folder import ALWAYS, STATISTICS, Format, write_files, write_statistics
 from lgg.export.statistics import Provenance, csv_text, provenance_of, rounded, statistics
 from lgg.files import write_text
 from lgg.io.archive import unpack
@@ -58,7 +58,6 @@ class Settings:
         model: the segmenter's architecture.
         gating: what the gate may veto.
         formats: beside mask, preview and statistics.
-        probability: whether the segmenter's probability is written.
         register: whether T1 volumes are aligned with FLAIR by what is seen in them.
         bids: whether results are laid out as BIDS derivatives.
     """
@@ -66,15 +65,13 @@ class Settings:
     model: str = DEFAULT_ARCHITECTURE
     gating: Gating = "hard"
     formats: tuple[Format, ...] = ()
-    probability: bool = False
     register: bool = False
     bids: bool = False
 
     @property
     def products(self) -> list[str]:
         """What is written on request."""
-        asked = {*self.formats, *(("probability",) if self.probability else ())}
-        return sorted(asked - {"nifti", "png"})
+        return sorted(set(self.formats) - set(ALWAYS))
 
 
 @dataclass(frozen=True)
@@ -152,13 +149,7 @@ class Examiner:
     def read(self, study: Study) -> tuple[Series, float]:
         """A study's series, and the seconds that reading took."""
         clock = time.perf_counter()
-        series = read_study(
-            study.paths,
-            flair=study.flair,
-            pre=study.pre,
-            post=study.post,
-            register=self.settings.register,
-        )
+        series = read_study(study.paths, register=self.settings.register, **study.choices)
         return series, time.perf_counter() - clock
 
     def examine(self, study: Study, series: Series, reading: float) -> Outcome:
@@ -177,8 +168,11 @@ class Examiner:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.out, prefix=".", suffix=PARTIAL) as partial:
-                numbers = self._write(study, result, Path(partial) / "results", reading, clock)
-                publish(Path(partial), folder)
+                numbers = self._write(study, result, Path(partial, "results"), reading, clock)
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                if folder.exists():  # earlier results
+                    folder.rename(Path(partial, "before"))
+                Path(partial, "results").rename(folder)
         except OSError as error:
             raise DiskError(f"{folder.name} cannot be written ({error.strerror or error}).") from error
         return Outcome(study, numbers, folder)
@@ -199,7 +193,6 @@ class Examiner:
             folder,
             self.settings.formats,
             self.provenance,
-            probability=self.settings.probability,
             patient=patient_of(study, result.series.dicom[0].study) if wanted else None,
         )
         if self.settings.bids:
@@ -208,18 +201,12 @@ class Examiner:
         seconds, times = {"reading": reading}, [prediction.milliseconds for prediction in result.predictions]
         for stage in ("preprocess", "gate", "segment"):
             seconds[stage] = sum(stages.get(stage, 0) for stages in times) / 1000
+        seconds["writing"] = time.perf_counter() - clock
         engine = self.cascade.engine
         numbers |= {
             "notes": [*numbers["notes"], *notes],
-            "engine": {
-                "name": engine.name,
-                "precision": engine.precision,
-                "device": self.cascade.device,
-            },
-            "seconds": {
-                stage: rounded(value, 3)
-                for stage, value in {**seconds, "writing": time.perf_counter() - clock}.items()
-            },
+            "engine": {"name": engine.name, "precision": engine.precision, "device": self.cascade.device},
+            "seconds": {stage: rounded(value, 3) for stage, value in seconds.items()},
             "settings": {"register": self.settings.register, "products": self.settings.products},
             "key": study.key,
             "examination": examination_of(result.series),
@@ -249,20 +236,15 @@ def find_finished(out: Path, study: Study, settings: Settings, provenance: Prove
         now = study.fingerprint()
     except SeriesError:
         return None  # examining it tells the same
+    wanted = (study.key, now, asdict(provenance), settings.register)
     for folder in result_folders(out, study):
-        numbers = load_statistics(folder)
-        if numbers is None or not {"input", "settings", "files", "made_by"} <= numbers.keys():
-            continue  # none, or of an older version
-        if (numbers["key"], numbers["input"]) != (study.key, now):
-            continue
-        done = numbers["settings"]
-        whole = all(
-            (folder / name).is_file() and (folder / name).stat().st_size == size
-            for name, size in numbers["files"].items()
-        )
-        same = done["register"] == settings.register and set(settings.products) <= set(done["products"])
-        if same and whole and numbers["made_by"] == asdict(provenance):
-            return Outcome(study, numbers, folder, skipped=True)
+        numbers = load_statistics(folder) or {}
+        with suppress(LookupError, OSError):  # none, of an older version, or a file is gone
+            done = numbers["settings"]
+            same = (numbers["key"], numbers["input"], numbers["made_by"], done["register"]) == wanted
+            whole = all((folder / name).stat().st_size == size for name, size in numbers["files"].items())
+            if same and whole and set(settings.products) <= set(done["products"]):
+                return Outcome(study, numbers, folder, skipped=True)
     return None
 
 
@@ -288,14 +270,6 @@ def free_folder(out: Path, study: Study, examination: str) -> Path:
         if not folder.exists() or kept == (study.key, examination):
             return folder
     raise SeriesError(f"There is something else in {study.folder} of the results: choose another folder.")
-
-
-def publish(partial: Path, folder: Path) -> None:
-    """Put `partial/results` in the place of a folder, which may hold earlier results."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        folder.rename(partial / "before")
-    (partial / "results").rename(folder)
 
 
 def load_statistics(folder: Path) -> dict[str, Any] | None:
@@ -340,11 +314,11 @@ def collect(out: Path) -> tuple[int, int]:
         if (numbers := load_statistics(folder)) is not None:
             with suppress(LookupError):  # of an older version
                 rows.append(row_of(numbers))
-    write_text(out / TABLE, csv_text(COLUMNS, rows))
+    write_text(out / TABLE, csv_text(COLUMNS, (row.values() for row in rows)))
     reasons = sorted(out.glob(f"{FAILURES}/*.json"))
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in reasons]
     if failures or (out / FAILED_TABLE).exists():
-        write_text(out / FAILED_TABLE, csv_text(("study", "reason"), failures))
+        write_text(out / FAILED_TABLE, csv_text(("study", "reason"), (row.values() for row in failures)))
     return len(rows), len(failures)
 
 
@@ -374,11 +348,9 @@ def row_of(numbers: dict[str, Any]) -> dict[str, Any]:
 def remove_stale(out: Path) -> None:
     """Remove what a killed run left half-written; what another run may still be writing stays."""
     for path in out.glob(f".*{PARTIAL}"):
-        try:
+        with suppress(OSError):  # another run was faster
             if time.time() - path.stat().st_mtime > STALE:
                 shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            continue  # another run was faster
 
 
 def _failure_file(out: Path, study: Study) -> Path:

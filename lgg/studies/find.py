@@ -7,10 +7,11 @@ read later, one study at a time; of loose DICOM files only the headers are looke
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from lgg.errors import SeriesError, SliceError
 from lgg.io.archive import File
@@ -25,6 +26,8 @@ KINDS = ((0, b"PK\x03\x04"), (0, b"\x1f\x8b"), (344, b"n+1\0"), (4, b"n+2\0"), (
 #: A session of a BIDS data set, as the names of its files begin.
 BIDS = re.compile(r"sub-([a-zA-Z0-9]+)(?:_ses-([a-zA-Z0-9]+))?")
 NIFTI = (".nii", ".nii.gz")
+#: What a series can be chosen for, as options of the command line.
+ROLES = ("flair", "pre", "post")
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,12 @@ class Study:
     Attributes:
         folder: of its results, below that of all results; `sub-01/ses-1/anat` in BIDS.
         paths: a folder, an archive, or files.
-        flair, pre, post: the file or number of a series where it is not to be recognised.
+        choices: of `ROLES`, the file or number of a series where it is not to be recognised.
     """
 
     folder: str
     paths: tuple[Path, ...] = ()
-    flair: str | None = None
-    pre: str | None = None
-    post: str | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Study:
     @property
     def sources(self) -> list[Path]:
         """All paths, and those that a sequence was said to be."""
-        return [*self.paths, *(Path(choice) for choice in self._choices if choice and Path(choice).exists())]
+        return [*self.paths, *(path for path in map(Path, self.choices.values()) if path.exists())]
 
     @property
     def key(self) -> str:
@@ -70,44 +71,33 @@ class Study:
         except OSError:
             raise SeriesError("its files cannot be read. Check that they are there.") from None
         files = [f"{file.name} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats]
-        return digest([*files, *(Path(choice or "").name for choice in self._choices)])
+        return digest([*files, *(Path(self.choices.get(role, "")).name for role in ROLES)])
 
     def files(self) -> list[Path]:
         """Its files, those below a folder too."""
         return [file for path in self.sources for file in _below(path)]
 
-    @property
-    def _choices(self) -> tuple[str | None, ...]:
-        return self.flair, self.pre, self.post
 
-
-def named_studies(
-    paths: Sequence[Path],
-    bids: bool = False,
-    *,
-    flair: str | None = None,
-    pre: str | None = None,
-    post: str | None = None,
-) -> list[Study]:
+def named_studies(paths: Sequence[Path], bids: bool = False, **choices: str) -> list[Study]:
     """The studies at some paths, one at each; or the one that sequences' files make.
 
     Args:
         bids: whether results are laid out as BIDS derivatives.
+        choices: as `Study` holds them.
 
     Raises:
         SeriesError: a path is not there, or nobody can tell to which of several studies a sequence belongs.
     """
-    choices = {"flair": flair, "pre": pre, "post": post}
-    if any(choices.values()) and len(paths) > 1:
+    if choices and len(paths) > 1:
         raise SeriesError("--flair, --pre and --post belong to one study: name it alone.")
-    if not paths and not flair:
+    if not paths and "flair" not in choices:
         raise SeriesError("Name a study (a file, a folder or an archive), or --flair, or --studies.")
-    there = list(paths) or [Path(choice) for choice in choices.values() if choice]
+    there = list(paths) or [Path(choice) for choice in choices.values()]
     if missing := [path.name for path in there if not path.exists()]:
         raise SeriesError(f"There is no file or folder {', '.join(missing)}.")
     if not paths:
-        return [Study(_folder(there[0], bids), (), **choices)]
-    return _distinct([Study(_folder(path, bids), (path,), **choices) for path in dict.fromkeys(paths)])
+        return _distinct([Study(_folder(there[0]), (), choices)], bids)
+    return _distinct([Study(_folder(path), (path,), choices) for path in dict.fromkeys(paths)], bids)
 
 
 def find_studies(root: Path, bids: bool = False, out: Path | None = None) -> list[Study]:
@@ -125,7 +115,7 @@ def find_studies(root: Path, bids: bool = False, out: Path | None = None) -> lis
         raise SeriesError(f"There is no folder {root.name}.")
     if out is not None and out.resolve() == root.resolve():
         raise SeriesError("Results would lie among the studies: choose another folder for them.")
-    return _distinct(_bids_studies(root, bids) or _plain_studies(root, bids, out))
+    return _distinct(_bids_studies(root) or _plain_studies(root, out), bids)
 
 
 def shard(studies: Sequence[Study], which: str) -> list[Study]:
@@ -140,7 +130,7 @@ def shard(studies: Sequence[Study], which: str) -> list[Study]:
     return list(studies[int(part[1]) - 1 :: int(part[2])])
 
 
-def _bids_studies(root: Path, bids: bool) -> list[Study]:
+def _bids_studies(root: Path) -> list[Study]:
     """A study for each session that has a FLAIR, with its T1w without and with contrast agent (`_ce-`)."""
     studies = []
     for anat in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")]):
@@ -151,27 +141,24 @@ def _bids_studies(root: Path, bids: bool) -> list[Study]:
         if session is None:
             continue
         post = [file for file in t1 if "_ce-" in Path(file).name]
-        pre = [file for file in t1 if file not in post]
-        folder = _bids_folder(session[0]) if bids else session[0]
-        studies.append(Study(folder, (), flair[0], next(iter(pre), None), next(iter(post), None)))
+        found = {"flair": flair, "pre": [file for file in t1 if file not in post], "post": post}
+        studies.append(Study(session[0], (), {role: files[0] for role, files in found.items() if files}))
     return studies
 
 
-def _plain_studies(root: Path, bids: bool, out: Path | None) -> list[Study]:
+def _plain_studies(root: Path, out: Path | None) -> list[Study]:
     studies, loose = [], []
     for path in sorted(root.iterdir()):
         if path.name.startswith(".") or (out is not None and path.resolve() == out.resolve()):
             continue
-        if path.is_dir():
-            studies.append(Study(_folder(path, bids), (path,)))
-        elif _begins(path, ((128, b"DICM"),)):
+        if path.is_file() and _begins(path, ((128, b"DICM"),)):
             loose.append(path)
-        elif _begins(path, KINDS):
-            studies.append(Study(_folder(path, bids), (path,)))
-    return [*studies, *_parted(loose, bids)]
+        elif path.is_dir() or _begins(path, KINDS):
+            studies.append(Study(_folder(path), (path,)))
+    return [*studies, *_parted(loose)]
 
 
-def _parted(files: Iterable[Path], bids: bool) -> list[Study]:
+def _parted(files: Iterable[Path]) -> list[Study]:
     """Loose DICOM files, a study for each StudyInstanceUID."""
     from lgg.io.dicom_header import MAX_HEADER, read_header
 
@@ -181,7 +168,7 @@ def _parted(files: Iterable[Path], bids: bool) -> list[Study]:
         with suppress(SliceError):  # its reason is told when it is read
             uid = guarded(read_header, File(path.name, path.name, None, place=path).start(MAX_HEADER)).study
         parts[uid or path.name].append(path)
-    return [Study(_folder(Path(uid), bids), tuple(found)) for uid, found in parts.items()]
+    return [Study(_folder(Path(uid)), tuple(found)) for uid, found in parts.items()]
 
 
 def _below(path: Path) -> list[Path]:
@@ -197,11 +184,10 @@ def _begins(path: Path, kinds: Iterable[tuple[int, bytes]]) -> bool:
     return any(start.startswith(magic, offset) for offset, magic in kinds)
 
 
-def _folder(path: Path, bids: bool) -> str:
+def _folder(path: Path) -> str:
     """The name of a study's folder of results, after the study's own."""
     bare = path.resolve().name if path.is_dir() else SUFFIXES.sub("", path.name)
-    safe = UNSAFE.sub("_", bare).strip("._-") or "study"
-    return _bids_folder(safe) if bids else safe
+    return UNSAFE.sub("_", bare).strip("._-") or "study"
 
 
 def _bids_folder(name: str) -> str:
@@ -211,8 +197,10 @@ def _bids_folder(name: str) -> str:
     return f"sub-{session[1]}/ses-{session[2]}/anat" if session[2] else f"sub-{session[1]}/anat"
 
 
-def _distinct(studies: list[Study]) -> list[Study]:
-    """The studies, those whose folders would have one name with a part of their key behind it."""
+def _distinct(studies: list[Study], bids: bool) -> list[Study]:
+    """The studies, as BIDS lays them out or not; folders of one name get a part of their key behind it."""
+    if bids:
+        studies = [replace(study, folder=_bids_folder(study.folder)) for study in studies]
     # Some disks take capitals and small letters for the same.
     count = Counter(study.folder.casefold() for study in studies)
     return [

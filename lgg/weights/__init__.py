@@ -100,16 +100,14 @@ def save_model(folder: Path, model: "nn.Module", config: ModelConfig) -> ModelCo
     # To memory first: its own file writer hides a full disk behind an error of another kind.
     stored = save(tensors, {"format": "pt"})
     write_atomically(folder / WEIGHTS_FILE, lambda path: path.write_bytes(stored))
-    digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
-    config = replace(config, sha256=digest, parameters=parameters(model))
+    config = replace(config, sha256=hashlib.sha256(stored).hexdigest(), parameters=parameters(model))
     save_config(folder, config)
     return config
 
 
 def save_config(folder: Path, config: ModelConfig) -> None:
     """Write `config.json` alone, for thresholds or metrics found later."""
-    text = json.dumps(asdict(config), indent=1) + "\n"
-    write_text(folder / CONFIG_FILE, text)
+    write_text(folder / CONFIG_FILE, json.dumps(asdict(config), indent=1) + "\n")
 
 
 def load_config(folder: Path) -> ModelConfig:
@@ -132,9 +130,7 @@ def load_config(folder: Path) -> ModelConfig:
     if stored["format"] > FORMAT:
         raise WeightsError(f"The weights '{folder.name}' were made by newer code. Update this project.")
     if stored["format"] < FORMAT:
-        raise WeightsError(
-            f"The weights '{folder.name}' expect an older preprocessing. Download or train them anew."
-        )
+        raise WeightsError(f"The weights '{folder.name}' expect an older preprocessing. Train them anew.")
     try:
         stored["thresholds"] = _thresholds(stored["thresholds"])
         series = stored.get("series_thresholds")  # weights of before 2026-11-25 have none
@@ -175,10 +171,14 @@ def load_model(folder: Path, device: "torch.device | str" = "cpu") -> tuple["nn.
 
     with _described(folder) as (config, file):
         tensors = load(file.read())
-    model = _fitting(folder.name, config, {name: tuple(value.shape) for name, value in tensors.items()})
+    with torch.device("meta"):  # what a fresh network begins with would be made only to be written over
+        model = build(config.architecture)
+    wanted = model.state_dict()
+    shapes, expected = ({name: value.shape for name, value in all_.items()} for all_ in (tensors, wanted))
+    if shapes != expected:
+        raise WeightsError(_misfit(folder, config))
     if not all(value.isfinite().all() for value in tensors.values()):
         raise WeightsError(f"The weights '{folder.name}' hold values that are not finite.")
-    wanted = model.state_dict()
     tensors = {name: value.to(wanted[name].dtype) for name, value in tensors.items()}
     model.load_state_dict(tensors, assign=True)
     return model.to(device).to(memory_format=torch.channels_last).eval(), config
@@ -197,8 +197,12 @@ def check_model(folder: Path) -> ModelConfig:
         sizes = {name: math.prod(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
     found = sum(size for name, size in sizes.items() if not name.endswith(BUFFERS))
     if found != config.parameters:
-        raise WeightsError(f"The weights '{folder.name}' do not fit the architecture {config.architecture}.")
+        raise WeightsError(_misfit(folder, config))
     return config
+
+
+def _misfit(folder: Path, config: ModelConfig) -> str:
+    return f"The weights '{folder.name}' do not fit the architecture {config.architecture}."
 
 
 @contextmanager
@@ -231,23 +235,6 @@ def sha256_of(file: BufferedReader) -> str:
         _HASHED[key] = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
     return _HASHED[key]
-
-
-def _fitting(name: str, config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> "nn.Module":
-    """The network that tensors of these shapes fill, itself without memory.
-
-    What a fresh network begins with would be made only to be written over.
-    """
-    import torch
-
-    with torch.device("meta"):
-        model = build(config.architecture)
-    if shapes != {key: tuple(value.shape) for key, value in model.state_dict().items()}:
-        raise WeightsError(
-            f"The weights '{name}' do not fit the architecture {config.architecture}: "
-            "other names or shapes of tensors."
-        )
-    return model
 
 
 def available(folder: Path = REPOSITORY_WEIGHTS) -> list[str]:

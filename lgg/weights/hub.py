@@ -73,7 +73,8 @@ def _commit(repo: str, files: Sequence[str], revision: str) -> str:
     except RemoteEntryNotFoundError:
         pass  # published without one, or by hand: the models' folders are all that is needed
     except _hub_errors() as error:
-        if cached and _is_silence(error):
+        status = _status(error)
+        if cached and (not status or status == 429 or status >= 500):  # no decision, as a refusal is
             log.warning("The Hub does not answer: '%s' of '%s' is taken from the cache.", revision, repo)
             return cached
         raise
@@ -94,10 +95,9 @@ def _commit_of(path: object) -> str:
     return Path(str(path)).parents[1].name
 
 
-def _is_silence(error: Exception) -> bool:
-    """Whether the Hub did not answer, or not with a decision: anything but a refusal."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status is None or status == 429 or status >= 500
+def _status(error: BaseException | None) -> int:
+    """The HTTP status that the Hub answered; 0 where it did not."""
+    return getattr(getattr(error, "response", None), "status_code", 0)
 
 
 def _mend(repo: str, folder: Path, model: str, commit: str) -> None:
@@ -138,8 +138,7 @@ def refusal(error: Exception, repo: str, revision: str) -> WeightsError:
     )
 
     place = f"'{repo}' at revision '{revision}'"
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    status = getattr(getattr(error, "response", None) or getattr(cause, "response", None), "status_code", 0)
+    status = _status(error) or _status(error.__cause__)
     if isinstance(error, HFValidationError):
         words = f"'{repo}' is not the name of a repository on the Hub. Write it as user/name."
     elif isinstance(error, GatedRepoError) or status == 403:
@@ -153,16 +152,16 @@ def refusal(error: Exception, repo: str, revision: str) -> WeightsError:
         words = f"'{repo}' has no revision '{revision}'. Name one that it has, or leave it out."
     elif isinstance(error, RemoteEntryNotFoundError):
         words = f"{place} does not hold these weights. Choose another architecture or revision."
-    elif status == 429:
-        words = f"The Hub has had too many requests and did not send {place}. Try again in some minutes."
     elif status:
-        words = f"The Hub answered with error {status} instead of {place}. Try again later."
+        many = " (too many requests)" if status == 429 else ""
+        words = f"The Hub answered with error {status}{many} instead of {place}. Try again later."
     elif isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):
         words = f"{place} cannot be kept in the Hub's cache: {error.strerror}."
     else:
+        name = type(error.__cause__ or error).__name__
         words = (
-            f"The Hub cannot be reached, or the connection broke ({type(cause).__name__}), and {place} is "
-            "not in the cache. Check the connection, or use weights from a folder."
+            f"The Hub cannot be reached, or the connection broke ({name}), and {place} is not in the cache. "
+            "Check the connection, or use weights from a folder."
         )
     return WeightsError(words)
 
@@ -207,15 +206,14 @@ class Source:
     revision: str = ""
 
 
-def load_pin(path: Path | None = None) -> Pin | None:
+def load_pin() -> Pin | None:
     """What is pinned, or None before anything was published.
 
     Raises:
         WeightsError: the file is damaged, or does not pin a commit.
     """
-    path = path or PINNED
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(PINNED.read_text())
         if not stored:
             return None
         pin = Pin(**{**stored, "models": tuple(stored["models"])})
@@ -223,9 +221,8 @@ def load_pin(path: Path | None = None) -> Pin | None:
             raise ValueError("a tag or a branch can change")
         return pin
     except (OSError, ValueError, KeyError, TypeError):
-        raise WeightsError(
-            f"{path.name} pins no published weights. Restore it from the repository."
-        ) from None
+        words = f"{PINNED.name} pins no published weights. Restore it from the repository."
+        raise WeightsError(words) from None
 
 
 def find_address(weights: Path | str | None = None, revision: str | None = None) -> Address:

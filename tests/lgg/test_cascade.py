@@ -94,13 +94,24 @@ def stack(slices):
 
 
 class TestGating:
-    def test_a_veto_empties_the_mask_and_spares_the_segmenter(self):
-        segmenter = Constant(0.9)
-        prediction = cascade(0.4, segmenter).predict(head_with_lesion()[0])
-        assert segmenter.seen == 0
-        assert not prediction.passed
-        assert not prediction.mask.any() | prediction.probability.any()
-        assert prediction.gate_probability == pytest.approx(0.4, abs=1e-6)
+    @pytest.mark.parametrize(
+        ("gating", "gate", "sure", "kept", "seen"),
+        [
+            ("hard", 0.4, 0.9, 0, 0),
+            ("hard", 0.6, 0.9, 1, 1),
+            ("none", 0.01, 0.9, 1, 1),
+            ("soft", 0.2, 0.9, 0, 0),
+            ("soft", 0.4, 0.6, 0, 1),
+            ("soft", 0.4, 0.7, 1, 1),
+            ("soft", 0.8, 0.6, 1, 1),
+        ],
+    )
+    def test_a_veto_empties_the_mask_and_spares_the_segmenter(self, gating, gate, sure, kept, seen):
+        segmenter = Constant(sure)
+        prediction = cascade(gate, segmenter, SOFT).predict(head_with_lesion()[0], gating)
+        assert prediction.mask.all() == prediction.mask.any() == bool(kept)
+        assert segmenter.seen == prediction.passed == prediction.probability.any() == seen
+        assert prediction.gate_probability == pytest.approx(gate, abs=1e-6)
 
     def test_always_segment_runs_it_and_keeps_the_veto(self):
         segmenter = Constant(0.9)
@@ -109,24 +120,6 @@ class TestGating:
         assert not prediction.passed
         assert not prediction.mask.any()
         assert prediction.probability == pytest.approx(0.9, abs=1e-5)
-
-    def test_a_pass_gives_the_segmenters_mask(self):
-        prediction = cascade(0.6, Constant(0.9)).predict(head_with_lesion()[0])
-        assert prediction.passed
-        assert prediction.mask.all()
-
-    def test_none_trusts_the_segmenter(self):
-        assert cascade(0.01, Constant(0.9)).predict(head_with_lesion()[0], "none").mask.all()
-
-    @pytest.mark.parametrize(
-        ("gate", "sure", "kept", "seen"),
-        [(0.2, 0.9, 0, 0), (0.4, 0.6, 0, 1), (0.4, 0.7, 1, 1), (0.8, 0.6, 1, 1)],
-    )
-    def test_soft(self, gate, sure, kept, seen):
-        segmenter = Constant(sure)
-        prediction = cascade(gate, segmenter, SOFT).predict(head_with_lesion()[0], "soft")
-        assert prediction.mask.all() == prediction.mask.any() == bool(kept)
-        assert segmenter.seen == seen
 
     def test_the_gates_logit_is_divided_by_its_temperature(self):
         prediction = cascade(0.9, Constant(0.9), temperature=2.0).predict(head_with_lesion()[0])
@@ -161,32 +154,15 @@ class TestPlace:
         assert prediction.probability.dtype == np.float32
         assert 0 <= prediction.probability.min() <= prediction.probability.max() <= 1.0001
 
-    def test_the_head_is_found(self):
-        prediction = cascade(0.9, Bright()).predict(head_with_lesion()[0])
-        assert prediction.head[32, 10:54].all()
-        assert not prediction.head[:2].any()
 
-
-class TestArea:
-    def made(self, spacing=None, head=slice(0, 20)):
-        mask, inside = np.zeros((2, 32, 32), bool)
-        mask[2:7, 3:13], inside[head, :10] = True, True
-        return Prediction(0.9, True, mask.astype(np.float32), mask, inside, HARD, {}, spacing)
-
-    def test_in_pixels(self):
-        assert self.made().area == 50
-
-    def test_in_square_millimetres_where_the_spacing_is_known(self):
-        assert self.made((0.5, 0.75)).area_mm2 == pytest.approx(50 * 0.375)
-        assert self.made().area_mm2 is None
-
-    def test_in_percent_of_the_head(self):
-        assert self.made().head_percent == 17.5  # what lies outside the head does not count
-        assert self.made(head=slice(0, 0)).head_percent == 0
-
-    def test_of_an_upload_uses_its_own_spacing(self):
-        prediction = cascade(0.9, Bright()).predict(head_with_lesion(spacing=(2.0, 1.5))[0])
-        assert prediction.area_mm2 == pytest.approx(3 * prediction.area)
+def test_areas_are_in_pixels_square_millimetres_and_percent_of_the_head():
+    mask, head = np.zeros((2, 32, 32), bool)
+    mask[2:7, 3:13], head[:20, :10] = True, True
+    made = Prediction(0.9, True, mask.astype(np.float32), mask, head, HARD, {}, (0.5, 0.75))
+    assert (made.area, made.area_mm2) == (50, pytest.approx(50 * 0.375))
+    assert replace(made, spacing=None).area_mm2 is None
+    assert made.head_percent == 17.5, "what lies outside the head does not count"
+    assert replace(made, head=head & False).head_percent == 0
 
 
 class TestSeries:
@@ -196,13 +172,6 @@ class TestSeries:
         # Alone, brightness does not matter; in a series it does.
         assert np.allclose(alone[0].probability, alone[1].probability, atol=1e-3)
         assert not np.allclose(together[0].probability, together[1].probability, atol=0.1)
-
-    def test_of_equal_slices_is_each_alone(self):
-        made = cascade(0.9, Bright())
-        alone = made.predict(head_with_lesion()[0])
-        for together in made.predict(stack([head_with_lesion()[0]] * 3)).predictions:
-            assert np.allclose(together.probability, alone.probability, atol=1e-4)
-            assert np.array_equal(together.mask, alone.mask)
 
     def test_has_thresholds_of_its_own_and_wants_neighbours_to_agree(self):
         made = cascade(0.4, Bright())

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -45,11 +44,6 @@ def lgg(capsys, caplog, weights):
     return run
 
 
-def shell(*words, **environment):
-    call = [sys.executable, "-m", "lgg", *map(str, words)]
-    return subprocess.run(call, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
-
-
 SEGMENT = ("segment", "--model", "unet-mini", "-o")
 
 
@@ -65,10 +59,10 @@ def test_the_first_page_names_every_command_and_waits_for_no_network():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_explained(command):
-    done = shell(command, "--help")
-    assert done.returncode == 0, done.stderr
-    lines = [line.strip("│ ") for line in done.stdout.splitlines()]
+def test_every_option_is_explained(lgg, command):
+    code, out, _ = lgg(command, "--help")
+    assert code == 0
+    lines = [line.strip("│ ") for line in out.splitlines()]
     for number, line in enumerate(lines):
         if line.startswith("-"):
             words = (line + "  " + lines[number + 1]).split("  ")[1:]

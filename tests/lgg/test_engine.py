@@ -96,14 +96,6 @@ def test_where_networks_were_converted_before_pytorch_is_not_imported(monkeypatc
     assert runs[1].split() == [area, "False"]
 
 
-def test_an_answer_stays_when_the_next_one_is_given(network):
-    fast = OpenVinoEngine(*network)
-    first = fast(INPUTS[:1])
-    kept = first.copy()
-    fast(INPUTS[1:2])
-    assert np.array_equal(first, kept)
-
-
 def test_threads_share_an_engine(network):
     fast = OpenVinoEngine(*network, precision="fp32")
     expected = [fast(INPUTS[number : number + 1]) for number in range(4)]

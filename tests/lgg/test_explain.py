@@ -1,14 +1,12 @@
 """Grad-CAM by the published formula and in the right place; views and models that agree or do not."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lgg.cascade import Cascade
-from lgg.explain import agreement, calibration_error, flip_spread, grad_cam, in_words
+from lgg.explain import agreement, flip_spread, grad_cam, in_words
 from lgg.models import BUILDERS
 from lgg.models.gate import LogitsAndEvidence
 from lgg.preprocess import prepare
@@ -21,10 +19,9 @@ def resnet():
     return BUILDERS["gate"]().eval()
 
 
-def cascade(gate=None, size=64):
-    return Cascade(
-        (gate or resnet(), ModelConfig("gate", size)), (nn.Identity(), ModelConfig("unet", size)), "cpu"
-    )
+def cascade(gate, segmenter=None):
+    segmenter = segmenter or nn.Identity()
+    return Cascade((gate, ModelConfig("gate", 64)), (segmenter, ModelConfig("unet", 64)), "cpu")
 
 
 def pixels(count=2, height=60, width=44):
@@ -50,34 +47,10 @@ def test_the_map_is_that_of_the_published_formula():
     torch.testing.assert_close(ours, theirs * scale, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(60, 44), (44, 60), (97, 131), (64, 64)], ids=str)
-def test_maps_have_the_slices_size_and_reach_from_zero_to_one(size):
-    maps = grad_cam(cascade(), prepare(pixels(3, *size), "slice"))
-    assert maps.shape == (3, *size)
-    assert maps.dtype == np.float32
-    assert maps.min() >= 0
-    np.testing.assert_allclose(maps.max((1, 2)), 1, rtol=1e-6)
-
-
 def test_without_evidence_the_map_is_zero():
     gate = resnet()
     nn.init.constant_(gate.fc.weight, -1.0)
     assert not grad_cam(cascade(gate), prepare(pixels(), "slice")).any()
-
-
-def test_the_answer_does_not_depend_on_the_units():
-    made = cascade()
-    np.testing.assert_allclose(
-        grad_cam(made, prepare(pixels() * 16, "slice")), grad_cam(made, prepare(pixels(), "slice")), atol=1e-3
-    )
-
-
-def test_threads_may_share_the_gate():
-    made, inputs = cascade(), pixels()
-    expected = grad_cam(made, prepare(inputs, "slice"))
-    with ThreadPoolExecutor(4) as pool:
-        for result in pool.map(lambda _: grad_cam(made, prepare(inputs, "slice")), range(8)):
-            np.testing.assert_array_equal(result, expected)
 
 
 class FlairGate(nn.Module):
@@ -89,20 +62,16 @@ class FlairGate(nn.Module):
         self.fc.weight.data[:] = torch.tensor([0.0, 1.0, 0.0])
 
 
-@pytest.mark.parametrize("size", [(64, 64), (48, 96), (120, 80)], ids=str)
-def test_the_map_is_highest_where_the_evidence_is(size):
-    made = Cascade((FlairGate(), ModelConfig("gate", 64)), (nn.Identity(), ModelConfig("unet", 64)), "cpu")
+@pytest.mark.parametrize("size", [(48, 96), (120, 80)], ids=str)
+def test_the_map_has_the_slices_size_and_is_highest_where_the_evidence_is(size):
     slices, middle = pixels(1, *size) * 0.1, size[0] // 2
     slices[0, 4:-4, 4:-4] += 5  # the head
     slices[0, middle : middle + 12, 10:22, FLAIR] += 5
-    row, column = np.unravel_index(grad_cam(made, prepare(slices, "slice"))[0].argmax(), size)
+    (map_,) = grad_cam(cascade(FlairGate()), prepare(slices, "slice"))
+    assert (map_.shape, map_.dtype, map_.min(), map_.max()) == (size, np.float32, 0, 1)
+    row, column = np.unravel_index(map_.argmax(), size)
     assert abs(row - (middle + 6)) <= 8
     assert abs(column - 16) <= 8
-
-
-class Gate(nn.Module):
-    def forward(self, x):
-        return x[:, 1, :, : x.shape[-1] // 2].mean((1, 2))[:, None]  # looks at the left half only
 
 
 class Pointwise(nn.Module):
@@ -121,37 +90,14 @@ class LeftOnly(nn.Module):
         return logits
 
 
-def views(segmenter):
-    return Cascade((Gate(), ModelConfig("gate", 64)), (segmenter, ModelConfig("unet", 64)), device="cpu")
-
-
-BOTH = ("none", "left-right", "up-down")
-
-
-@pytest.mark.parametrize(
-    ("segmenter", "flips", "std"),
-    [(Pointwise, BOTH, 0), (LeftOnly, BOTH[:2], 0.5), (LeftOnly, BOTH[::2], 0)],
-    ids=["not confused by a mirror", "sees one side", "sees one side, from above"],
-)
-def test_the_spread_is_how_far_the_segmenters_views_differ(segmenter, flips, std):
-    spread = flip_spread(views(segmenter()), prepare(pixels(2, 64, 64), "slice"), flips)
-    np.testing.assert_allclose(spread.std, std, atol=0.02)
-    assert spread.mean.std() > 0.05 or std == 0.5
-
-
-def test_the_gate_answers_for_every_view():
-    inputs = pixels(2, 64, 64)
-    inputs[:, :, :32] += 3
-    spread = flip_spread(views(Pointwise()), prepare(inputs, "slice"))
-    assert spread.gate.shape == (2, 2)
-    assert (spread.gate[0] > spread.gate[1]).all()
-
-
-@pytest.mark.parametrize("size", [(64, 64), (50, 99), (99, 50)], ids=str)
-def test_maps_have_the_slices_size(size):
-    spread = flip_spread(views(Pointwise()), prepare(pixels(3, *size), "slice"))
-    assert spread.mean.shape == spread.std.shape == (3, *size)
-    assert spread.std.dtype == np.float32
+@pytest.mark.parametrize(("segmenter", "std"), [(Pointwise, 0), (LeftOnly, 0.5)])
+@pytest.mark.parametrize("size", [(64, 64), (50, 99)], ids=str)
+def test_the_spread_is_how_far_the_segmenters_views_differ(segmenter, std, size):
+    spread = flip_spread(cascade(resnet(), segmenter()), prepare(pixels(2, *size), "slice"))
+    assert spread.shape == (2, *size)
+    assert spread.dtype == np.float32
+    # Where the halves meet, what lies off the middle by half a pixel is scaled into both.
+    assert np.median(abs(spread - std)) < 0.02
 
 
 def test_agreement_is_the_mean_dice_of_all_pairs():
@@ -161,11 +107,7 @@ def test_agreement_is_the_mean_dice_of_all_pairs():
     assert agreement([first, second]) == pytest.approx(2 / 3, abs=1e-6)
     assert agreement([first, first, second]) == pytest.approx((1 + 2 / 3 + 2 / 3) / 3, abs=1e-6)
     assert agreement([first & ~first] * 2) == 1
-
-
-def test_one_model_alone_cannot_agree():
-    with pytest.raises(ValueError, match="two models"):
-        agreement([np.zeros((4, 4), bool)])
+    assert agreement([first]) is None
 
 
 @pytest.mark.parametrize(
@@ -177,9 +119,3 @@ def test_a_probability_in_plain_words_and_how_far_off_it_may_be(probability, wor
     assert "nobody has measured" in in_words(probability)
     assert "off by 7 percentage points" in in_words(probability, 0.0689)
     assert "off by 1 percentage point on" in in_words(probability, 0.002)
-
-
-def test_the_calibration_error_is_the_recorded_one():
-    measured = ModelConfig("gate", 64, metrics={"measures": {"ece": {"value": 0.07}}})
-    assert calibration_error(measured) == 0.07
-    assert calibration_error(ModelConfig("gate", 64)) is None

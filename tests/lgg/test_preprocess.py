@@ -9,16 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from lgg.io import read_slice
-from lgg.preprocess import (
-    PadGeometry,
-    head_and_stats,
-    head_mask,
-    inner_head,
-    prepare,
-    resize,
-    resize_pad,
-    undo,
-)
+from lgg.preprocess import head_mask, inner_head, prepare, resize, resize_pad, undo
 from lgg.types import FLAIR, POST, PRE
 from train.data.augment import augment
 from train.data.dataset import load_slices
@@ -108,7 +99,7 @@ class TestInput:
 
     def test_is_a_z_score_inside_the_head_without_its_rim(self):
         pixels = brain()[None]
-        head = inner_head(head_and_stats(pixels)[0])[0]
+        head = inner_head(prepare(pixels, "slice").heads)[0]
         inside = served(pixels)[0][:, head]
         assert inside.mean(1) == pytest.approx(0, abs=1e-4)
         assert inside.std(1) == pytest.approx(1, abs=1e-4)
@@ -121,13 +112,11 @@ class TestInput:
         assert np.array_equal(served(copied)[:, POST], served(pixels)[:, FLAIR])
 
     @pytest.mark.parametrize("size", [64, 48])
-    def test_of_a_black_channel_is_zeros(self, size):
+    def test_of_a_black_channel_or_a_constant_picture_is_zeros(self, size):
         pixels = brain()[None]
         pixels[..., POST] = 0
         assert not served(pixels, size=size)[:, POST].any()
-
-    def test_of_a_constant_picture_is_zeros(self):
-        assert not served(np.full((1, 64, 64, 3), 17, np.float32)).any()
+        assert not served(np.full((1, 64, 64, 3), 17, np.float32), size=size).any()
 
     def test_pads_with_the_darkest_value_of_each_channel(self):
         pixels = brain(40, 64)[None] + np.array([10, 20, 30], np.float32)
@@ -143,21 +132,17 @@ class TestInput:
 
 class TestInnerHead:
     def test_leaves_out_a_rim_by_the_size_of_the_head(self):
-        head = np.zeros((120, 120), bool)
-        head[10:110, 10:110] = True
-        inner = inner_head(head)
-        assert inner.sum() == (100 - 2 * 8) ** 2  # 8 % of the side
-        assert (inner & ~head).sum() == 0
-
-    def test_of_a_picture_cropped_to_the_head_has_a_rim_too(self):
-        assert not inner_head(np.ones((100, 100), bool))[0].any()
-
-    def test_of_a_volume_has_the_rim_of_its_largest_slice(self):
         heads = np.zeros((2, 120, 120), bool)
         heads[0, 10:110, 10:110] = True
         heads[1, 50:80, 50:80] = True
-        assert inner_head(heads)[1].sum() == (30 - 2 * 8) ** 2
+        inner = inner_head(heads[0])
+        assert inner.sum() == (100 - 2 * 8) ** 2  # 8 % of the side
+        assert not (inner & ~heads[0]).any()
+        assert inner_head(heads)[1].sum() == (30 - 2 * 8) ** 2, "a volume's largest slice decides for all"
         assert inner_head(heads[1]).sum() > (30 - 2 * 3) ** 2
+
+    def test_of_a_picture_cropped_to_the_head_has_a_rim_too(self):
+        assert not inner_head(np.ones((100, 100), bool))[0].any()
 
     def test_is_the_head_where_the_rim_would_take_all(self):
         line = np.zeros((64, 64), bool)
@@ -169,13 +154,13 @@ class TestStatistics:
     @pytest.mark.parametrize("mode", ["slice", "volume"])
     def test_are_taken_inside_the_heads_of_a_slice_or_of_all(self, mode):
         pixels = series()
-        heads, found = head_and_stats(pixels, mode)
-        assert len(found) == 5
-        for number, stats in enumerate(found):
+        prepared = prepare(pixels, mode)
+        assert len(prepared.mean) == len(prepared.std) == 5
+        for number, (mean, std) in enumerate(zip(prepared.mean, prepared.std, strict=True)):
             rows = [number] if mode == "slice" else slice(None)
-            inside = pixels[rows][inner_head(heads[rows])]
-            assert stats.mean == pytest.approx(inside.mean(0), rel=1e-5)
-            assert stats.std == pytest.approx(inside.std(0), rel=1e-5)
+            inside = pixels[rows][inner_head(prepared.heads[rows])]
+            assert mean == pytest.approx(inside.mean(0), rel=1e-5)
+            assert std == pytest.approx(inside.std(0), rel=1e-5)
 
     def test_do_not_change_with_the_scalp(self):
         rows, columns = np.mgrid[:100, :100]
@@ -184,15 +169,14 @@ class TestStatistics:
         found = []
         for scalp in (120, 400):
             flair = np.where((radius > 37) & (radius < 40), scalp, brain)
-            found.append(head_and_stats(np.repeat(flair[None, ..., None], 3, 3).astype(np.float32))[1][0])
+            found.append(prepare(np.repeat(flair[None, ..., None], 3, 3).astype(np.float32), "slice"))
         assert found[0].mean == pytest.approx(found[1].mean, rel=1e-3)
         assert found[0].std == pytest.approx(found[1].std, rel=1e-2)
 
     def test_are_those_of_the_whole_picture_without_a_head(self):
         speck = np.zeros((1, 64, 64, 3), np.float32)
         speck[0, 30, 30] = 9
-        found = head_and_stats(speck)[1][0]
-        assert found.mean == pytest.approx(speck[0].mean((0, 1)), rel=1e-5)
+        assert prepare(speck, "slice").mean[0] == pytest.approx(speck[0].mean((0, 1)), rel=1e-5)
 
 
 @pytest.mark.parametrize("size", [(7, 9), (32, 32), (50, 41), (51, 120), (300, 3)], ids=str)
@@ -211,7 +195,7 @@ class TestWayBack:
         mask = np.zeros((height, width), np.float32)
         rows, columns = slice(height // 5, height // 2), slice(width // 2, width * 7 // 8)
         mask[rows, columns] = 1
-        returned = undo(resize_pad(mask[None, ..., None], side)[:, 0], PadGeometry(height, width, side))
+        returned = undo(resize_pad(mask[None, ..., None], side)[:, 0], height, width)
         assert returned.shape == (1, height, width)
         assert returned.dtype == np.float32
         assert 0 <= returned.min() <= returned.max() <= 1.0001
@@ -231,13 +215,9 @@ class TestWayBack:
             mask.sum() * (side / max(height, width)) ** 2, rel=0.1
         )
 
-    def test_is_exact_at_the_networks_own_size(self):
-        maps = np.random.default_rng(0).random((2, 64, 64), np.float32)
-        assert np.array_equal(undo(maps, PadGeometry(64, 64, 64)), maps)
-
     def test_survives_a_picture_of_one_pixel_width(self):
         square = resize_pad(np.ones((1, 300, 1, 1), np.float32), 64)[:, 0]
-        assert undo(square, PadGeometry(300, 1, 64)).shape == (1, 300, 1)
+        assert undo(square, 300, 1).shape == (1, 300, 1)
 
 
 @pytest.fixture(params=[(64, 64), (80, 50), (45, 70)], ids=["square", "tall", "wide"])

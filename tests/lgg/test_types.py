@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lgg.postprocess import redecide
-from lgg.types import SeriesResult
-from tests.series_results import THRESHOLDS, result, series
+from tests.series_results import THRESHOLDS, result
 
 FOUND = result([0.1, 0.9, 0.95, 0.2], [0, 4, 8, 0], (0.5, 0.75), 5.0, ["1 slice seems to be missing."])
 UNSPACED = result([0.1, 0.9, 0.95, 0.2], [0, 4, 8, 0])
@@ -41,12 +40,3 @@ class TestResult:
         assert made.predictions[7].passed, "the gate's word is not changed by it"
         too_few = redecide(result([0.9] * 9, sides[:9]), replace(THRESHOLDS, mask=0.6))
         assert too_few.with_tumour == (3, 4, 5, 8)
-
-    def test_an_outline_in_one_slice_alone_is_no_verdict(self):
-        made = redecide(result([0.9] * 10, [0] * 4 + [6] + [0] * 5), replace(THRESHOLDS, mask=0.6))
-        assert made.suspected
-        assert made.voxels == 0
-
-    def test_it_wants_a_prediction_for_each_slice(self):
-        with pytest.raises(ValueError, match="each slice"):
-            SeriesResult(series(2), FOUND.predictions)

@@ -20,7 +20,6 @@ from lgg.visualize import (
     draw,
     enlarge,
     error_overlay,
-    flair_picture,
     legend,
     overlay,
     window,
@@ -82,12 +81,6 @@ class TestWindow:
         # A series may hold one: the air above the head.
         assert not window(np.full((64, 64), value, np.float32)).any()
 
-    def test_flair_picture_shows_the_flair(self):
-        pixels = np.random.default_rng(0).uniform(0, 9, (64, 48, 3)).astype(np.float32)
-        slice_ = Slice(pixels, "slice")
-        assert np.array_equal(flair_picture(slice_), window(pixels[..., FLAIR]))
-        assert not np.array_equal(flair_picture(slice_), window(pixels[..., 0]))
-
 
 class TestEnlarge:
     @pytest.mark.parametrize(
@@ -131,11 +124,6 @@ class TestOverlays:
         assert np.abs(self.drawn(error_overlay, shape, mask, truth, opacity=0.5) - expected).max() <= 0.5
         assert len({AGREED, MISSED, INVENTED}) == 3
 
-    def test_of_empty_masks_are_the_picture(self, shape):
-        empty, picture = np.zeros(shape, bool), enlarge(grey(*shape))
-        assert np.array_equal(self.drawn(overlay, shape, empty), picture)
-        assert np.array_equal(self.drawn(error_overlay, shape, empty, empty), picture)
-
 
 #: Neither square nor even, and enlarged by different whole numbers.
 SIZES = [(64, 64), (57, 99), (301, 200)]
@@ -170,20 +158,12 @@ def test_every_layer_lies_where_its_map_does(layer, size):
     assert np.mean(at == expected) > 0.999
 
 
-@pytest.mark.parametrize("channel", [PRE, FLAIR, POST])
-def test_the_sequence_chosen_lies_below(channel):
+def test_the_sequence_chosen_lies_below():
     slice_, prediction = examined()
-    expected = enlarge(window(slice_.pixels[..., channel], prediction.head))
-    assert np.array_equal(base(slice_, prediction, Display(channel)), expected)
-    assert len({window(slice_.pixels[..., channel]).tobytes() for channel in (PRE, FLAIR, POST)}) == 3
-
-
-def test_opacity_is_how_much_of_the_colour_there_is():
-    slice_, prediction = examined()
-    look = Display(FLAIR, "fill", 1)
-    assert (draw(slice_, prediction, look)[enlarge(prediction.mask)] == PREDICTED).all()
-    outline = changed(slice_, prediction, Display(FLAIR, "fill", 0))
-    assert np.array_equal(outline, changed(slice_, prediction, Display(FLAIR, "outline")))
+    drawn = [base(slice_, prediction, Display(channel)) for channel in (PRE, FLAIR, POST)]
+    for channel, picture in enumerate(drawn):
+        assert np.array_equal(picture, enlarge(window(slice_.pixels[..., channel], prediction.head)))
+    assert len({picture.tobytes() for picture in drawn}) == 3
 
 
 def test_words_say_what_is_seen_and_where():

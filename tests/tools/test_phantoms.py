@@ -43,9 +43,6 @@ def mask_of(example: Example) -> np.ndarray:
     return np.asarray(Image.open(example.mask))
 
 
-each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-
-
 def test_six_examples_ship_in_display_order() -> None:
     assert [example.name for example in EXAMPLES] == list(LESIONS)
 
@@ -60,42 +57,21 @@ def test_the_copyright_notice_of_the_template_ships() -> None:
     assert "provided that the above copyright notice appear in all copies" in notice
 
 
-@each_example
-def test_an_image_has_the_size_and_type_of_the_data(example: Example) -> None:
-    image = image_of(example)
-    assert image.dtype == np.uint8
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_is_a_slice_with_the_lesions_that_its_title_promises(example: Example) -> None:
+    image, mask, flair = image_of(example), mask_of(example), flair_of(example)
+    assert image.dtype == mask.dtype == np.uint8
     assert image.shape == ((256, 256) if example.name == "flair-only" else (256, 256, 3))
-
-
-@each_example
-def test_a_mask_shows_the_lesions_that_the_title_promises(example: Example) -> None:
-    mask = mask_of(example)
-    components, smallest, largest = LESIONS[example.name]
     assert mask.shape == (256, 256)
-    assert mask.dtype == np.uint8
     assert set(np.unique(mask)) <= {0, 255}
-    assert ndimage.label(mask)[1] == components
+    components, smallest, largest = LESIONS[example.name]
+    labels, count = ndimage.label(mask)
+    assert count == components
     assert smallest <= np.count_nonzero(mask) <= largest
-
-
-@each_example
-def test_a_lesion_is_brighter_than_the_brain_around_it_in_flair(example: Example) -> None:
-    flair, labels = flair_of(example), ndimage.label(mask_of(example))[0]
-    for number in range(1, labels.max() + 1):
-        lesion = labels == number
-        around = ndimage.binary_dilation(lesion, iterations=8) & ~ndimage.binary_dilation(
-            labels > 0, iterations=3
-        )
-        assert np.median(flair[lesion]) > 1.3 * np.median(flair[around])
-
-
-@each_example
-def test_the_head_fills_the_picture_as_in_the_data_and_stands_in_black(example: Example) -> None:
-    flair = ndimage.gaussian_filter(flair_of(example), 1)
-    rows, columns = np.nonzero(flair > 20)
-    assert 180 <= np.ptp(rows) <= 240  # 5th to 95th percentile in the data: 173 to 244
-    assert 143 <= np.ptp(columns) <= 203
-    assert flair[:8].max() < 15
+    near = ndimage.binary_dilation(mask > 0, iterations=3)
+    for number in range(1, count + 1):
+        around = ndimage.binary_dilation(labels == number, iterations=8) & ~near
+        assert np.median(flair[labels == number]) > 1.3 * np.median(flair[around])
 
 
 STUDY = ("FLAIR", "T1", "T1-post", "mask", "own-grid/T1", "own-grid/T1-post")
@@ -145,9 +121,7 @@ def test_a_folder_of_ones_own_may_have_no_mask(tmp_path: Path) -> None:
     ("entries", "message"),
     [
         ({"a": 1}, "must hold a list"),
-        (["a"], "needs texts"),
         ([{**ENTRY, "title": 3}], "needs texts"),
-        ([{**ENTRY, "image": "b.png"}], "does not lie beside"),
         ([{**ENTRY, "image": "../a.png"}], "does not lie beside"),
         ([{**ENTRY, "mask": 7}], "does not lie beside"),
         ([ENTRY, ENTRY], "name twice"),

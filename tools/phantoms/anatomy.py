@@ -260,23 +260,22 @@ class Head:
         return self.tissues["grey"] + self.tissues["white"]
 
 
-def make_head(template: Template, person: Person, push: tuple[Map, Map] | None = None) -> Head:
+def make_head(template: Template, person: Person, push: tuple[Map, Map]) -> Head:
     """The tissues of one person at one level.
 
     Args:
         template: from `load_template`.
         person: whose head.
-        push: mass effect, from `lesion.mass_effect`: how far each point of the brain has been moved, as
+        push: mass effect, from `scanner.mass_effect`: how far each point of the brain has been moved, as
             (x, y) maps in millimetres.
     """
     rng = np.random.default_rng(person.seed)
     x, y = pixel_positions()
     x_source, y_source, z_source = _warp(rng, person, x, y)
     depth = depth_in_skull(sample(template.grey + template.white, template, x_source, y_source, z_source))
-    if push is not None:
-        # The skull does not give way: the push fades out towards it.
-        fade = np.clip(depth / 12, 0, 1)
-        x_source, y_source = x_source - push[0] * fade, y_source - push[1] * fade
+    # The skull does not give way: the push fades out towards it.
+    fade = np.clip(depth / 12, 0, 1)
+    x_source, y_source = x_source - push[0] * fade, y_source - push[1] * fade
     position = (x_source, y_source, z_source)
     brain = brain_shares(rng, template, position, depth)
     shell = shell_shares(rng, x, y, depth, person.skull, person.scalp, person.temporalis)

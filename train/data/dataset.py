@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lgg.models import GATE
-from lgg.preprocess import head_and_stats, resize_pad
+from lgg.preprocess import prepare, resize_pad
 from train.data.kaggle_3m import SliceFiles, Volume, chosen_rows, load_volume
 
 #: Share of the device's free memory that the data set may take; the rest is the network's.
@@ -108,11 +108,8 @@ def load_slices(
 def volume_slices(volume: Volume, patient: int, size: int) -> Slices:
     """One volume as `Slices`."""
     # Of the slice first, of the volume second: the order of `train.data.augment.SLICE` and `VOLUME`.
-    both = [head_and_stats(volume.pixels, mode)[1] for mode in ("slice", "volume")]
-    mean, std = (
-        np.stack([[getattr(stats, name) for stats in kind] for kind in both], axis=1)
-        for name in ("mean", "std")
-    )
+    both = [prepare(volume.pixels, mode) for mode in ("slice", "volume")]
+    mean, std = (np.stack([getattr(kind, name) for kind in both], axis=1) for name in ("mean", "std"))
     masks = resize_pad(volume.masks[..., None].astype(np.float32), size)
     return Slices(
         torch.from_numpy(resize_pad(volume.pixels, size)),

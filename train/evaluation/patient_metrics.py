@@ -63,7 +63,7 @@ def predict_volume(cascade: Cascade, volume: Volume, mode: Mode) -> RawOutput:
     raw = cascade.raw(prepared)
     if mode != "tta":
         return raw
-    mirrored = cascade.raw(prepared.flip((2,)))
+    mirrored = cascade.raw(prepared.mirror())
     probability = np.mean([raw.probability, mirrored.probability[:, :, ::-1]], axis=0)
     return replace(raw, gate=np.mean([raw.gate, mirrored.gate], axis=0), probability=probability)
 

@@ -223,18 +223,3 @@ def test_an_examination_can_be_cancelled(page, volume, tmp_path):
     expect(page.locator("#series-said")).to_contain_text("Cancelled")
     expect(page.locator("#series-view")).to_be_hidden()
     expect(page.locator("#series-start")).to_be_enabled()
-
-
-def test_junk_clears_the_result_and_the_next_series_works(page, zipped, tmp_path):
-    examine(page, zipped)
-    expect_result(page, 9)
-    junk = tmp_path / "<b>holiday.tif"
-    junk.write_bytes(b"not a picture at all " * 20)
-    page.locator("#series-upload button[aria-label*=lear]").first.click()
-    examine(page, junk)
-    expect(page.locator("#series-said .error")).to_contain_text("not an image that can be read")
-    assert str(tmp_path) not in page.locator("#series-said").inner_text()
-    expect(page.locator("#series-view")).to_be_hidden()
-    page.locator("#series-upload button[aria-label*=lear]").first.click()
-    examine(page, zipped)
-    expect_result(page, 9)

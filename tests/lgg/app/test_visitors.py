@@ -10,7 +10,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.utils import Status
 
-from tests.page_server import start_page, weights_for_tests
+from tests.page_server import start_page
 from tests.series_files import archive, slice_files, slices
 
 pytestmark = pytest.mark.slow
@@ -38,10 +38,10 @@ def test_twenty_visitors_at_once_get_their_own_studies(page_url, tmp_path):
 
 
 def test_after_a_kill_in_the_middle_of_a_series_nothing_of_it_is_reachable(tmp_path):
-    weights, scratch = weights_for_tests(tmp_path / "weights"), tmp_path / "scratch"
+    scratch = tmp_path / "scratch"
     study = tmp_path / "study-of-another.zip"
     study.write_bytes(archive(slice_files(np.tile(slices(60, 96, 96), (6, 1, 1, 1)))))
-    url, process = start_page(weights, scratch)
+    url, process = start_page(scratch)
     try:
         job = visitor(url, tmp_path).submit([handle_file(study)], "unet", api_name="/segment_series")
         while job.status().code != Status.PROCESSING:
@@ -55,7 +55,7 @@ def test_after_a_kill_in_the_middle_of_a_series_nothing_of_it_is_reachable(tmp_p
         process.wait()
     assert upload.exists()
 
-    url, process = start_page(weights, scratch)
+    url, process = start_page(scratch)
     try:
         assert list(scratch.rglob(study.name)) == []
         with pytest.raises(HTTPError):

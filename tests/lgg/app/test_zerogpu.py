@@ -40,9 +40,7 @@ print(json.dumps({"device": cascade.device, "hollow": hollow, **answers}))
 """
 
 
-@pytest.fixture(scope="module")
-def said():
-    """What a page under the stand-in found on the phantom, as a lone slice and as a series."""
+def test_models_are_sent_to_the_gpu_at_the_start_and_the_forked_process_finds_what_the_cpu_finds():
     path = os.pathsep.join([str(ROOT / "tests" / "stand_ins"), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "SPACES_ZERO_GPU": "true"}
     environment.pop("LGG_WEIGHTS", None)
@@ -51,22 +49,13 @@ def said():
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_the_models_are_sent_to_the_gpu_at_the_start_and_are_not_in_the_main_process(said):
+    said = json.loads(done.stdout.splitlines()[-1])
     assert said["device"] == "cuda"
-    assert said["hollow"]
-
-
-@pytest.mark.parametrize("statistics", ["slice", "volume"])
-def test_the_forked_process_finds_what_the_cpu_finds(said, statistics):
+    assert said["hollow"], "the weights are not in the main process"
     cascade = Cascade.from_pretrained(architecture="unet-mini", device="cpu")
-    if statistics == "slice":
-        expected = cascade.predict(read_slice(PHANTOM))
-    else:
-        (expected,) = cascade.predict(read_series([PHANTOM])).predictions
-    found = said[statistics]
-    assert found["gate"] == pytest.approx(expected.gate_probability, abs=1e-5)
-    assert found["area"] == pytest.approx(expected.area, abs=2)
-    assert found["maps"] == [True, True]
+    (in_series,) = cascade.predict(read_series([PHANTOM])).predictions
+    for statistics, expected in (("slice", cascade.predict(read_slice(PHANTOM))), ("volume", in_series)):
+        found = said[statistics]
+        assert found["gate"] == pytest.approx(expected.gate_probability, abs=1e-5)
+        assert found["area"] == pytest.approx(expected.area, abs=2)
+        assert found["maps"] == [True, True]

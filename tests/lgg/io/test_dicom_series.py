@@ -117,7 +117,9 @@ def test_a_choice_goes_before_the_descriptions():
     np.testing.assert_array_equal(series.pixels[..., PRE], volume(0))
     np.testing.assert_array_equal(series.pixels[..., POST], volume(1))
     assert series.notes == ("Further series were left out: 1.",)
+    assert PATIENT in study()[0].decode("latin-1")
     assert PATIENT.split("^")[0] not in repr(series)
+    assert "1970" not in repr(series.dicom)  # the patient's and the study's date
 
 
 def test_a_t1_on_a_grid_of_its_own_is_brought_onto_the_flairs():

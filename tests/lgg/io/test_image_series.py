@@ -28,14 +28,6 @@ def test_files_are_sorted_by_their_numbers():
     assert series.source == "12 files"
 
 
-def test_paths_are_read_and_shown_without_their_folder(tmp_path):
-    for name, data in slice_files(PIXELS[:3]).items():
-        (tmp_path / name).write_bytes(data)
-    series = read_series(sorted(tmp_path.iterdir(), reverse=True))
-    np.testing.assert_array_equal(series.pixels, PIXELS[:3])
-    assert series.names[0] == "patient_1.tif"
-
-
 @pytest.mark.parametrize(
     ("upload", "name", "last"),
     [

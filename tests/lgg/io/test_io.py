@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from lgg.errors import SliceError
-from lgg.io import DECODERS, MAX_BYTES, MAX_SIDE, MIN_SIDE, read_slice
+from lgg.io import DECODERS, read_slice
+from lgg.io.limits import MAX_BYTES, MAX_SIDE, MIN_SIDE
 from lgg.types import Slice
 from tests.reading_files import VALID, noise, pillow, tiff
 
@@ -47,14 +48,6 @@ def test_a_path_a_string_bytes_and_a_stream_give_the_same_slice(data, tmp_path):
 )
 def test_the_source_is_a_bare_name(name, bare):
     assert read_slice(VALID["PNG"], name).source == bare
-
-
-def test_one_channel_stands_in_all_three():
-    pixels = noise(48, 40)
-    slice_ = read_slice(tiff(pixels))
-    assert slice_.flair_only
-    for channel in range(3):
-        np.testing.assert_array_equal(slice_.pixels[..., channel], pixels)
 
 
 @pytest.mark.parametrize("write", [tiff, lambda rgb: pillow(rgb, "PNG"), lambda rgb: pillow(rgb, "JPEG")])

@@ -1,4 +1,4 @@
-"""The way to axial slices and back: exact for every order and direction of a source's axes."""
+"""Volumes of any grid on the FLAIR's: by the places that files tell, or by what is seen in them."""
 
 import sys
 from pathlib import Path
@@ -9,42 +9,11 @@ import pytest
 
 import lgg
 from lgg.errors import SeriesError
-from lgg.io.orientation import axial_affine, axial_grid, describe, registered, resample
+from lgg.io.orientation import axial_affine, axial_grid, registered, resample
 from lgg.types import Grid
 from tests.series_files import DIRECTIONS, affine, rotated
 
-SHAPE = (33, 40, 47)
 EXAMPLES = Path(lgg.__file__).parent / "examples"
-
-
-@pytest.mark.parametrize("directions", DIRECTIONS, ids=range(48))
-def test_slices_go_up_rows_to_the_back_columns_to_the_left_and_exactly_back(directions):
-    # Millimetres along the patient's x, y and z, handed to the array's axes.
-    grid = axial_grid(SHAPE, affine(directions, np.abs(directions.T) @ (0.5, 0.75, 6.0)))
-    places = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1) @ directions.T
-    axial = grid.to_axial(places)  # the RAS place of each voxel
-    np.testing.assert_array_equal(axial[1, 0, 0] - axial[0, 0, 0], (0, 0, 1))
-    np.testing.assert_array_equal(axial[0, 1, 0] - axial[0, 0, 0], (0, -1, 0))
-    np.testing.assert_array_equal(axial[0, 0, 1] - axial[0, 0, 0], (-1, 0, 0))
-    np.testing.assert_array_equal(grid.to_source(axial), places)
-    assert grid.distances == pytest.approx((6.0, 0.75, 0.5))
-
-
-@pytest.mark.parametrize("axis", range(3))
-@pytest.mark.parametrize("degrees", [-40, -10, 10, 40])
-def test_an_oblique_volume_lies_along_the_nearest_axes(degrees, axis):
-    grid = axial_grid(SHAPE, affine(rotated(degrees, axis), (0.5, 0.75, 6.0)))
-    straight = axial_grid(SHAPE, affine(np.eye(3)))
-    assert (grid.order, grid.flipped) == (straight.order, straight.flipped)
-    assert grid.distances == pytest.approx((6.0, 0.75, 0.5))
-
-
-def test_a_grid_without_a_place_leaves_everything_as_it_is():
-    volume = np.arange(np.prod(SHAPE)).reshape(SHAPE)
-    grid = Grid(SHAPE)
-    np.testing.assert_array_equal(grid.to_axial(volume), volume)
-    np.testing.assert_array_equal(grid.to_source(volume), volume)
-    assert grid.distances is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +23,7 @@ def test_a_grid_without_a_place_leaves_everything_as_it_is():
 )
 def test_a_damaged_affine_is_refused(matrix):
     with pytest.raises(SeriesError, match="damaged"):
-        axial_grid(SHAPE, matrix)
+        axial_grid((33, 40, 47), matrix)
 
 
 #: Brightness that rises evenly across the patient, which a linear resampling keeps: at 0 mm, and for each mm.
@@ -104,18 +73,6 @@ def test_a_thick_slice_shows_the_mean_of_the_thin_ones_in_it():
     stripes = np.broadcast_to(np.arange(grid.shape[2]) % 2 * 100.0, grid.shape).astype(np.float32)
     values, _ = resample(stripes, grid, axial_grid((32, 36, 5), affine(np.eye(3), (2.0, 2.0, 8.0))))
     np.testing.assert_allclose(values, 50, atol=1)
-
-
-def test_voxels_beyond_the_field_are_told():
-    grid = axial_grid((32, 36, 2), affine(rotated(8, 0), (2.0, 2.0, 8.0), (-30.0, -34.0, -16.0)))
-    _, covered = resample(np.ones(grid.shape, np.float32), grid, FLAIR_GRID)
-    assert covered[:2].all()
-    assert not covered[2:].any()
-
-
-def test_a_grid_is_described_by_its_slices_and_distances():
-    grid = axial_grid((208, 256, 26), affine(np.eye(3), (0.9, 0.9, 5.5)))
-    assert describe(grid) == "208 × 256 × 26, 0.9 × 0.9 × 5.5 mm"
 
 
 class TestRegistration:

@@ -163,3 +163,19 @@ RARE = r"rare kind.*Save it as TIFF or PNG"
 def test_a_rare_kind_is_refused_by_name_and_not_called_damaged(data, message):
     with pytest.raises(SliceError, match=message):
         read_slice(data)
+
+
+@pytest.mark.parametrize(
+    ("density", "unit", "spacing"),
+    [(1067, 1, 0.93721), (1067, 0, None)]
+    # 72, 96 (twice), 150 and 300 dots an inch, nothing, and the placeholder
+    + [(density, 1, None) for density in (2835, 3780, 3779, 5906, 11811, 0, 1)],
+)
+def test_png_spacing(density, unit, spacing):
+    data = with_chunk(VALID["PNG"], b"pHYs", struct.pack(">IIB", density, density, unit))
+    got = read_slice(data).spacing
+    assert got == (None if spacing is None else pytest.approx((spacing, spacing), rel=1e-4))
+
+
+def test_jpeg_never_states_a_spacing():
+    assert read_slice(pillow(noise(48, 40), "JPEG", dpi=(25, 25))).spacing is None

@@ -33,11 +33,6 @@ def test_a_lone_candidate_is_flair_whatever_its_name():
     assert choose([candidate]) == {FLAIR: candidate}
 
 
-def test_what_is_no_sequence_of_these_is_ignored():
-    localizer, flair = candidates("localizer", "FLAIR")
-    assert choose([localizer, flair]) == {FLAIR: flair}
-
-
 @pytest.mark.parametrize("labels", [("FLAIR", "FLAIR 2"), ("FLAIR", "T1 +C", "T1 +C sag")], ids=str)
 def test_two_of_one_sequence_ask_for_a_choice(labels):
     with pytest.raises(AmbiguousSeriesError, match="the same sequence"):

@@ -48,11 +48,11 @@ def test_loose_dicom_files_are_parted_by_their_study(tmp_path):
 def test_a_bids_data_set_holds_a_study_a_session_that_has_a_flair(tmp_path):
     found = find_studies(bids_data(tmp_path))
     assert folders(found) == ["sub-01_ses-post", "sub-01_ses-pre", "sub-02"]
-    assert [Path(file).name for file in (found[2].flair, found[2].pre, found[2].post)] == [
-        "sub-02_FLAIR.nii.gz",
-        "sub-02_T1w.nii.gz",
-        "sub-02_ce-gd_T1w.nii.gz",
-    ]
+    assert {role: Path(file).name for role, file in found[2].choices.items()} == {
+        "flair": "sub-02_FLAIR.nii.gz",
+        "pre": "sub-02_T1w.nii.gz",
+        "post": "sub-02_ce-gd_T1w.nii.gz",
+    }
 
 
 def test_results_can_be_laid_out_as_bids(tmp_path):
@@ -111,7 +111,7 @@ def test_a_part_that_is_none_is_refused(which):
 def test_a_changed_file_changes_the_fingerprint(tmp_path):
     (study,) = named_studies([write_study(tmp_path / "a")])
     before = study.fingerprint()
-    chosen = replace(study, flair="2")
+    chosen = replace(study, choices={"flair": "2"})
     assert chosen.fingerprint() != before
     assert chosen.key == study.key
     assert before == study.fingerprint()

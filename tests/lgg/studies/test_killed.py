@@ -30,7 +30,8 @@ from lgg.models import BUILDERS, GATE
 from lgg.models.unet import UNet
 from tests.tiny_weights import tiny_gate
 BUILDERS |= {GATE: tiny_gate, "unet-mini": lambda: UNet(widths=(4, 8))}
-main(["segment", "--model", "unet-mini", "--studies", *sys.argv[1:]])
+options = ["--model", "unet-mini", "--format", "mesh", "--probability"]
+main(["segment", *options, "--studies", *sys.argv[1:]])
 """
 
 
@@ -48,20 +49,8 @@ def write_studies(root, count):
 
 def start(studies, out, weights):
     environment = os.environ | {"LGG_WEIGHTS": str(weights), "LGG_ENGINE": "torch", "OMP_NUM_THREADS": "1"}
-    call = [
-        sys.executable,
-        "-c",
-        COMMAND,
-        str(studies),
-        "--out",
-        str(out),
-        "--format",
-        "mesh",
-        "--probability",
-    ]
-    return subprocess.Popen(
-        call, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    call, quiet = [sys.executable, "-c", COMMAND, str(studies), "--out", str(out)], subprocess.DEVNULL
+    return subprocess.Popen(call, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet)
 
 
 def finished(out):

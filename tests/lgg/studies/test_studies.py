@@ -64,7 +64,7 @@ def test_a_study_gets_mask_preview_and_statistics(cascade, studies, tmp_path):
 
 
 def test_what_is_asked_for_is_there_too(cascade, studies, tmp_path):
-    outcome = run(cascade, studies, tmp_path / "out", formats=("mesh", "dicom-seg"), probability=True)[0]
+    outcome = run(cascade, studies, tmp_path / "out", formats=("mesh", "dicom-seg", "probability"))[0]
     assert {"probability.nii.gz", "surface.glb"} <= {path.name for path in outcome.folder.iterdir()}
     assert any("no DICOM" in note for note in outcome.statistics["notes"])
     probability = nib.load(outcome.folder / "probability.nii.gz")
@@ -74,41 +74,40 @@ def test_what_is_asked_for_is_there_too(cascade, studies, tmp_path):
     assert all(outcome.skipped for outcome in run(cascade, studies, tmp_path / "out"))
 
 
-def test_finished_studies_are_left_as_they_are(cascade, studies, tmp_path):
-    out = tmp_path / "out"
-    run(cascade, studies, out)
-    before = files_of(out)
-    assert [outcome.skipped for outcome in run(cascade, studies, out)] == [True] * 3
-    assert files_of(out) == before
-    assert [outcome.skipped for outcome in run(cascade, studies, out, overwrite=True)] == [False] * 3
+def test_finished_studies_are_left_as_they_are_unless_they_are_to_be_overwritten(cascade, studies, tmp_path):
+    run(cascade, studies, tmp_path / "out")
+    before = files_of(tmp_path / "out")
+    for overwrite in (False, True):
+        outcomes = run(cascade, studies, tmp_path / "out", overwrite)
+        assert [outcome.skipped for outcome in outcomes] == [not overwrite] * 3
+        assert (files_of(tmp_path / "out") == before) == (not overwrite)
 
 
-@pytest.mark.parametrize("change", ["gating", "format", "weights", "input", "cut", "lost", "older"])
-def test_what_changed_is_examined_again(cascade, studies, tmp_path, change):
-    out, settings = tmp_path / "out", {}
-    run(cascade, studies, out)
-    if change == "gating":
-        settings = {"gating": "none"}
-    elif change == "format":
-        settings = {"formats": ("mesh",)}
-    elif change == "weights":
-        write_weights(tmp_path / "weights", thresholds=Thresholds(gate=0, mask=0.1))
-        cascade = Cascade.from_pretrained(tmp_path / "weights", "unet-mini")
-    elif change == "input":
-        os.utime(studies / "patient1" / "T1.nii.gz", (1, 1))
-    elif change == "cut":
-        path = out / "patient1" / "mask.nii.gz"
-        path.write_bytes(path.read_bytes()[:-1])
-    elif change == "older":
-        path = out / "patient1" / "statistics.json"
-        numbers = json.loads(path.read_text())
-        path.write_text(json.dumps({name: numbers[name] for name in ("key", "input", "volume_ml")}))
-        assert collect(out) == (2, 0)
-    else:
-        (out / "patient1" / "preview.png").unlink()
-    again = {outcome.study.name for outcome in run(cascade, studies, out, **settings) if not outcome.skipped}
-    everything = {"patient0", "patient1", "patient2"}
-    assert again == ({"patient1"} if change in ("input", "cut", "lost", "older") else everything)
+def test_what_changed_is_examined_again(cascade, studies, tmp_path):
+    out, ours = tmp_path / "out", tmp_path / "out" / "patient1"
+
+    def again(cascade=cascade, **settings):
+        outcomes = run(cascade, studies, out, **settings)
+        return [outcome.study.name for outcome in outcomes if not outcome.skipped]
+
+    everything = again()
+    assert everything == ["patient0", "patient1", "patient2"]
+    assert again() == []
+    os.utime(studies / "patient1" / "T1.nii.gz", (1, 1))
+    assert again() == ["patient1"]
+    (ours / "mask.nii.gz").write_bytes((ours / "mask.nii.gz").read_bytes()[:-1])
+    assert again() == ["patient1"]
+    (ours / "preview.png").unlink()
+    assert again() == ["patient1"]
+    numbers = json.loads((ours / "statistics.json").read_text())
+    older = {name: numbers[name] for name in ("key", "input", "volume_ml")}
+    (ours / "statistics.json").write_text(json.dumps(older))
+    assert collect(out) == (2, 0)
+    assert again() == ["patient1"]
+    assert again(formats=("mesh",)) == everything
+    assert again(gating="none") == everything
+    write_weights(tmp_path / "weights", thresholds=Thresholds(gate=0, mask=0.1))
+    assert again(Cascade.from_pretrained(tmp_path / "weights", "unet-mini"), gating="none") == everything
 
 
 def test_a_study_that_fails_is_listed_until_it_is_mended_and_the_others_are_done(cascade, studies, tmp_path):

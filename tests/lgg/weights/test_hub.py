@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from huggingface_hub import constants
 from lgg.cascade import Cascade
 from lgg.errors import WeightsError
 from lgg.models import GATE
-from lgg.weights import FORMAT, load_model, save_model
+from lgg.weights import FORMAT, load_model
 from lgg.weights import hub as hub_module
 from lgg.weights.hub import download
 from tests.hub_server import TOKEN, Fault
@@ -139,7 +138,7 @@ class TestFailure:
             ("HEAD", 401, "log|private"),
             ("HEAD", 403, "does not let you"),
             ("HEAD", 404, "error 404"),
-            ("HEAD", 429, "too many"),
+            ("HEAD", 429, "error 429"),
             ("HEAD", 500, "error 500"),
             ("GET /large", 429, "too many"),
             ("GET /large", 500, "error 500"),
@@ -149,11 +148,7 @@ class TestFailure:
         hub.faults.append(Fault(asked, status=status))
         refuse(words, commit)
 
-    def test_a_slow_hub_is_waited_for(self, hub, commit):
-        hub.faults.append(Fault(".*", delay=0.2))
-        assert download(REPO, BOTH, commit)[1] == commit
-
-    def test_a_connection_that_breaks_once_is_resumed(self, hub, commit):
+    def test_a_connection_that_breaks_once_is_tried_again(self, hub, commit):
         hub.faults.append(Fault("GET /large", cut=100, times=1))
         folder, _ = download(REPO, BOTH, commit)
         assert load_model(folder / "unet-mini")
@@ -191,10 +186,3 @@ class TestDamage:
         newer = json.loads(published["gate/config.json"]) | {"format": FORMAT + 1}
         hub.store.publish(REPO, published | {"gate/config.json": json.dumps(newer).encode()})
         refuse("newer code", "main")
-
-    def test_other_shapes_are_refused(self, hub, weights):
-        config = replace(load_model(weights / "unet")[1], architecture="unet-mini")
-        save_model(weights / "unet-mini", load_model(weights / "unet")[0], config)
-        hub.store.publish(REPO, files_of(weights))
-        with pytest.raises(WeightsError, match="do not fit"):  # OpenVINO may have converted this file before
-            Cascade.from_pretrained(REPO, "unet-mini", "cpu", engine="torch")

@@ -19,7 +19,6 @@ from tests.hub_server import Fault
 from tests.tiny_weights import files_of, use_tiny_networks, write_weights
 
 REPO = "user/lgg"
-SLICE = Slice(np.random.default_rng(0).random((40, 40, 3), np.float32), "slice.tif")
 
 
 @pytest.fixture(autouse=True)
@@ -101,22 +100,14 @@ class TestPin:
             load_pin()
 
 
-class TestFromPretrained:
-    def test_hub_and_folder_give_the_same_probabilities(self, commit, tmp_path):
-        here = Cascade.from_pretrained(tmp_path / "published", "unet", "cpu").predict(SLICE)
-        there = Cascade.from_pretrained(REPO, "unet", "cpu", revision=commit).predict(SLICE)
-        assert here.passed
-        assert there.gate_probability == here.gate_probability
-        np.testing.assert_array_equal(there.probability, here.probability)
-
-    def test_the_api_says_which_weights_answered(self, commit):
-        cascade = Cascade.from_pretrained(REPO, "unet-mini", "cpu")
-        result = SeriesResult(Series.from_slice(SLICE), (cascade.predict(SLICE),))
-        said = report(result, cascade, lone=True)
-        told = [said[name] for name in ("weights", "weights_revision", "weights_date")]
-        assert told == [REPO, commit, "2026-11-22"]
-        own = Cascade.from_pretrained(None, "unet-mini", "cpu").source
-        assert (own.name, own.revision) == ("the weights of this project", "")
+def test_the_api_says_which_weights_answered(commit):
+    cascade = Cascade.from_pretrained(REPO, "unet-mini", "cpu")
+    slice_ = Slice(np.random.default_rng(0).random((40, 40, 3), np.float32), "slice.tif")
+    said = report(SeriesResult(Series.from_slice(slice_), (cascade.predict(slice_),)), cascade, lone=True)
+    told = [said[name] for name in ("weights", "weights_revision", "weights_date")]
+    assert told == [REPO, commit, "2026-11-22"]
+    own = Cascade.from_pretrained(None, "unet-mini", "cpu").source
+    assert (own.name, own.revision) == ("the weights of this project", "")
 
 
 class TestLoadedModels:

@@ -243,23 +243,13 @@ class TestAtomicWriting:
 
         def half(partial):
             partial.write_text("half")
+            assert path.read_text() == "old"
             raise error
 
         with pytest.raises(told):
             write_atomically(path, half)
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
-
-    def test_the_old_file_stands_until_the_new_one_is_whole(self, tmp_path):
-        path = tmp_path / "new" / "file"
-        write_atomically(path, lambda partial: partial.write_text("old"))
-
-        def write(partial):
-            partial.write_text("new")
-            assert path.read_text() == "old"
-
-        write_atomically(path, write)
-        assert path.read_text() == "new"
 
     def test_others_may_read_what_the_umask_lets_them(self, tmp_path):
         umask = os.umask(0o022)

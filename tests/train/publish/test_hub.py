@@ -217,7 +217,7 @@ class TestCommand:
         revision = repository(hub).tags["v7"]
         assert revision in capsys.readouterr().out
         assert repository(hub).files["onnx/unet-mini.onnx"] == b"a network"
-        pin = load_pin(pinned)
+        pin = load_pin()
         assert (pin.repo, pin.revision, pin.version) == (REPO, revision, "v7")
         assert set(pin.models) == {GATE, "unet", "unet-mini"}
         assert repository(hub).messages[-1].startswith("Weights v7, code c0ffee")
