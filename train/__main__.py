@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,14 +20,12 @@ import tyro
 
 from lgg.cli import first_page
 from lgg.errors import DataError, LggError
-from train.recipes import Job, Overrides, Protocol, RecipeName, Run
+from train.recipes import Job, Model, Protocol, Run, Segmenter
 
 if TYPE_CHECKING:
     from train.evaluation.results import Results
 
 log = logging.getLogger(__name__)
-Segmenter = Literal["unet", "unet-mini", "unet-resnext50", "unet-lite0"]
-Model = Literal["gate", "unet", "unet-mini", "unet-resnext50", "unet-lite0"]
 
 
 def gate(job: Job) -> None:
@@ -120,7 +118,7 @@ def folds(
     from train.data.kaggle_3m import index_folder
     from train.data.splits import FOLDS
     from train.fit.checkpoint import runs_folder
-    from train.folds import folds_of, judge_folds, train_fold
+    from train.folds import compare_runs, folds_of, judge_folds, train_fold
 
     if record and only:
         raise DataError("--record takes the results of all five folds: leave --only out.")
@@ -135,64 +133,12 @@ def folds(
         slices = "" if patient.slice_tumour is None else f"  slices with tumour {patient.slice_tumour:.4f}"
         print(f"{patient.model:15} {patient.patient:28} volume {patient.volume:.4f}{slices}")
     if compare:
-        _compare(results, compare, numbers)
+        for model, (mean, low, high, count) in compare_runs(results.patients, compare, numbers).items():
+            bounds = f"[{low:+.4f}, {high:+.4f}]"
+            print(f"{model:15} volume Dice less that of {compare}: {mean:+.4f} {bounds} n={count}")
     home = runs_folder() / job.name
     out = None if only else home / "results.json"
     _hand_out(results, home / f"fold{numbers[0]}" / "weights", out, record)
-
-
-def _compare(results: "Results", name: str, numbers: Iterable[int]) -> None:
-    """Print the paired differences from another run of folds."""
-    from train.folds import compare_patients, judged_patients
-
-    theirs = [row for number in numbers for row in judged_patients(name, number)]
-    differences = compare_patients(results.patients, theirs)
-    if not differences:
-        raise DataError(f"The run '{name}' has no results of these folds and networks: judge it first.")
-    for model, (mean, low, high, count) in differences.items():
-        print(f"{model:15} volume Dice less that of {name}: {mean:+.4f} [{low:+.4f}, {high:+.4f}] n={count}")
-
-
-def ablate(
-    data: Path,
-    only: tuple[str, ...] = (),
-    seeds: tuple[int, ...] = (0,),
-    recipe: RecipeName | None = None,
-    epochs: int | None = None,
-    slices_per_epoch: int | None = None,
-    record: Path | None = None,
-) -> None:
-    """Train the recipe with one thing changed at a time. What is done is not repeated.
-
-    Args:
-        data: Folder of the data set.
-        only: Names of changes (see train/ablation.py), in the order in which to train; by default all.
-        seeds: How often, and with which seeds.
-        recipe: Which recipe is changed; by default gpu where there is one, else cpu.
-        epochs: Of each run; by default half of the recipe's first stage.
-        slices_per_epoch: Slices drawn in an epoch; by default the recipe's.
-        record: JSON file that takes each run as it is done; by default weights/ablations.json, of which
-            `report` makes a table.
-    """
-    from train import ablation
-    from train.data.kaggle_3m import index_folder
-    from train.pipeline import usual_recipe
-
-    unknown = set(only) - set(ablation.VARIANTS)
-    if unknown:
-        known = ", ".join(ablation.VARIANTS)
-        raise DataError(f"No such change: {', '.join(sorted(unknown))}. Choose from {known}.")
-    runs = ablation.run_all(
-        only or tuple(ablation.VARIANTS),
-        seeds,
-        recipe or usual_recipe(),
-        index_folder(data),
-        record or ablation.ABLATIONS,
-        Overrides(epochs=epochs, slices_per_epoch=slices_per_epoch),
-    )
-    for trained in runs:
-        mean = sum(trained.volume["volume"]) / len(trained.volume["volume"])
-        print(f"{trained.variant}, seed {trained.seed}: volume mean {mean:.4f}")
 
 
 def evaluate(
@@ -258,11 +204,11 @@ def _hand_out(
     Args:
         weights: what was measured.
         out: a new file; its tables stand beside it as Markdown, below `note`.
-        record: a file that holds other results already; times are not kept there.
+        record: a file that holds other results already.
     """
     from lgg.files import write_text
     from train.evaluation.evaluate import UNGATED, headline
-    from train.evaluation.results import load_results, save_results
+    from train.evaluation.results import record_results, save_results
     from train.hardware import make_accelerator
     from train.report import results_page
 
@@ -277,7 +223,7 @@ def _hand_out(
         save_results(results, out)
         write_text(out.with_suffix(".md"), results_page(results, weights, [], note))
     if record:
-        save_results(load_results(record).merged(results.without_times()), record)
+        record_results(results, record)
 
 
 def report(data: Path | None = None, weights: Path | None = None) -> None:
@@ -290,26 +236,21 @@ def report(data: Path | None = None, weights: Path | None = None) -> None:
             results.md, and README and docs/ stay as they are.
     """
     from lgg.weights import REPOSITORY_WEIGHTS
-    from train import report as reporting
     from train.hardware import make_accelerator
+    from train.report import write_report
 
     weights = weights or REPOSITORY_WEIGHTS
     if data is not None:
         evaluate(data, weights=weights, record=weights / "results.json")
     if make_accelerator().is_main_process:
-        own = weights.resolve() != REPOSITORY_WEIGHTS.resolve()
-        reporting.write_report(weights, pages=not own)
-        page = weights / reporting.OWN_PAGE if own else reporting.PAGE.relative_to(reporting.ROOT)
-        print(
-            f"Tables: {page}. Numbers: results.json in {weights.name}/, figures in {weights.name}/figures/."
-        )
+        page, home = write_report(weights), weights.name
+        print(f"Tables: {page}. Numbers: results.json in {home}/, figures in {home}/figures/.")
 
 
 def speed(
     models: tuple[Model, ...] = (),
     size: int = 256,
     batch_size: int | None = None,
-    steps: int | None = None,
     compile: bool = False,
     out: Path | None = None,
 ) -> None:
@@ -319,14 +260,13 @@ def speed(
         models: Which networks; by default all.
         size: Side of the input in pixels.
         batch_size: Slices in a step; by default 32 on a GPU, 4 on a CPU.
-        steps: Steps to time, after some to warm up; by default 20 on a GPU, 2 on a CPU.
         compile: With torch.compile.
         out: JSON file for the figures.
     """
     from lgg.files import write_text
     from train.evaluation.step_speed import measure, step_table
 
-    measured = measure(models, size, batch_size, steps, compile)
+    measured = measure(models, size, batch_size, compile)
     print(step_table(measured))
     if out:
         write_text(out, json.dumps([asdict(row) for row in measured], indent=1) + "\n")
@@ -338,7 +278,7 @@ COMMANDS: dict[str, tuple[Callable[..., None] | str, str]] = {
     "segment": (segment, "train a segmenter"),
     "all": (train_all, "train all five networks"),
     "folds": (folds, "cross-validate segmenters over all patients"),
-    "ablate": (ablate, "train the recipe with one thing changed at a time"),
+    "ablate": ("train.ablation:ablate", "train the recipe with one thing changed at a time"),
     "thresholds": (thresholds, "choose the thresholds of trained weights again"),
     "evaluate": (evaluate, "measure weights on patients"),
     "report": (report, "write every table, card and figure from what was measured"),

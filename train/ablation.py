@@ -5,27 +5,26 @@ What is done is kept in a JSON file and never repeated, so a long list may be sp
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING
 
 from lgg.errors import DataError
 from lgg.files import write_text
 from lgg.weights import REPOSITORY_WEIGHTS
-from train.data.kaggle_3m import load_volumes
-from train.evaluation.patient_metrics import Mode
-from train.fit.checkpoint import CHECKPOINT, runs_folder
-from train.fit.initialise import load_teacher
-from train.fit.trainer import train
-from train.fit.validate import validate_at_full_resolution
-from train.hardware import make_accelerator
-from train.pipeline import Cohort, Patients, splits_of
 from train.recipes import PLAIN, RECIPES, Overrides, Recipe, RecipeName
+
+# What training needs is imported where it trains: `ablate --help` should not wait seconds for torch.
+if TYPE_CHECKING:
+    from train.evaluation.patient_metrics import Mode
+    from train.pipeline import Cohort
 
 ABLATIONS = REPOSITORY_WEIGHTS / "ablations.json"
 #: `flair` shows what sequence dropout is for, `slice` what mixed statistics are for.
-MODES: tuple[Mode, ...] = ("volume", "slice", "flair")
+MODES: tuple["Mode", ...] = ("volume", "slice", "flair")
 BASE = "recipe"
 TEACHER = REPOSITORY_WEIGHTS / "unet-lite0"
 
@@ -98,42 +97,60 @@ class Run:
     epochs: int
     size: int
     minutes: float
-    volume: Mapping[Mode, list[float]]
-    slice_tumour: Mapping[Mode, float]
+    volume: Mapping["Mode", list[float]]
+    slice_tumour: Mapping["Mode", float]
 
 
-def run_all(
-    names: Sequence[str],
-    seeds: Sequence[int],
-    recipe: RecipeName,
-    patients: Patients,
-    record: Path,
-    budget: Overrides,
-) -> Iterator[Run]:
-    """Train variants with each seed and keep each run as it is done; those in the record are not repeated.
+def ablate(
+    data: Path,
+    only: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (0,),
+    recipe: RecipeName | None = None,
+    epochs: int | None = None,
+    slices_per_epoch: int | None = None,
+    record: Path | None = None,
+) -> None:
+    """Train the recipe with one thing changed at a time. What is done is not repeated.
 
     Args:
-        names: of `VARIANTS`.
-        record: JSON file of runs.
-        budget: of each run; by default half of the epochs of the recipe's first stage.
-
-    Yields:
-        Each new run, to the first of several processes.
+        data: Folder of the data set.
+        only: Names of changes (see train/ablation.py), in the order in which to train; by default all.
+        seeds: How often, and with which seeds.
+        recipe: Which recipe is changed; by default gpu where there is one, else cpu.
+        epochs: Of each run; by default half of the recipe's first stage.
+        slices_per_epoch: Slices drawn in an epoch; by default the recipe's.
+        record: JSON file that takes each run as it is done; by default weights/ablations.json, of which
+            `report` makes a table.
     """
+    from train.data.kaggle_3m import index_folder
+    from train.hardware import make_accelerator
+    from train.pipeline import Cohort, splits_of, usual_recipe
+
+    if unknown := sorted(set(only) - set(VARIANTS)):
+        raise DataError(f"No such change: {', '.join(unknown)}. Choose from {', '.join(VARIANTS)}.")
+    patients, record = index_folder(data), record or ABLATIONS
     cohort = Cohort(patients, splits_of(patients, "patient"))
+    recipe, budget = recipe or usual_recipe(), Overrides(epochs=epochs, slices_per_epoch=slices_per_epoch)
     done = {(run.variant, run.seed, run.recipe) for run in load_runs(record)}
-    for seed, name in product(seeds, names):
-        if (name, seed, recipe) not in done:
-            stage = VARIANTS[name].change(RECIPES[recipe][VARIANTS[name].architecture][0])
-            stage = replace(stage, seed=seed, epochs=max(1, stage.epochs // 2))
-            run = _train_and_validate(name, recipe, budget.apply(stage), cohort)
-            if make_accelerator().is_main_process:
-                save_run(run, record)
-                yield run
+    for seed, name in product(seeds, only or VARIANTS):
+        if (name, seed, recipe) in done:
+            continue
+        stage = VARIANTS[name].change(RECIPES[recipe][VARIANTS[name].architecture][0])
+        stage = replace(stage, seed=seed, epochs=max(1, stage.epochs // 2))
+        run = _train_and_validate(name, recipe, budget.apply(stage), cohort)
+        if make_accelerator().is_main_process:
+            save_run(run, record)
+            print(f"{name}, seed {seed}: volume mean {mean(run.volume['volume']):.4f}")
 
 
-def _train_and_validate(name: str, recipe: RecipeName, stage: Recipe, cohort: Cohort) -> Run:
+def _train_and_validate(name: str, recipe: RecipeName, stage: Recipe, cohort: "Cohort") -> Run:
     """Train one variant, or go on with it, and validate it."""
+    from train.data.kaggle_3m import load_volumes
+    from train.fit.checkpoint import CHECKPOINT, runs_folder
+    from train.fit.initialise import load_teacher
+    from train.fit.trainer import train
+    from train.fit.validate import validate_at_full_resolution
+
     variant = VARIANTS[name]
     folder = runs_folder() / "ablations" / f"{name}-{recipe}-{stage.seed}"
     result = train(

@@ -1,6 +1,6 @@
 """Cross-validation: train, choose and test five times; every patient is judged by networks that never saw it.
 
-`train_fold` trains a fold's networks, `judge_folds` evaluates folds, `compare_patients` compares two runs.
+`train_fold` trains a fold's networks, `judge_folds` evaluates folds, `compare_runs` compares two runs.
 """
 
 import logging
@@ -18,7 +18,7 @@ from lgg.weights import ModelConfig, load_config, load_model
 from train.data.splits import Split, draw_folds
 from train.evaluation.evaluate import PatientResult, evaluate_patients
 from train.evaluation.patient_metrics import Mode
-from train.evaluation.results import PatientRow, Results, collect, load_results, save_results
+from train.evaluation.results import PatientRow, Results, collect, load_results, record_results
 from train.fit.checkpoint import LOG_FILE, runs_folder
 from train.fit.validate import open_gate
 from train.hardware import make_accelerator
@@ -89,7 +89,7 @@ def is_done(folder: Path, job: Job, cohort: Cohort) -> bool:
 
 
 def judge_folds(
-    run: str, models: Sequence[str], folds: list[list[str]], patients: Patients, only: Sequence[int] = ()
+    run: str, models: Sequence[str], folds: list[list[str]], patients: Patients, numbers: Sequence[int]
 ) -> Results:
     """Out-of-fold results: each patient judged by networks that never saw it.
 
@@ -98,24 +98,24 @@ def judge_folds(
 
     Args:
         run: the name of the folds' run; their networks must be done.
-        only: these folds alone.
+        numbers: which folds.
 
     Raises:
         WeightsError: a network cannot be loaded.
     """
-    numbers = list(only) or list(range(len(folds)))
     homes = {number: runs_folder() / run / f"fold{number}" for number in numbers}
     gated = all((home / "weights" / GATE).is_dir() for home in homes.values())
+    first = make_accelerator().is_main_process
 
     def results_of(configs: tuple[ModelConfig, ModelConfig], found: list[PatientResult]) -> Results:
-        results = collect(configs, found, "fold").without_times()
+        results = collect(configs, found, "fold")
         if gated:
             return results
         # An open gate's figures say nothing.
         rows = [row for row in results.rows if row.cascade == "none" and row.model != GATE]
         return replace(results, rows=rows, gates=[])
 
-    whole, parts = Results(), dict.fromkeys(numbers, Results())
+    whole = Results()
     for name in models:
         everybody: list[PatientResult] = []
         for number, home in homes.items():
@@ -125,34 +125,36 @@ def judge_folds(
             chosen = {patient: patients[patient] for patient in sorted(folds[number])}
             found = evaluate_patients(cascade, chosen, FOLD_MODES)
             configs = (cascade.gate_config, cascade.config)
-            parts[number] = parts[number].merged(results_of(configs, found))
+            if first:
+                record_results(results_of(configs, found), home / FOLD_RESULTS)
             everybody += found
         whole = whole.merged(results_of(configs, everybody))
-    if make_accelerator().is_main_process:
-        for number, home in homes.items():
-            save_results(load_results(home / FOLD_RESULTS).merged(parts[number]), home / FOLD_RESULTS)
     return whole
 
 
-def judged_patients(run: str, number: int) -> list[PatientRow]:
-    """What `judge_folds` has written of a fold's patients; none where it has not been judged."""
-    return load_results(runs_folder() / run / f"fold{number}" / FOLD_RESULTS).patients
-
-
-def compare_patients(
-    ours: Sequence[PatientRow], theirs: Sequence[PatientRow]
+def compare_runs(
+    ours: Sequence[PatientRow], run: str, numbers: Sequence[int]
 ) -> dict[str, tuple[float, float, float, int]]:
-    """Paired differences of the volume Dice, ours less theirs, over the patients that both have.
+    """Paired differences of the volume Dice, ours less another run's, over the patients that both have.
+
+    Args:
+        run: the other one's name; `judge_folds` has written its results.
+        numbers: which of its folds.
+
+    Raises:
+        DataError: they have no patient in common.
 
     Returns:
         Model → mean difference, the bounds of its 95 % bootstrap interval, and how many patients.
     """
-    other = {(row.model, row.patient): row.volume for row in theirs}
+    files = [runs_folder() / run / f"fold{number}" / FOLD_RESULTS for number in numbers]
+    other = {(row.model, row.patient): row.volume for file in files for row in load_results(file).patients}
     pairs: dict[str, list[float]] = {}
     for row in ours:
         if (row.model, row.patient) in other:
-            difference = row.volume - other[row.model, row.patient]
-            pairs.setdefault(row.model, []).append(difference)
+            pairs.setdefault(row.model, []).append(row.volume - other[row.model, row.patient])
+    if not pairs:
+        raise DataError(f"The run '{run}' has no results of these folds and networks: judge it first.")
     return {
         model: (float(np.mean(values)), *bootstrap_interval(lambda v: float(np.mean(v)), values), len(values))
         for model, values in pairs.items()

@@ -21,7 +21,6 @@ from lgg.cascade import Cascade
 from lgg.errors import DataError, WeightsError
 from lgg.files import write_text
 from lgg.models import GATE, TITLES, build
-from lgg.types import Thresholds
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, load_config, load_model, save_config, save_model
 from train.data.dataset import Slices, load_slices
 from train.data.kaggle_3m import SliceFiles, Volume, index_folder, load_volume, load_volumes
@@ -99,7 +98,7 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
     folders = [runs_folder() / job.name / f"stage{number}" for number, _ in enumerate(stages, 1)]
     weights = weights_of(job) / architecture
     cohort.refuse_empty_splits()
-    gates = gate_folder(weights.parent, REPOSITORY_WEIGHTS) if gated and architecture != GATE else None
+    gate = load_gate(weights.parent, REPOSITORY_WEIGHTS) if gated and architecture != GATE else None
     teacher = None if job.teacher is None else load_teacher(job.teacher, cohort.splits["train"])
     start = None if job.start is None else load_start(job.start, architecture, cohort.splits).state_dict()
     # Last of all: what is refused must not have thrown anything away.
@@ -133,8 +132,8 @@ def run_job(architecture: str, job: Job, cohort: Cohort, gated: bool = True) -> 
                 log.info("%s was not better by validation: the stage before it is kept.", folder.name)
 
     if make_accelerator().is_main_process:
-        export(results[kept], stages[: kept + 1], split_of(job, cohort), _training(job, results), weights)
-        calibrate(weights, validation(), load_model(gates / GATE) if gates else None)
+        export(job, cohort, results, kept, weights)
+        calibrate(weights, validation(), gate)
         # Last of all: with its log the model is done.
         rows = [row | {"stage": n} for n, folder in enumerate(folders, 1) for row in read_log(folder / LOG)]
         write_text(weights / LOG_FILE, "".join(json.dumps(row) + "\n" for row in rows))
@@ -227,43 +226,37 @@ def split_of(job: Job, cohort: Cohort) -> dict[str, Any]:
     return {"protocol": job.split, **counts, "learned_from": digest(cohort.splits["train"])}
 
 
-def _training(job: Job, results: Sequence[TrainResult]) -> dict[str, Any]:
-    """For the config: how the network began, how long all stages took, and who taught it."""
-    told: dict[str, Any] = {"recipe": recipe_name(job), "initialised": results[0].initialised}
-    told["minutes"] = round(sum(result.seconds for result in results) / 60, 1)
-    if job.start is not None:
-        begun = load_config(job.start)
-        told["start"] = {"sha256": begun.sha256, "stages": begun.recipe} | begun.training
-    return told if job.teacher is None else told | {"teacher": job.teacher.name}
-
-
-def export(
-    best: TrainResult, stages: list[Recipe], split: dict[str, Any], training: dict[str, Any], folder: Path
-) -> None:
+def export(job: Job, cohort: Cohort, results: Sequence[TrainResult], kept: int, folder: Path) -> None:
     """Write the best epoch's weights and what is known of them into a model's folder.
 
     Args:
-        stages: the recipes of all stages up to the best.
-        split: protocol and the patients (or number of slices) of each split.
-        training: name of the recipe, start of the encoder, minutes of all stages, teacher if any.
+        results: of all stages.
+        kept: which of them is the best.
     """
+    best, stages = results[kept], [result.recipe for result in results[: kept + 1]]
     model = build(best.architecture)
     model.load_state_dict(best.best)
+    training: dict[str, Any] = {"recipe": recipe_name(job), "initialised": results[0].initialised}
+    training["minutes"] = round(sum(result.seconds for result in results) / 60, 1)
+    if job.start is not None:
+        begun = load_config(job.start)
+        training["start"] = {"sha256": begun.sha256, "stages": begun.recipe} | begun.training
+    if job.teacher is not None:
+        training["teacher"] = job.teacher.name
+    training |= {
+        "epochs": [stage.epochs for stage in stages],
+        "best_epoch": best.best_epoch,
+        "processes": make_accelerator().num_processes,
+        "hardware": hardware(),
+        "torch": torch.__version__,
+    }
     config = ModelConfig(
         architecture=best.architecture,
-        input_size=stages[-1].size,
-        thresholds=Thresholds(),
+        input_size=best.recipe.size,
         data=DATA,
-        split=split,
+        split=split_of(job, cohort),
         recipe=[asdict(stage) for stage in stages],
-        training=training
-        | {
-            "epochs": [stage.epochs for stage in stages],
-            "best_epoch": best.best_epoch,
-            "processes": make_accelerator().num_processes,
-            "hardware": hardware(),
-            "torch": torch.__version__,
-        },
+        training=training,
         date=date.today().isoformat(),
     )
     save_model(folder, model, config)
@@ -289,16 +282,15 @@ def calibrate(folder: Path, volumes: list[Volume], gate: Gate | None = None) -> 
     save_config(folder, config)
 
 
-def gate_folder(*folders: Path) -> Path:
-    """The first folder of weights that holds a gate.
+def load_gate(*folders: Path) -> Gate:
+    """The gate of the first folder of weights that holds one.
 
     Raises:
         WeightsError: none does.
     """
     for folder in folders:
         if (folder / GATE).is_dir():
-            load_config(folder / GATE)
-            return folder
+            return load_model(folder / GATE)
     raise WeightsError(
         f"No {TITLES[GATE]} found: train it first, its veto is part of a segmenter's thresholds."
     )
@@ -311,7 +303,7 @@ def calibrate_again(folder: Path, patients: Patients) -> None:
         DataError: none of its validation patients is in the data.
     """
     config = load_config(folder)
-    gate = None if config.architecture == GATE else load_model(gate_folder(folder.parent) / GATE)
+    gate = None if config.architecture == GATE else load_gate(folder.parent)
     calibrate(folder, load_volumes(patients, validated_on(config, patients)), gate)
 
 

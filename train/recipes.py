@@ -5,12 +5,14 @@ Nothing here needs torch, so that `python -m train --help` answers at once.
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Start = Literal["imagenet", "scratch"]
 Criterion = Literal["dice", "slice_tumour", "auroc", "loss", "last"]
 Schedule = Literal["one_cycle", "constant"]
 LossName = Literal["bce", "dice_bce"]
+Segmenter = Literal["unet", "unet-mini", "unet-resnext50", "unet-lite0"]
+Model = Literal["gate", "unet", "unet-mini", "unet-resnext50", "unet-lite0"]
 Protocol = Literal["patient", "slice"]
 
 
@@ -237,7 +239,7 @@ def _reference() -> dict[str, Stages]:
         ema=0,
         augmentation=PLAIN,
     )
-    return {name: (plain,) for name in ("gate", "unet", "unet-mini", "unet-resnext50", "unet-lite0")}
+    return {name: (plain,) for name in get_args(Model)}
 
 
 #: Name → architecture → stages.

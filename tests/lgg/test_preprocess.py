@@ -237,7 +237,7 @@ class TestTrainingAndServing:
     """A network sees, tensor for tensor, what it saw when it learned."""
 
     def trained(self, patient, how):
-        return augment(load_slices(patient, 64, quiet=True), how, torch.Generator())[0]
+        return augment(load_slices(patient, 64), how, torch.Generator())[0]
 
     def uploads(self, patient):
         (slices,) = patient.values()

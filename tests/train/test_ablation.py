@@ -7,8 +7,7 @@ import pytest
 
 from lgg.errors import DataError
 from tests.tiny_data import write_folder
-from train.__main__ import ablate
-from train.ablation import BASE, VARIANTS, Run, load_runs, save_run
+from train.ablation import BASE, VARIANTS, Run, ablate, load_runs, save_run
 from train.recipes import RECIPES
 from train.report.tables import ablation_table
 

@@ -79,19 +79,17 @@ def test_the_report_measures_and_writes_results_configs_cards_and_figures_and_ch
     assert {path: path.read_bytes() for path in weights.rglob("*") if path.is_file()} == written
 
 
-def test_evaluation_works_on_any_patients_and_says_how_fast_it_was(trained, tmp_path):
+def test_evaluation_works_on_any_patients(trained, tmp_path):
     data, runs, weights = trained
     out = tmp_path / "rows.json"
     arguments = ["--data", data, "--patients", "CASE_00,CASE_01", "--weights", weights, "--out", out]
     done = train(runs, "evaluate", *arguments)
     assert done.returncode == 0, done.stderr
     assert {row["patient"] for row in json.loads(out.read_text())["patients"]} == {"CASE_00", "CASE_01"}
-    assert "ms_per_slice_cpu" in done.stdout
+    assert "volume_mean" in done.stdout
     tables = out.with_suffix(".md").read_text()
     assert "## By patient" in tables
     assert "| CASE_00 |" in tables
-    times = [row for row in json.loads(out.read_text())["rows"] if row["measure"] == "ms_per_slice_cpu"]
-    assert {row["model"] for row in times} == {"gate", "unet-mini"}
 
 
 @pytest.mark.slow

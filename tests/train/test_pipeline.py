@@ -13,12 +13,13 @@ from lgg.models import BUILDERS, GATE, build
 from lgg.models.unet import UNet
 from lgg.weights import ModelConfig, load_config, load_model, save_model
 from tests.tiny_data import write_folder
+from tests.train.evaluation.test_results import patient
 from train import __main__ as command
-from train import folds as cross_validation
 from train import pipeline
 from train.data.kaggle_3m import index_folder, load_volumes
-from train.evaluation.results import load_results
+from train.evaluation.results import Results, load_results, save_results
 from train.fit.trainer import TrainResult
+from train.folds import compare_runs
 from train.pipeline import LOG_FILE, ORDER, TEACHER, Cohort, calibrate, run_job, splits_of, stages_of
 from train.recipes import Job, Overrides, Run
 
@@ -106,20 +107,18 @@ class TestAll:
         monkeypatch.setattr(pipeline, "calibrate_again", lambda folder, patients: again.append(folder.name))
         return run, again
 
-    def test_lite0_comes_first_and_teaches_the_others(self, jobs, runs):
-        list(pipeline.train_all(job("all", "gpu"), Cohort({}, {})))
+    @pytest.mark.parametrize("recipe", ["gpu", "reference"])
+    def test_lite0_comes_first_and_teaches_the_others_but_by_the_reference(self, recipe, jobs, runs):
+        list(pipeline.train_all(job("all", recipe), Cohort({}, {})))
         run, again = jobs
         assert [name for name, _ in run] == ORDERED == list(ORDER)
         assert set(ORDER) == set(BUILDERS)
         weights = runs / "all" / "weights"
-        assert [own.teacher for _, own in run] == [None] + 4 * [weights / TEACHER]
+        teacher = None if recipe == "reference" else weights / TEACHER
+        assert [own.teacher for _, own in run] == [None] + 4 * [teacher]
         assert {own.out for _, own in run} == {weights}
         assert [own.name for _, own in run] == [f"all/{name}" for name in ORDERED], "a folder for each"
         assert again == [TEACHER], "its thresholds were chosen before there was the gate"
-
-    def test_the_reference_had_no_teacher(self, jobs):
-        list(pipeline.train_all(job("all", "reference"), Cohort({}, {})))
-        assert {own.teacher for _, own in jobs[0]} == {None}
 
     def test_some_alone_are_taught_by_what_was_trained_before(self, jobs, tmp_path):
         for models in (["unet-mini"], [TEACHER], ["unet-mini", GATE]):
@@ -159,27 +158,25 @@ class TestCalibration:
     def _tiny(self, monkeypatch):
         monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
 
-    @pytest.mark.parametrize("protocol", ["patient", "slice"])
-    def test_again_reads_the_models_validation_split_alone(self, protocol, tmp_path, monkeypatch):
+    def test_again_reads_the_models_validation_split_alone(self, tmp_path, monkeypatch):
         """Nothing of another patient is even read: their files are gone."""
         patients = index_folder(write_folder(tmp_path / "data", 4))
         for name in ("CASE_00", "CASE_03"):
             shutil.rmtree(tmp_path / "data" / name)
-        ids = {"patient": ["CASE_01", "CASE_02"], "slice": ["CASE_01_2", "CASE_01_5", "CASE_02_3"]}
-        monkeypatch.setattr(pipeline, "validated_on", lambda *_: ids[protocol])
         read = []
         monkeypatch.setattr(pipeline, "calibrate", lambda folder, volumes, gate: read.extend(volumes))
-        save_model(tmp_path / GATE, build(GATE), ModelConfig(GATE, 32))
+        split = {
+            "protocol": "patient",
+            "train": ["CASE_00"],
+            "validation": ["CASE_01", "CASE_02", "stranger"],
+        }
+        save_model(tmp_path / GATE, build(GATE), ModelConfig(GATE, 32, split=split))
         pipeline.calibrate_again(tmp_path / GATE, patients)
-        whole = (1, 2, 3, 4, 5, 6)
-        numbers = [whole, whole] if protocol == "patient" else [(2, 5), (3,)]
-        assert [(volume.patient, volume.numbers) for volume in read] == [
-            ("CASE_01", numbers[0]),
-            ("CASE_02", numbers[1]),
-        ]
+        assert [volume.patient for volume in read] == ["CASE_01", "CASE_02"]
 
     def test_puts_into_the_config_what_it_chooses(self, tmp_path, cohort):
         """The gate's threshold and temperature, then the segmenter's six, which follow from its gate."""
+        torch.manual_seed(0)  # of an untrained gate any threshold may be the best, the usual one too
         volumes, gate = load_volumes(cohort.patients, list(cohort.patients)), None
         for name in (GATE, "unet-mini"):
             save_model(tmp_path / name, build(name), ModelConfig(name, 32))
@@ -261,13 +258,10 @@ class TestFolds:
             folds(only=(0,), record=tmp_path / "results.json")
 
 
-def test_paired_differences_are_those_of_patients_that_both_runs_have():
-    def row(patient, volume, model="unet"):
-        return type("Row", (), {"patient": patient, "volume": volume, "model": model})
-
-    ours = [row("a", 0.9), row("b", 0.7), row("c", 0.1), row("a", 0.5, "unet-mini")]
-    theirs = [row("a", 0.8), row("b", 0.7), row("d", 0.4)]
-    (mean, low, high, count) = cross_validation.compare_patients(ours, theirs)["unet"]
-    assert (mean, count) == (pytest.approx(0.05), 2)
-    assert (low, high) == (pytest.approx(0), pytest.approx(0.1))
-    assert list(cross_validation.compare_patients(ours, theirs)) == ["unet"]
+def test_paired_differences_are_those_of_patients_that_both_runs_have(runs):
+    ours = [patient("P_a", 0.9), patient("P_b", 0.7), patient("P_c", 0.1), patient("P_a", 0.5, "unet")]
+    theirs = [[patient("P_a", 0.8)], [patient("P_b", 0.7), patient("P_d", 0.4)]]
+    for number, rows in enumerate(theirs):
+        save_results(Results(patients=rows), runs / "theirs" / f"fold{number}" / "results.json")
+    found = compare_runs(ours, "theirs", (0, 1))
+    assert found == {"unet-mini": pytest.approx((0.05, 0, 0.1, 2))}

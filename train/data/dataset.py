@@ -7,9 +7,10 @@ step can mix slice and volume statistics by the library's own `normalise`.
 import hashlib
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from itertools import islice
 
 import numpy as np
 import torch
@@ -64,20 +65,22 @@ class Slices:
 
     def fingerprint(self) -> str:
         """A hash of the slices' statistics and masks: other data has another, other paths have not."""
-        digest = hashlib.sha256()
-        for values in (self.mean, self.std, self.tumour, self.masks.sum((1, 2, 3))):
-            digest.update(values.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint((self.mean, self.std, self.tumour, self.masks.sum((1, 2, 3))))
 
     def __getitem__(self, index: Tensor) -> "Slices":
         return Slices(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """A hash of tensors, by which a run that is resumed knows its data and its teacher again."""
+    digest = hashlib.sha256()
+    for values in tensors:
+        digest.update(values.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def load_slices(
-    patients: dict[str, list[SliceFiles]],
-    size: int,
-    ids: Collection[str] | None = None,
-    quiet: bool = False,
+    patients: dict[str, list[SliceFiles]], size: int, ids: Collection[str] | None = None
 ) -> Slices:
     """Read patients into one `Slices`.
 
@@ -98,7 +101,7 @@ def load_slices(
 
     with ThreadPoolExecutor(2) as pool:
         work = pool.map(load, range(len(wanted)))
-        parts = list(tqdm(work, "reading", len(wanted), unit="patient", disable=quiet))
+        parts = list(tqdm(work, "reading", len(wanted), unit="patient"))
     return Slices(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Slices)))
 
 
@@ -133,7 +136,8 @@ class Loader:
 
     def batches(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
         """The slices at each of `indices` ((n,) int64, on the CPU), in this order."""
-        source = self._resident(indices) if self.resident else self._streamed(indices)
+        resident = (self.slices[index.to(self.device)] for index in indices)
+        source = resident if self.resident else self._streamed(indices)
         while True:
             began = time.perf_counter()
             batch = next(source, None)
@@ -142,18 +146,12 @@ class Loader:
                 return
             yield batch
 
-    def _resident(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
-        for index in indices:
-            yield self.slices[index.to(self.device)]
-
     def _streamed(self, indices: Sequence[Tensor]) -> Iterator[Slices]:
         with ThreadPoolExecutor(1) as pool:
-            waiting: deque[Future[Slices]] = deque()
-            for index in indices:
-                waiting.append(pool.submit(self._gather, index))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result().to(self.device, non_blocking=True)
+            work = (pool.submit(self._gather, index) for index in indices)
+            waiting = deque(islice(work, AHEAD))
             while waiting:
+                waiting.extend(islice(work, 1))
                 yield waiting.popleft().result().to(self.device, non_blocking=True)
 
     def _gather(self, index: Tensor) -> Slices:
@@ -180,9 +178,7 @@ def draw_epoch(tumour: Tensor, count: int, tumour_weight: float, generator: torc
         tumour_weight: a slice with tumour comes up about this many times as often as one without.
     """
     weights = torch.where(tumour.cpu(), float(tumour_weight), 1.0).double()
-    if count <= len(weights):
-        return torch.multinomial(weights, count, generator=generator)
-    return torch.multinomial(weights, count, replacement=True, generator=generator)
+    return torch.multinomial(weights, count, replacement=count > len(weights), generator=generator)
 
 
 def pos_weight(slices: Slices, architecture: str) -> Tensor:

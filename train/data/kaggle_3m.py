@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,22 +34,29 @@ class SliceFiles:
 
 @dataclass(frozen=True)
 class Volume:
-    """One patient's slices in their order.
+    """One patient's slices in their order, or N of them.
 
     Attributes:
         patient: the folder's name.
-        pixels: (N, H, W, 3) float32.
-        masks: (N, H, W) bool.
-        numbers: the slices' numbers, N of them.
-        whole: pixels of all slices of the patient, where these were selected from them at `rows`.
+        whole: (M, H, W, 3) float32, the pixels of all slices.
+        truth: (M, H, W) bool, the masks of all slices.
+        rows: which of them are meant; all by default.
     """
 
     patient: str
-    pixels: NDArray[np.float32]
-    masks: NDArray[np.bool_]
-    numbers: tuple[int, ...]
-    whole: NDArray[np.float32] | None = None
-    rows: tuple[int, ...] = ()
+    whole: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+    rows: list[int] | slice = field(default_factory=lambda: slice(None))
+
+    @property
+    def pixels(self) -> NDArray[np.float32]:
+        """(N, H, W, 3) float32."""
+        return self.whole[self.rows]
+
+    @property
+    def masks(self) -> NDArray[np.bool_]:
+        """(N, H, W) bool."""
+        return self.truth[self.rows]
 
     @property
     def tumour(self) -> NDArray[np.bool_]:
@@ -58,21 +65,12 @@ class Volume:
 
     def select(self, rows: Sequence[int]) -> "Volume":
         """The slices at some positions; the volume's statistics stay those of all its slices."""
-        everything = range(len(self.pixels))
-        if list(rows) == list(everything):
-            return self
-        numbers = tuple(self.numbers[row] for row in rows)
-        whole, places = (self.pixels, everything) if self.whole is None else (self.whole, self.rows)
-        chosen = tuple(places[row] for row in rows)
-        return Volume(self.patient, self.pixels[rows], self.masks[rows], numbers, whole, chosen)
+        return replace(self, rows=np.arange(len(self.whole))[self.rows][rows].tolist())
 
     def prepare(self, mode: StatisticsMode, flair_alone: bool = False) -> Prepared:
         """The slices for the networks; `flair_alone`: FLAIR stands in for the other sequences."""
-        pixels = self.pixels if self.whole is None else self.whole
-        if flair_alone:
-            pixels = np.repeat(pixels[..., FLAIR : FLAIR + 1], 3, axis=3)
-        prepared = prepare(pixels, mode)
-        return prepared if self.whole is None else prepared[list(self.rows)]
+        pixels = np.repeat(self.whole[..., FLAIR : FLAIR + 1], 3, axis=3) if flair_alone else self.whole
+        return prepare(pixels, mode)[self.rows]
 
 
 def index_folder(folder: Path) -> dict[str, list[SliceFiles]]:
@@ -151,8 +149,7 @@ def load_volume(slices: list[SliceFiles]) -> Volume:
             )
         pixels.append(image)
         masks.append(mask)
-    numbers = tuple(slice_.number for slice_ in slices)
-    return Volume(slices[0].patient, np.stack(pixels), np.stack(masks), numbers)
+    return Volume(slices[0].patient, np.stack(pixels), np.stack(masks))
 
 
 def chosen_rows(slices: Sequence[SliceFiles], ids: Set[str] | None) -> list[int]:

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -29,9 +30,9 @@ from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.engine import make_engine
 from lgg.files import write_text
 from lgg.io import read_series, read_slice
-from lgg.models import GATE, SEGMENTERS, TITLES
+from lgg.models import GATE, TITLES
 from lgg.preprocess import prepare
-from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig, available, load_model
+from lgg.weights import REPOSITORY_WEIGHTS, available, load_model
 from train.evaluation.results import markdown_table
 from train.evaluation.step_speed import measure
 from train.hardware import hardware
@@ -77,22 +78,20 @@ class Benchmark:
     networks: dict[str, dict[str, float]]
     slice_ms: dict[str, dict[str, float]]
     study: dict[str, dict[str, float]]
-    imports_s: float | None = None
-    first_answer_s: float | None = None
-    cold_answer_s: float | None = None
-    page_mb: float | None = None
-    page_used_mb: float | None = None
-    page_study_s: float | None = None
-    training: dict[str, dict[str, float]] | None = None
+    imports_s: float
+    first_answer_s: float
+    cold_answer_s: float
+    page_mb: float
+    page_used_mb: float
+    page_study_s: float
+    training: dict[str, dict[str, float]]
 
 
-def run(repeats: int = 6, page: bool = True, training: bool = True, out: Path = RESULTS) -> None:
+def run(repeats: int = 6, out: Path = RESULTS) -> None:
     """Measure, print tables and write the figures as JSON.
 
     Args:
         repeats: How often a network and a slice are run.
-        page: Also start the page, time its first answer and studies.
-        training: Also time training steps.
         out: JSON file.
     """
     segmenters = [name for name in available() if name != GATE]
@@ -104,8 +103,8 @@ def run(repeats: int = 6, page: bool = True, training: bool = True, out: Path = 
         networks={name: time_network(name, repeats) for name in available()},
         slice_ms={name: time_slice(name, repeats) for name in segmenters},
         study={name: time_study(name, repeats) for name in segmenters},
-        **(time_page() if page else {}),
-        training=time_training() if training else None,
+        **time_page(segmenters),
+        training=time_training(),
     )
     print(table(result))
     write_text(out, json.dumps(asdict(result), indent=1) + "\n")
@@ -114,12 +113,7 @@ def run(repeats: int = 6, page: bool = True, training: bool = True, out: Path = 
 def best_of(work: Callable[[], object], repeats: int) -> float:
     """Seconds of the fastest run, after one to warm up."""
     work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
+    return min(timeit.repeat(work, number=1, repeat=repeats))
 
 
 @torch.inference_mode()
@@ -130,9 +124,8 @@ def time_network(name: str, repeats: int) -> dict[str, float]:
 
     model, config = load_model(REPOSITORY_WEIGHTS / name)
     inputs = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    works: dict[str, Callable[[], object]] = {}
     plain = inputs.to(memory_format=torch.channels_last)
-    works["eager"] = lambda: model(plain)
+    works: dict[str, Callable[[], object]] = {"eager": lambda: model(plain)}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         torch.onnx.export(model, (inputs,), path, dynamo=True, verbose=False)
@@ -161,10 +154,7 @@ def time_slice(name: str, repeats: int) -> dict[str, float]:
 def time_study(name: str, repeats: int) -> dict[str, float]:
     """Seconds of the phantom study, and milliseconds of a slice, from files to masks."""
     shipped = Cascade.from_pretrained(architecture=name)
-    models: list[tuple[nn.Module, ModelConfig]] = [
-        load_model(REPOSITORY_WEIGHTS / part) for part in (GATE, name)
-    ]
-    gate, (network, config) = models
+    gate, (network, config) = (load_model(REPOSITORY_WEIGHTS / part) for part in (GATE, name))
     ours = Cascade(gate, (network, replace(config, input_size=SIZE)), "cpu")
     image = load_examples()[0].image
     return {
@@ -186,24 +176,22 @@ def segment_as_usual(network: nn.Module) -> np.ndarray:
     return (torch.cat(logits).sigmoid() > 0.5).numpy()
 
 
-def time_page() -> dict[str, Any]:
+def time_page(segmenters: list[str]) -> dict[str, Any]:
     """The fields of `Benchmark` about the page: cold, then warm, then a study with each architecture."""
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import gradio, torch"], check=True)
     imports = time.monotonic() - began
     with TemporaryDirectory() as cache:
-        environment = {"LGG_CACHE": cache}
-        architectures = [name for name in SEGMENTERS if name in available()]
-        cold, warm = (visit_page(environment, architectures) for _ in range(2))
+        cold, warm = (visit_page(cache, segmenters) for _ in range(2))
     return {
         "imports_s": round(imports, 1),
         "cold_answer_s": cold["first_answer_s"],
-        **{name: warm[name] for name in ("first_answer_s", "page_mb", "page_used_mb", "page_study_s")},
+        **warm,
     }
 
 
-def visit_page(environment: dict[str, str], architectures: list[str]) -> dict[str, float]:
-    """Start the page, upload a slice, then the phantom study once for each of the architectures."""
+def visit_page(cache: str, segmenters: list[str]) -> dict[str, float]:
+    """Start the page on a cache of converted networks, upload a slice, then the study to each segmenter."""
     import httpx  # comes with gradio_client
     from gradio_client import Client, handle_file
 
@@ -211,11 +199,12 @@ def visit_page(environment: dict[str, str], architectures: list[str]) -> dict[st
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | environment
-    environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    settings = {"LGG_CACHE": cache, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
     app = Path(__file__).resolve().parents[2] / "app.py"
     began = time.monotonic()
-    page = subprocess.Popen([sys.executable, app], cwd=app.parent, env=environment, stdout=subprocess.DEVNULL)
+    page = subprocess.Popen(
+        [sys.executable, app], cwd=app.parent, env=os.environ | settings, stdout=subprocess.DEVNULL
+    )
 
     def memory() -> int:
         return round(psutil.Process(page.pid).memory_info().rss / 1e6)
@@ -232,7 +221,7 @@ def visit_page(environment: dict[str, str], architectures: list[str]) -> dict[st
         client.predict(handle_file(load_examples()[0].image), DEFAULT_ARCHITECTURE, api_name="/segment")
         figures = {"first_answer_s": round(time.monotonic() - began, 1), "page_mb": memory()}
         files = [handle_file(path) for path in STUDY]
-        for name in architectures:
+        for name in segmenters:
             began = time.monotonic()
             client.predict(files, name, None, api_name="/segment_series")
             figures |= {"page_study_s": round(time.monotonic() - began, 2), "page_used_mb": memory()}
@@ -251,14 +240,9 @@ def time_training() -> dict[str, dict[str, float]]:
 
 def table(result: Benchmark) -> str:
     """The figures as Markdown tables and sentences."""
-    parts = [
-        f"On {result.hardware}, ours with {result.engine}, at {SIZE}×{SIZE} unless said otherwise.",
-        _networks_table(result),
-        _study_table(result),
-        _page_sentences(result),
-        _training_table(result),
-    ]
-    return "\n\n".join(part for part in parts if part)
+    about = f"On {result.hardware}, ours with {result.engine}, at {SIZE}×{SIZE} unless said otherwise."
+    parts = [part(result) for part in (_networks_table, _study_table, _page_sentences, _training_table)]
+    return "\n\n".join([about, *parts])
 
 
 def _networks_table(result: Benchmark) -> str:
@@ -291,8 +275,6 @@ def _study_table(result: Benchmark) -> str:
 
 
 def _page_sentences(result: Benchmark) -> str:
-    if not result.imports_s or not result.first_answer_s or not result.cold_answer_s:
-        return ""
     return (
         f"`python app.py` to its first answer: {result.first_answer_s:.1f} s, "
         f"{result.first_answer_s / result.imports_s:.2f} times what importing gradio and torch takes; "
@@ -311,9 +293,9 @@ def _training_table(result: Benchmark) -> str:
             f"{row['slices_per_second']:.1f}",
             f"{100 * row['share']:.0f} %",
         )
-        for name, row in (result.training or {}).items()
+        for name, row in result.training.items()
     ]
-    return markdown_table(columns, rows) if rows else ""
+    return markdown_table(columns, rows)
 
 
 def _ratio(usual: float, ours: float) -> str:

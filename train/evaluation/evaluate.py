@@ -36,8 +36,6 @@ Protocol = Literal["patient", "slice", "fold", "external"]
 HEADLINE: tuple[Gating, Mode] = ("hard", "volume")
 #: The segmenter alone.
 UNGATED: tuple[Gating, Mode] = ("none", "volume")
-#: Beginning of the measures that are times: measured anew each time, the weights' stand in `benchmark.json`.
-TIMING = "ms_per_slice"
 #: Bins of the pixels' probabilities, for precision and recall over the threshold.
 BINS = 100
 
@@ -70,13 +68,11 @@ class PatientResult:
         missing: sequences that FLAIR stands in for: `none`, `pre`, `post` or `pre and post`.
         pixels: (2, BINS) int64, how many pixels without and with tumour have each probability; volume
             statistics, no gate.
-        device: that it ran on, `cpu` or `cuda`.
     """
 
     scores: dict[tuple[Gating, Mode], PatientScores]
     missing: str
     pixels: NDArray[np.int64]
-    device: str
 
 
 def choose_patients(
@@ -161,8 +157,7 @@ def _evaluate_patient(
     scores: dict[tuple[Gating, Mode], PatientScores] = {}
     pixels = np.zeros((2, BINS), np.int64)
     gate_threshold = cascade.gate_config.thresholds.gate
-    volume, rows = load_volume(slices), chosen_rows(slices, ids)
-    scored = volume.select(rows)
+    volume = load_volume(slices).select(chosen_rows(slices, ids))
     raw: dict[Mode, RawOutput] = {}
     for mode in modes:
         # Slices that were picked one by one are no series.
@@ -171,13 +166,13 @@ def _evaluate_patient(
             continue
         run: Mode = "volume" if mode == "apart" else mode
         if run not in raw:
-            raw = {run: predict_volume(cascade, scored, run)}
+            raw = {run: predict_volume(cascade, volume, run)}
         thresholds = cascade.series_thresholds if series else cascade.thresholds
         for gating in get_args(Gating):
-            scores[gating, mode] = score(scored, raw[run], thresholds, gating, gate_threshold, series)
+            scores[gating, mode] = score(volume, raw[run], thresholds, gating, gate_threshold, series)
         if mode == "volume":
-            pixels = _histograms(raw[run].probability, scored.masks)
-    return PatientResult(scores, missing_sequences(volume), pixels, cascade.device.partition(":")[0])
+            pixels = _histograms(raw[run].probability, volume.masks)
+    return PatientResult(scores, missing_sequences(volume), pixels)
 
 
 def _histograms(probability: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -188,51 +183,30 @@ def _histograms(probability: NDArray[np.float32], masks: NDArray[np.bool_]) -> N
 
 def missing_sequences(volume: Volume) -> str:
     """Which sequences are nothing but FLAIR in every slice, as the data set fills what is missing."""
-    flair = volume.pixels[..., FLAIR]
+    flair = volume.whole[..., FLAIR]
     names = {PRE: "pre", POST: "post"}
-    missing = [name for channel, name in names.items() if np.array_equal(volume.pixels[..., channel], flair)]
+    missing = [name for channel, name in names.items() if np.array_equal(volume.whole[..., channel], flair)]
     return " and ".join(missing) or "none"
 
 
 def rows_of(
     configs: tuple[ModelConfig, ModelConfig], results: Sequence[PatientResult], protocol: Protocol
 ) -> list[Row]:
-    """Every measure in every cascade and mode, and the milliseconds of the headline's.
-
-    Args:
-        configs: of the gate and of the segmenter.
-        results: of the patients; those without a slice to score are left out.
-    """
+    """Every measure in every cascade and mode; `configs`: of the gate and of the segmenter."""
     gate_config, config = configs
     rows: list[Row] = []
-    filled = [result for result in results if len(next(iter(result.scores.values())).dice)]
     # Of single slices there is no volume.
     measures = {
         name: measure
         for name, measure in SEGMENTATION.items()
         if protocol != "slice" or not name.startswith("volume")
     }
-    for gating, mode in filled[0].scores:
-        patients = [result.scores[gating, mode] for result in filled]
+    for gating, mode in results[0].scores:
+        patients = [result.scores[gating, mode] for result in results]
         rows += _rows(config, protocol, gating, mode, patients, measures)
         if gating == "none":
             rows += _rows(gate_config, protocol, gating, mode, patients, GATE_MEASURES)
-    if HEADLINE in filled[0].scores:
-        gating, mode = HEADLINE
-        timed = [result.scores[HEADLINE] for result in filled]
-        name = f"{TIMING}_{filled[0].device}"
-        rows += _rows(config, protocol, gating, mode, timed, {name: _milliseconds("milliseconds")})
-        gate_time = {name: _milliseconds("gate_milliseconds")}
-        rows += _rows(gate_config, protocol, "none", mode, timed, gate_time)
     return rows
-
-
-def _milliseconds(name: str) -> Measure:
-    def measure(patients: Sequence[PatientScores]) -> float:
-        slices = [len(patient.dice) for patient in patients]
-        return float(np.average([getattr(patient, name) for patient in patients], weights=slices))
-
-    return measure
 
 
 def _rows(

@@ -1,8 +1,7 @@
 """What a cascade is worth on one patient, and what patients' results add up to."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,7 +26,6 @@ class PatientScores:
 
     dice, iou, hd95, gate: (N,) floats, hd95 NaN where a mask is empty. tumour, kept_empty: (N,) bool.
     false_pixels: (N,). volume: Dice of the patient in 3D. tp, fp, fn: pixels. gate_threshold: 0 to 1.
-    milliseconds: a slice, all stages. gate_milliseconds: a slice as far as the gate's answer.
     """
 
     patient: str
@@ -44,8 +42,6 @@ class PatientScores:
     fp: int
     fn: int
     gate_threshold: float
-    milliseconds: float
-    gate_milliseconds: float
 
     @property
     def tumour_pixels(self) -> int:
@@ -63,22 +59,13 @@ def predict_volume(cascade: Cascade, volume: Volume, mode: Mode) -> RawOutput:
 
     All modes but `slice` use the volume's statistics.
     """
-    clock = time.perf_counter()
     prepared = volume.prepare("slice" if mode == "slice" else "volume", flair_alone=mode == "flair")
-    slices = len(prepared if volume.whole is None else volume.whole)
-    measured = 1000 * (time.perf_counter() - clock) * len(prepared) / slices
     raw = cascade.raw(prepared)
-    raw.milliseconds["preprocess"] += measured
     if mode != "tta":
         return raw
     mirrored = cascade.raw(prepared.mirror())
-    return RawOutput(
-        ((raw.gate + mirrored.gate) / 2).astype(np.float32),
-        ((raw.probability + mirrored.probability[:, :, ::-1]) / 2).astype(np.float32),
-        raw.segmented,
-        raw.heads,
-        {name: value + mirrored.milliseconds[name] for name, value in raw.milliseconds.items()},
-    )
+    probability = np.mean([raw.probability, mirrored.probability[:, :, ::-1]], axis=0)
+    return replace(raw, gate=np.mean([raw.gate, mirrored.gate], axis=0), probability=probability)
 
 
 def score(
@@ -113,9 +100,6 @@ def score(
         fp=int((masks & ~truth).sum()),
         fn=int((~masks & truth).sum()),
         gate_threshold=gate_threshold,
-        milliseconds=sum(raw.milliseconds.values()) / len(masks),
-        gate_milliseconds=sum(raw.milliseconds.get(stage, 0) for stage in ("preprocess", "gate"))
-        / len(masks),
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,7 @@ from lgg.files import write_text
 from lgg.models import BUILDERS, GATE
 from lgg.weights import REPOSITORY_WEIGHTS, ModelConfig
 from train.data.splits import site
-from train.evaluation.evaluate import (
-    HEADLINE,
-    TIMING,
-    UNGATED,
-    PatientResult,
-    Protocol,
-    Row,
-    headline,
-    rows_of,
-)
+from train.evaluation.evaluate import HEADLINE, UNGATED, PatientResult, Protocol, Row, headline, rows_of
 
 RESULTS = REPOSITORY_WEIGHTS / "results.json"
 
@@ -97,10 +88,6 @@ class Results:
             **{kind.name: _merge(getattr(self, kind.name), getattr(new, kind.name)) for kind in fields(self)}
         )
 
-    def without_times(self) -> "Results":
-        """The same without milliseconds."""
-        return replace(self, rows=[row for row in self.rows if not row.measure.startswith(TIMING)])
-
 
 def _merge(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
     replaced = {(row.model, row.protocol, row.recipe) for row in new}
@@ -120,7 +107,6 @@ def collect(
     """
     gate, config = configs
     rows = rows_of(configs, results, protocol)
-    results = [result for result in results if len(result.scores[HEADLINE].dice)]
     scores = [result.scores[HEADLINE] for result in results]
     made: dict[str, Any] = {"protocol": protocol, "recipe": str(config.training.get("recipe", ""))}
     patients = [
@@ -208,6 +194,11 @@ def save_results(results: Results, path: Path = RESULTS) -> None:
         lines = ",\n  ".join(json.dumps(asdict(row)) for row in getattr(results, kind.name))
         parts.append(f' "{kind.name}": [\n  {lines}\n ]' if lines else f' "{kind.name}": []')
     write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def record_results(results: Results, path: Path) -> None:
+    """Put results into a file, in place of those of the same networks, protocols and recipes."""
+    save_results(load_results(path).merged(results), path)
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,12 +1,11 @@
 """How fast is a training step (`speed`)? Beside what the hardware's bf16 matrix products reach."""
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgg.models import BUILDERS, build
@@ -17,7 +16,8 @@ from train.recipes import RECIPES
 
 #: Side of the matrices whose product shows what bf16 reaches: large enough on CUDA, bearable on a CPU.
 MATRIX = {"cuda": 8192, "cpu": 2048}
-WARM_UP = {"cuda": 8, "cpu": 1}
+#: Seconds for which a step, and the matrix product before and after it, are repeated.
+LONG, SHORT = 3.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -40,29 +40,15 @@ class StepSpeed:
 
 
 def measure(
-    models: Sequence[str] = (),
-    size: int = 256,
-    batch_size: int | None = None,
-    steps: int | None = None,
-    compiled: bool = False,
+    models: Sequence[str] = (), size: int = 256, batch_size: int | None = None, compiled: bool = False
 ) -> list[StepSpeed]:
-    """Time each network's step and, beside it, the bf16 matrix product.
-
-    Args:
-        models: architectures, by default all.
-        size, batch_size, steps: of the input, of a step, and how many are timed.
-        compiled: by `torch.compile`.
-    """
+    """Time each network's step and, beside it, the bf16 matrix product; arguments as for the command."""
     accelerator = make_accelerator()
-    device = accelerator.device
-    cuda = device.type == "cuda"
-    batch_size, steps = batch_size or (32 if cuda else 4), steps or (20 if cuda else 2)
-    return [_time_step(name, accelerator, size, batch_size, steps, compiled) for name in models or BUILDERS]
+    batch_size = batch_size or (32 if accelerator.device.type == "cuda" else 4)
+    return [_time_step(name, accelerator, size, batch_size, compiled) for name in models or BUILDERS]
 
 
-def _time_step(
-    name: str, accelerator: Accelerator, size: int, batch_size: int, steps: int, compiled: bool
-) -> StepSpeed:
+def _time_step(name: str, accelerator: Accelerator, size: int, batch_size: int, compiled: bool) -> StepSpeed:
     """One network's step, and the matrix product before and after it, the faster one: machines swing."""
     device = accelerator.device
     network = build(name)
@@ -89,7 +75,7 @@ def _time_step(
     if compiled:
         learner.compile()
     rate = matmul_rate(device)
-    seconds = _median_seconds(step, device, steps, WARM_UP["cuda" if device.type == "cuda" else "cpu"])
+    seconds = _median_seconds(step, LONG)
     rate = max(rate, matmul_rate(device))
     reached = flops / seconds / 1e12
     return StepSpeed(
@@ -108,33 +94,19 @@ def _time_step(
 
 def matmul_rate(device: torch.device) -> float:
     """Teraflops of a bf16 matrix product on the device."""
-    kind = "cuda" if device.type == "cuda" else "cpu"
-    side = MATRIX[kind]
+    side = MATRIX["cuda" if device.type == "cuda" else "cpu"]
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * side**3 / _median_seconds(lambda: a @ b, device, 10, 3) / 1e12
+    return 2 * side**3 / _median_seconds(lambda: a @ b, SHORT) / 1e12
 
 
-def _median_seconds(work: Callable[[], object], device: torch.device, repeats: int, warm_up: int) -> float:
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    for _ in range(warm_up):
-        work()
-    times = []
-    for _ in range(repeats):
-        wait()
-        began = time.perf_counter()
-        work()
-        wait()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def _median_seconds(work: Callable[[], object], seconds: float) -> float:
+    """Of one run among those that take so many seconds together, after some to warm up."""
+    timer = Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
+    return timer.blocked_autorange(min_run_time=seconds).median
 
 
 def step_table(speeds: Sequence[StepSpeed]) -> str:
     """The figures as a Markdown table under a sentence about how they were measured."""
-    if not speeds:
-        return ""
     first, rate = speeds[0], max(speed.matmul_teraflops for speed in speeds)
     rows = [
         (

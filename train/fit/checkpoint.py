@@ -92,7 +92,6 @@ def load_checkpoint(run: Path, expected: dict[str, Any]) -> dict[str, Any]:
         raise DataError(
             f"{_named(run)} cannot be read: it is damaged, or of another program. Start again with --restart."
         ) from error
-    state.setdefault("teacher", expected.get("teacher"))  # checkpoints of old do not say who taught
     for what, value in expected.items():
         if state.get(what) != value:
             told = "" if what in HASHES else f": {', '.join(_differences(state.get(what), value))}"

@@ -135,16 +135,13 @@ def load_start(folder: Path, architecture: str, splits: dict[Split, list[str]]) 
     learned, chosen = (config.split.get(split) for split in ("train", "validation"))
     if not isinstance(learned, list) or not isinstance(chosen, list):
         raise DataError("The weights to start from do not say on which patients they were trained.")
-    judged: list[tuple[list[str], Split]] = [(learned, "validation"), (learned, "test"), (chosen, "test")]
-    leaked = {name for names, split in judged for name in names if _holds(splits[split], name)}
-    if leaked:
+    validation, test = (  # the patients of slices too
+        {name for id_ in ids for name in (id_, id_.rpartition("_")[0])}
+        for ids in (splits["validation"], splits["test"])
+    )
+    if leaked := set(learned) & (validation | test) | set(chosen) & test:
         raise DataError(
             f"The weights to start from were trained or chosen on {min(leaked)}, on whom this run is judged: "
             "its figures would flatter. Start from others, or from none."
         )
     return model
-
-
-def _holds(ids: list[str], patient: str) -> bool:
-    """Whether a patient, or a slice of it, is among the ids."""
-    return any(patient in (id_, id_.rpartition("_")[0]) for id_ in ids)

@@ -5,7 +5,6 @@ features (FitNets: Romero et al., 2015): thousands of numbers a slice instead of
 through an encoder from ImageNet a share of what that has seen, for networks that have no such start.
 """
 
-import hashlib
 from typing import Any, cast
 
 import torch
@@ -185,11 +184,10 @@ class NetworkWithLoss(nn.Module):
             inputs: (N, 3, S, S) float32. masks: (N, 1, S, S) float32 in {0, 1}. tumour: (N,) bool.
         """
         recipe, teacher = self.recipe, self._teacher[0]
-        if self.mask_head is None and teacher is None:
-            return self._supervised(self.network(inputs), masks, tumour)
         logits, features = forward_with_features(self.network, inputs)
         assert logits is not None  # as it decodes
-        loss = self._supervised(logits, masks, tumour)
+        target = tumour.float()[:, None] if self.gate else masks
+        loss = loss_of(recipe.loss, logits.float(), target, self.pos_weight)
         if self.mask_head is not None:
             loss = loss + recipe.mask_head * self.mask_head(features, masks)
         if teacher is None:
@@ -200,16 +198,3 @@ class NetworkWithLoss(nn.Module):
             taught = loss_of("dice_bce", logits.float(), answer.float().sigmoid(), None)
             loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * taught
         return loss if self.hint_head is None else loss + recipe.hints * self.hint_head(features, wanted)
-
-    def _supervised(self, logits: Tensor, masks: Tensor, tumour: Tensor) -> Tensor:
-        """The loss against the ground truth."""
-        target = tumour.float()[:, None] if self.gate else masks
-        return loss_of(self.recipe.loss, logits.float(), target, self.pos_weight)
-
-
-def fingerprint(network: nn.Module) -> str:
-    """A hash of a network's weights: a run that is resumed must have the teacher that it began with."""
-    digest = hashlib.sha256()
-    for value in network.state_dict().values():
-        digest.update(value.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -24,10 +24,10 @@ from tqdm import tqdm
 from lgg.errors import DataError, LggError
 from lgg.models import GATE, build
 from train.data.augment import augment
-from train.data.dataset import Loader, Slices, draw_epoch, pos_weight
+from train.data.dataset import Loader, Slices, draw_epoch, fingerprint, pos_weight
 from train.fit.checkpoint import Watch, append_log, draw_curves, load_checkpoint, save_checkpoint
 from train.fit.initialise import initialise
-from train.fit.losses import NetworkWithLoss, fingerprint
+from train.fit.losses import NetworkWithLoss
 from train.fit.validate import validate
 from train.hardware import depthwise_in_fp32, make_accelerator
 from train.recipes import Recipe
@@ -132,7 +132,7 @@ class TrainingState:
             "architecture": architecture,
             "recipe": asdict(recipe),
             "data": [slices.fingerprint() for slices in splits],
-            "teacher": None if teacher is None else fingerprint(teacher),
+            "teacher": None if teacher is None else fingerprint(teacher.state_dict().values()),
         }
         self.progress: dict[str, Any] = self._same | {
             "epoch": 0,

@@ -38,7 +38,7 @@ from train.publish.space import HARDWARE, ROOT, Files, git, space_files
 from train.report.model_card import card_text, collection_text
 
 #: What lies beside the models and is published with them: figures and results.
-BESIDE = {".json", ".png", ".svg", ".csv"}
+BESIDE = {".json", ".png"}
 #: The Hub writes this file itself.
 KEPT = ".gitattributes"
 #: Stands for a commit in a dry run, before there is one.
@@ -75,7 +75,7 @@ def push(
     code = NOT_YET if dry_run else clean_commit()
     current = load_pin()
     if repo:
-        tag = tag or version()
+        tag = tag or "v" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
         commit = _push_models(weights, repo, tag, code, private)
         current = Pin(repo, commit, tag, tuple(available(weights)))
         if pin and not dry_run:
@@ -86,7 +86,7 @@ def push(
         if current is None:
             raise PublishError("Nothing is pinned, so the Space has no weights to run: push --repo first.")
         preload = dry_run or is_public(HfApi(), current.repo, current.revision)
-        files = space_files(ROOT, space, current, hardware, weights, preload)
+        files = space_files(space, current, hardware, weights, preload)
         wanted, variables = HARDWARE[hardware], {VARIABLE: current.repo, "GRADIO_MCP_SERVER": "True"}
         print(f"{space}, on {wanted}, {', '.join(map('='.join, variables.items()))}\n{listing(files)}")
         if not dry_run:
@@ -97,7 +97,9 @@ def push(
 def _push_models(weights: Path, repo: str, tag: str, code: str, private: bool) -> str:
     """List and publish a folder of weights; `code` is `NOT_YET` in a dry run. Returns the Hub's commit."""
     with TemporaryDirectory() as scratch:
-        files = model_files(weights, repo) | onnx_files(weights, Path(scratch))
+        files = model_files(weights, repo)
+        convert(weights=weights, out=Path(scratch))
+        files |= {f"onnx/{path.name}": path for path in Path(scratch).glob("*.onnx")}
         print(f"{repo}, {tag}\n{listing(files)}")
         if code == NOT_YET:
             return NOT_YET
@@ -122,11 +124,6 @@ def clean_commit(root: Path = ROOT) -> str:
     return git(root, "rev-parse", "HEAD").strip()
 
 
-def version(root: Path = ROOT) -> str:
-    """The tag of the project's version: `v0.1.0`."""
-    return "v" + tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
-
-
 def model_files(weights: Path, repo: str) -> Files:
     """Weights, configs and cards of every model, results and figures.
 
@@ -141,9 +138,13 @@ def model_files(weights: Path, repo: str) -> Files:
     names = available(weights)
     if GATE not in names or len(names) < 2:
         raise PublishError("A gate and a segmenter are needed, and the folder of weights lacks one of them.")
-    configs = [_checked(weights / name) for name in names]
+    configs: list[ModelConfig] = []
     files: Files = {}
-    for name, config in zip(names, configs, strict=True):
+    for name in names:
+        config = check_model(weights / name)
+        if not config.metrics.get("measures"):
+            raise PublishError(f"'{name}' was never measured. Run `python -m train report --data DIR` first.")
+        configs.append(config)
         files[f"{name}/{CONFIG_FILE}"] = weights / name / CONFIG_FILE
         files[f"{name}/{WEIGHTS_FILE}"] = weights / name / WEIGHTS_FILE
         files[f"{name}/README.md"] = card_text(config, repo).encode()
@@ -151,7 +152,7 @@ def model_files(weights: Path, repo: str) -> Files:
         inside = path.relative_to(weights).as_posix()
         if path.is_file() and path.suffix in BESIDE and inside not in files:
             files[inside] = path
-    figures = [path for path in files if path.endswith((".png", ".svg"))]
+    figures = [path for path in files if path.endswith(".png")]
     results = load_results(weights / "results.json")
     files["README.md"] = collection_text(configs, results, repo, figures).encode()
     files[CONFIG_FILE] = _index(configs)
@@ -166,21 +167,6 @@ def _index(configs: Sequence[ModelConfig]) -> bytes:
     }
     index = {"library_name": "lgg", "format": FORMAT, "models": models}
     return (json.dumps(index, indent=1) + "\n").encode()
-
-
-def onnx_files(weights: Path, folder: Path) -> Files:
-    """Every model as ONNX, which is written into `folder` and checked against torch."""
-    convert(weights=weights, out=folder)
-    return {f"onnx/{path.name}": path for path in folder.glob("*.onnx")}
-
-
-def _checked(folder: Path) -> ModelConfig:
-    config = check_model(folder)
-    if not config.metrics.get("measures"):
-        raise PublishError(
-            f"'{folder.name}' was never measured. Run `python -m train report --data DIR` first."
-        )
-    return config
 
 
 def listing(files: Files) -> str:
@@ -249,11 +235,8 @@ def deploy_space(
     hardware: str,
     message: str,
     private: bool,
-) -> str:
+) -> None:
     """Make a Gradio Space hold exactly these files, and ask for its hardware.
-
-    Returns:
-        The commit's 40 hexadecimal digits.
 
     Raises:
         PublishError: the Hub refuses or cannot be reached.
@@ -262,10 +245,9 @@ def deploy_space(
         api.create_repo(space, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
         for name, value in variables.items():  # first, so that what is built next has them
             api.add_space_variable(space, name, value)
-        commit = _commit(api, space, "space", files, message)
+        _commit(api, space, "space", files, message)
         if api.get_space_runtime(space).requested_hardware != hardware:
             api.request_space_hardware(space, hardware)  # type: ignore[arg-type]  # any string is taken
-        return commit
 
 
 def _commit(api: HfApi, repo: str, kind: str, files: Files, message: str) -> str:

@@ -52,13 +52,10 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def space_files(
-    root: Path, space: str, pin: Pin, hardware: str, weights: Path, preload: bool = True
-) -> Files:
+def space_files(space: str, pin: Pin, hardware: str, weights: Path, preload: bool = True) -> Files:
     """All files of the Space.
 
     Args:
-        root: the project.
         space: `user/name` of the Space.
         pin: the published weights that the page is to run.
         hardware: a key of `HARDWARE`.
@@ -69,8 +66,8 @@ def space_files(
         PublishError: no weights are small enough to fall back to.
     """
     # Only what git tracks: somebody's own slices may lie among the examples.
-    tracked = git(root, "ls-files", "-z", "lgg", *ROOT_FILES).split("\0")
-    files: Files = {path: root / path for path in tracked if path}
+    tracked = git(ROOT, "ls-files", "-z", "lgg", *ROOT_FILES).split("\0")
+    files: Files = {path: ROOT / path for path in tracked if path}
     small = [name for name in available(weights) if (weights / name / WEIGHTS_FILE).stat().st_size <= SMALL]
     if GATE not in small or len(small) < 2:
         raise PublishError("The Space needs a gate and a small segmenter to fall back to; there are none.")
@@ -79,24 +76,23 @@ def space_files(
             files[f"weights/{name}/{file}"] = weights / name / file
     if (weights / BENCHMARK.name).is_file():  # the page's table of speeds
         files[f"weights/{BENCHMARK.name}"] = weights / BENCHMARK.name
-    files[str(PINNED.relative_to(root))] = (json.dumps(asdict(pin), indent=1) + "\n").encode()
-    files[THUMBNAIL] = root / PICTURE
-    front = front_matter(root / "README.md", space, pin, hardware, preload)
+    files[str(PINNED.relative_to(ROOT))] = (json.dumps(asdict(pin), indent=1) + "\n").encode()
+    files[THUMBNAIL] = ROOT / PICTURE
+    front = front_matter(space, pin, hardware, preload)
     card = f"---\n{SpaceCardData(**front).to_yaml()}\n---\n" + BODY.format(
         title=front["title"], **asdict(pin)
     )
     return files | {"README.md": card.encode()}
 
 
-def front_matter(readme: Path, space: str, pin: Pin, hardware: str, preload: bool = True) -> dict[str, Any]:
+def front_matter(space: str, pin: Pin, hardware: str, preload: bool = True) -> dict[str, Any]:
     """The README's front matter with the picture, the weights and the hardware filled in."""
-    picture = f"https://huggingface.co/spaces/{space}/resolve/main/{THUMBNAIL}"
     filled: dict[str, Any] = {
-        "thumbnail": picture,
+        "thumbnail": f"https://huggingface.co/spaces/{space}/resolve/main/{THUMBNAIL}",
         "models": [pin.repo],
         "suggested_hardware": HARDWARE[hardware],
     }
     if preload:
         wanted = ",".join(f"{name}/{file}" for name in pin.models for file in (CONFIG_FILE, WEIGHTS_FILE))
         filled["preload_from_hub"] = [f"{pin.repo} {wanted} {pin.revision}"]
-    return {**(metadata_load(readme) or {}), **filled}
+    return {**(metadata_load(ROOT / "README.md") or {}), **filled}

@@ -15,26 +15,9 @@ from train.ablation import ABLATIONS, load_runs
 from train.evaluation.benchmark import load_benchmark, table
 from train.evaluation.evaluate import HEADLINE, Protocol
 from train.evaluation.results import Results, load_results, summary
+from train.report import tables
 from train.report.figures import draw_figures
 from train.report.model_card import write_card
-from train.report.tables import (
-    GATE_COLUMNS,
-    LISTED,
-    ablation_table,
-    confusion,
-    fill,
-    group_table,
-    headline_rows,
-    headline_tables,
-    judged,
-    modes_table,
-    networks,
-    patient_table,
-    published,
-    published_table,
-    readme_table,
-    select,
-)
 
 ROOT = REPOSITORY_WEIGHTS.parent
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
@@ -50,6 +33,8 @@ PROTOCOLS: dict[Protocol, str] = {
 CONDITIONS = "Hard gate, volume statistics{neighbours}, thresholds from the validation side, no TTA."
 #: What is published of the same two networks, by slice.
 REFERENCE = "reference, gate + U-Net"
+#: What nothing at all scores by slice.
+EMPTY = "an all-empty prediction"
 #: Slices picked one by one have none.
 NEIGHBOURS = ", components that no neighbouring slice confirms left out"
 FIGURES = {
@@ -60,11 +45,11 @@ FIGURES = {
 }
 
 
-def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None:
-    """Write it all.
+def write_report(weights: Path) -> Path:
+    """Write it all; of other weights than the repository's, README and `docs/` stay as they are.
 
-    Args:
-        pages: README and `docs/results.md`; without them the tables stand in the folder of weights alone.
+    Returns:
+        The page of tables.
     """
     results = load_results(weights / "results.json")
     for name in available(weights):
@@ -72,29 +57,30 @@ def write_report(weights: Path = REPOSITORY_WEIGHTS, pages: bool = True) -> None
         config = replace(config, metrics=_metrics(results, config))
         save_config(weights / name, config)
         write_card(weights / name, config)
-    drawn = [path.stem for path in draw_figures(results, weights, weights / "figures")]
-    if pages:
-        write_text(PAGE, results_page(results, weights, drawn, folder="../weights/figures"))
-        block = results_block(results)
-        write_text(README, BLOCK.sub(lambda _: block, README.read_text()))
-    else:
+    drawn = [path.stem for path in draw_figures(results, weights)]
+    if weights.resolve() != REPOSITORY_WEIGHTS.resolve():
         write_text(weights / OWN_PAGE, results_page(results, weights, drawn))
+        return weights / OWN_PAGE
+    write_text(PAGE, results_page(results, weights, drawn, folder="../weights/figures"))
+    block = results_block(results)
+    write_text(README, BLOCK.sub(lambda _: block, README.read_text()))
+    return PAGE.relative_to(ROOT)
 
 
 def results_block(results: Results) -> str:
     """README's block: the segmenters by patient, the gate, and a word on leakage."""
-    gates = headline_rows(results, "patient", GATE_COLUMNS)
-    words = zip(GATE_COLUMNS.values(), gates[0][2:] if gates else [], strict=False)
-    recipe = dict(networks(results, "slice")).get("unet", "")
-    return fill(
+    gates = tables.headline_rows(results, "patient", tables.GATE_COLUMNS)
+    words = zip(tables.GATE_COLUMNS.values(), gates[0][2:] if gates else [], strict=False)
+    recipe = dict(tables.networks(results, "slice")).get("unet", "")
+    return tables.fill(
         "readme_results.md",
-        patients=judged(results, "patient"),
-        folds=judged(results, "fold"),
-        table=readme_table(results),
+        patients=tables.judged(results, "patient"),
+        folds=tables.judged(results, "fold"),
+        table=tables.readme_table(results),
         gate=f"{gates[0][0]}: {', '.join(map(' '.join, words))}" if gates else "",
-        by_slice=select(results.rows, "unet", "slice", *HEADLINE, recipe),
-        reference={row["measure"]: row["value"] for row in published("slice") if row["who"] == REFERENCE},
-        empty=_all_empty(),
+        by_slice=tables.select(results.rows, "unet", "slice", *HEADLINE, recipe),
+        reference=_published(REFERENCE),
+        empty=_published(EMPTY)["slice_all_268_125"],
     )
 
 
@@ -108,7 +94,7 @@ def results_page(
         note: what must be known before the first table, if anything.
     """
     speed = load_benchmark(weights / "benchmark.json")
-    return fill(
+    return tables.fill(
         "results.md",
         note=note,
         sections=[
@@ -117,28 +103,27 @@ def results_page(
                 "promise": promise,
                 "conditions": CONDITIONS.format(neighbours="" if protocol == "slice" else NEIGHBOURS),
                 "headline": headline,
-                "confusion": [confusion(gate) for gate in results.gates if gate.protocol == protocol],
-                "published": published_table(protocol),
+                "confusion": [tables.confusion(gate) for gate in results.gates if gate.protocol == protocol],
+                "published": tables.published_table(protocol),
                 # Of some slices of a patient there is no volume.
-                "modes": "" if protocol == "slice" else modes_table(results, protocol),
-                "groups": "" if protocol == "slice" else group_table(results, protocol),
-                "patients": "" if protocol == "slice" else patient_table(results, protocol),
+                "modes": "" if protocol == "slice" else tables.modes_table(results, protocol),
+                "groups": "" if protocol == "slice" else tables.group_table(results, protocol),
+                "patients": "" if protocol == "slice" else tables.patient_table(results, protocol),
             }
             for protocol, promise in PROTOCOLS.items()
-            if (headline := headline_tables(results, protocol))
+            if (headline := tables.headline_tables(results, protocol))
         ],
-        listed=LISTED,
-        empty=_all_empty(),
+        listed=tables.LISTED,
+        empty=_published(EMPTY)["slice_all_268_125"],
         speed=table(speed) if speed else "",
         figures={f"{folder}/{name}.png": FIGURES[name] for name in figures},
-        ablations=ablation_table(load_runs(weights / ABLATIONS.name)),
+        ablations=tables.ablation_table(load_runs(weights / ABLATIONS.name)),
     )
 
 
-def _all_empty() -> float:
-    """What an all-empty prediction scores by slice."""
-    (value,) = (row["value"] for row in published("slice") if row["who"] == "an all-empty prediction")
-    return float(value)
+def _published(who: str) -> dict[str, float]:
+    """Measure → what is published of somebody's answers by slice."""
+    return {row["measure"]: row["value"] for row in tables.published("slice") if row["who"] == who}
 
 
 def _metrics(results: Results, config: ModelConfig) -> dict[str, object]:

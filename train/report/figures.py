@@ -9,7 +9,6 @@ import numpy as np
 from lgg.files import write_atomically
 from lgg.models import GATE, TITLES
 from lgg.weights import available
-from train.evaluation.evaluate import Protocol
 from train.evaluation.results import Results
 from train.fit.checkpoint import LOG_FILE, read_log
 
@@ -29,15 +28,17 @@ STYLES = {GATE: "-", "unet": "--", "unet-mini": ":", "unet-resnext50": "-.", "un
 CALIBRATION_BINS = 10
 
 
-def draw_figures(results: Results, weights: Path, folder: Path, protocol: Protocol = "patient") -> list[Path]:
-    """Write every figure that has something to show, as PNG; the same results give the same bytes."""
+def draw_figures(results: Results, weights: Path) -> list[Path]:
+    """Write every figure that has something to show into `figures/`; the same results give the same bytes."""
     makers: dict[str, Callable[[Figure], bool]] = {
         "training": lambda figure: _training(figure, weights),
-        "gate": lambda figure: _gate(figure, results, protocol),
-        "patients": lambda figure: _patients(figure, results, protocol),
-        "threshold": lambda figure: _threshold(figure, results, protocol),
+        "gate": lambda figure: _gate(figure, results),
+        "patients": lambda figure: _patients(figure, results),
+        "threshold": lambda figure: _threshold(figure, results),
     }
-    return [path for name, make in makers.items() if (path := _draw(folder / f"{name}.png", make))]
+    return [
+        path for name, make in makers.items() if (path := _draw(weights / "figures" / f"{name}.png", make))
+    ]
 
 
 def _draw(path: Path, make: Callable[["Figure"], bool]) -> Path | None:
@@ -62,12 +63,11 @@ def _draw(path: Path, make: Callable[["Figure"], bool]) -> Path | None:
 def _training(figure: "Figure", weights: Path) -> bool:
     from matplotlib.ticker import LogLocator
 
+    logs = {name: rows for name in available(weights) if (rows := read_log(weights / name / LOG_FILE))}
+    if not logs:
+        return False
     losses, measures = figure.subplots(1, 2)
-    drawn = False
-    for name in available(weights):
-        rows = read_log(weights / name / LOG_FILE)
-        if not rows:
-            continue
+    for name, rows in logs.items():
         at = range(1, len(rows) + 1)
         style = {"color": COLOURS[name], "linestyle": STYLES[name], "label": TITLES[name]}
         losses.plot(at, [row["val_loss"] for row in rows], **style)
@@ -75,17 +75,16 @@ def _training(figure: "Figure", weights: Path) -> bool:
         measures.plot(at, [row[measure] for row in rows], **style)
         for start in (n for n in range(1, len(rows)) if rows[n]["stage"] != rows[n - 1]["stage"]):
             measures.axvline(start + 0.5, color=COLOURS[name], linewidth=0.6, alpha=0.6)
-        drawn = True
     losses.set(title="Validation loss", xlabel="epoch", ylabel="loss", yscale="log")
     losses.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     losses.yaxis.set_minor_formatter("{x:.3g}")
     losses.yaxis.set_major_formatter("{x:.3g}")
     measures.set(title="Validation: Dice a volume, the gate's AUROC", xlabel="epoch", ylim=(0, 1))
-    return drawn
+    return True
 
 
-def _gate(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    gates = [gate for gate in results.gates if gate.protocol == protocol]
+def _gate(figure: "Figure", results: Results) -> bool:
+    gates = [gate for gate in results.gates if gate.protocol == "patient"]
     if not gates:
         return False
     probability, tumour = np.array(gates[0].probability), np.array(gates[0].tumour, bool)
@@ -113,8 +112,8 @@ def _gate(figure: "Figure", results: Results, protocol: Protocol) -> bool:
     return True
 
 
-def _patients(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    rows = [row for row in results.patients if row.protocol == protocol]
+def _patients(figure: "Figure", results: Results) -> bool:
+    rows = [row for row in results.patients if row.protocol == "patient"]
     models = list(dict.fromkeys(row.model for row in rows))
     if not rows:
         return False
@@ -132,8 +131,8 @@ def _patients(figure: "Figure", results: Results, protocol: Protocol) -> bool:
     return True
 
 
-def _threshold(figure: "Figure", results: Results, protocol: Protocol) -> bool:
-    counts = [count for count in results.pixels if count.protocol == protocol]
+def _threshold(figure: "Figure", results: Results) -> bool:
+    counts = [count for count in results.pixels if count.protocol == "patient"]
     if not counts:
         return False
     curve, dice = figure.subplots(1, 2)

@@ -59,10 +59,7 @@ class TestMerging:
     def test_replaces_the_same_network_protocol_and_recipe_and_keeps_all_others(self):
         other = replace(RESULTS.rows[0], recipe="gpu")
         merged = Results([*RESULTS.rows, other], RESULTS.patients).merged(Results([row(value=0.7)]))
-        assert [line.value for line in merged.rows if (line.model, line.recipe) == ("unet-mini", "cpu")] == [
-            0.7
-        ]
-        assert other in merged.rows
+        assert [line.value for line in merged.rows if line.model == "unet-mini"] == [0.7, other.value]
         assert sum(line.model == "gate" for line in merged.rows) == 4
         assert merged.patients == RESULTS.patients
 
@@ -75,12 +72,7 @@ class TestSummary:
         assert found["patients"] == {"TCGA_CS_1": 0.5, "TCGA_HT_2": 0.9}
         gate = summary(RESULTS, "gate", "patient", "cpu")
         assert gate["patients"] == {"TCGA_CS_1": None, "TCGA_HT_2": None}, "a gate has no Dice"
-        assert set(gate["measures"]) == {
-            "auroc",
-            "accuracy",
-            "recall_tumour",
-            "ece",
-        }
+        assert set(gate["measures"]) == {"auroc", "accuracy", "recall_tumour", "ece"}
 
     def test_of_what_was_never_measured_is_empty(self):
         assert summary(RESULTS, "unet", "patient", "cpu") == {}

@@ -39,7 +39,7 @@ def test_the_gates_threshold_stands_in_the_middle_of_where_it_tells_slices_apart
 
 def test_the_gate_is_heard_by_both_kinds_of_statistics(volumes):
     logits, tumour = gate_logits(BrightPart(gate=True), ModelConfig("gate", 48), volumes)
-    assert len(logits) == len(tumour) == 2 * sum(len(volume.numbers) for volume in volumes)
+    assert len(logits) == len(tumour) == 2 * sum(len(volume.masks) for volume in volumes)
     assert len(np.unique(logits)) > len(logits) / 2
 
 
@@ -47,7 +47,7 @@ def test_of_slices_that_were_picked_one_by_one_the_statistics_stay_their_volumes
     gate, config = BrightPart(gate=True), ModelConfig("gate", 48)
     whole, _ = gate_logits(gate, config, volumes[:1])
     picked, _ = gate_logits(gate, config, [volumes[0].select([0, 2])])
-    count = len(volumes[0].numbers)
+    count = len(volumes[0].masks)
     np.testing.assert_allclose(picked, whole[[0, 2, count, count + 2]], atol=1e-6)
     again, _ = gate_logits(gate, config, [volumes[0].select([2, 0, 1]).select([1, 0])])
     np.testing.assert_array_equal(again, picked)

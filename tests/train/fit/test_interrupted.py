@@ -195,26 +195,10 @@ class TestCheckpoint:
         with pytest.raises(DataError, match="cannot be read"):
             load_checkpoint(tmp_path, {})
 
-    def test_of_another_model_is_named_and_refused(self, tmp_path):
-        run = tmp_path / "mine" / "stage2"
-        save_checkpoint(run, {"architecture": "unet"})
-        with pytest.raises(DataError) as caught:
-            load_checkpoint(run, {"architecture": "gate"})
-        words = "mine/stage2/checkpoint.pt was begun with another architecture: was unet, is gate."
-        assert str(caught.value).startswith(words)
-
-    def test_of_another_recipe_says_what_is_another(self, tmp_path):
-        save_checkpoint(tmp_path, {"recipe": {"lr": 0.1, "ema": 0, "augmentation": {"flip": 0.5, "drop": 0}}})
-        with pytest.raises(DataError, match=r"recipe: lr was 0\.1, is 0\.2, flip was 0\.5, is 0\. Resume"):
-            load_checkpoint(
-                tmp_path, {"recipe": {"lr": 0.2, "ema": 0, "augmentation": {"flip": 0, "drop": 0}}}
-            )
-
-    def test_names_what_the_disk_said(self, tmp_path, monkeypatch):
-        def full(path: Path, write: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr("lgg.files._write", full)
-        with pytest.raises(DataError, match=r"checkpoint\.pt cannot be written \(No space left") as caught:
-            save_checkpoint(tmp_path, {})
-        assert str(tmp_path) not in str(caught.value)
+    def test_of_another_recipe_is_named_and_says_what_is_another(self, tmp_path):
+        before = {"lr": 0.1, "ema": 0, "augmentation": {"flip": 0.5, "drop": 0}}
+        now = {"lr": 0.2, "ema": 0, "augmentation": {"flip": 0, "drop": 0}}
+        save_checkpoint(tmp_path / "mine" / "stage2", {"recipe": before})
+        words = r"^mine/stage2/checkpoint\.pt .* recipe: lr was 0\.1, is 0\.2, flip was 0\.5, is 0\."
+        with pytest.raises(DataError, match=words):
+            load_checkpoint(tmp_path / "mine" / "stage2", {"recipe": now})

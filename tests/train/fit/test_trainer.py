@@ -2,6 +2,8 @@
 
 import json
 import signal
+import sqlite3
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +18,7 @@ from lgg.models import BUILDERS, build
 from lgg.models.unet import UNet
 from train.data.dataset import volume_slices
 from train.data.kaggle_3m import Volume
-from train.fit.checkpoint import LOG, append_log, draw_curves, read_log
+from train.fit.checkpoint import LOG, draw_curves, read_log, tracking
 from train.fit.trainer import Stopped, make_schedule
 from train.recipes import PLAIN, Recipe
 
@@ -45,7 +47,7 @@ def slices(count, seed):
         masks[number, row : row + 8, column : column + 8] = True
     pixels[..., 1] += 80 * masks
     pixels[:, :3] = 0
-    return volume_slices(Volume("CASE", pixels.astype(np.float32), masks, tuple(range(count))), 0, 32)
+    return volume_slices(Volume("CASE", pixels.astype(np.float32), masks), 0, 32)
 
 
 SPLITS = slices(24, 0), slices(8, 1)
@@ -135,9 +137,10 @@ class TestRun:
         assert rows == read_log(tmp_path / "run" / LOG)
 
     def test_repeats_itself_by_its_seed(self, tmp_path):
-        same(run(tmp_path / "one")["learner"], run(tmp_path / "two")["learner"])
+        one, two = (run(tmp_path / name) for name in ("one", "two"))
+        same(one["learner"], two["learner"])
         other = weights(run(tmp_path / "three", recipe=replace(RECIPE, seed=4)))
-        assert not torch.equal(other["head.weight"], weights(run(tmp_path / "four"))["head.weight"])
+        assert not torch.equal(other["head.weight"], weights(one)["head.weight"])
 
     def test_begins_with_the_weights_given(self, tmp_path):
         start = build("unet-mini").state_dict()
@@ -145,10 +148,6 @@ class TestRun:
         state = run(tmp_path / "run", recipe=frozen, start={k: v.clone() for k, v in start.items()})
         assert state["initialised"] == "weights"
         torch.testing.assert_close(weights(state)["head.weight"], start["head.weight"], atol=1e-6, rtol=0)
-
-    def test_says_that_it_began_from_scratch(self, tmp_path):
-        recipe = replace(RECIPE, epochs=1, initialise="imagenet")
-        assert run(tmp_path / "run", recipe=recipe)["initialised"] == "scratch"
 
 
 class TestResume:
@@ -197,25 +196,21 @@ class TestResume:
             run(tmp_path / "run", resume=True)
         assert str(tmp_path) not in str(caught.value)
 
-    def test_with_another_recipe_network_or_data_set_is_refused(self, tmp_path):
-        run(tmp_path / "run")
+    def test_with_another_recipe_network_data_set_or_teacher_is_refused(self, tmp_path):
+        begun = {"teacher": build("unet-mini")}
+        run(tmp_path / "run", **begun)
+        run(tmp_path / "run", **begun, resume=True)
         gate = {"architecture": "gate", "recipe": replace(RECIPE, loss="bce", best_by="auroc")}
         for what, change in (
             ("recipe", {"recipe": replace(RECIPE, lr=1e-3)}),
             ("recipe", {"recipe": replace(RECIPE, augmentation=PLAIN)}),
             ("architecture", gate),
             ("data set", {"splits": (slices(23, 0), SPLITS[1])}),
+            ("teacher", {"teacher": build("unet-mini")}),
+            ("teacher", {"teacher": None}),
         ):
             with pytest.raises(DataError, match=f"another {what}"):
-                run(tmp_path / "run", **change, resume=True)
-
-    def test_with_another_teacher_or_none_is_refused(self, tmp_path):
-        teachers = [build("unet-mini") for _ in range(2)]
-        run(tmp_path / "run", teacher=teachers[0])
-        run(tmp_path / "run", teacher=teachers[0], resume=True)
-        for other in (teachers[1], None):
-            with pytest.raises(DataError, match="another teacher"):
-                run(tmp_path / "run", teacher=other, resume=True)
+                run(tmp_path / "run", **begun | change, resume=True)
 
     def test_a_stop_in_the_last_epochs_validation_is_heard(self, monkeypatch, tmp_path):
         """Or the stage after it would begin, for hours, although somebody asked to stop."""
@@ -238,13 +233,6 @@ class TestResume:
         with pytest.raises(DataError, match="best-by"):
             run(tmp_path / "run", "gate", replace(RECIPE, loss="bce", best_by="slice_tumour"))
         assert not (tmp_path / "run").exists()
-
-
-def test_the_log_replaces_an_epoch_that_is_run_again(tmp_path):
-    assert read_log(tmp_path / LOG) == []
-    for epoch, loss in ((1, 0.5), (2, 0.4), (2, 0.3)):
-        append_log(tmp_path, {"epoch": epoch, "train_loss": loss})
-    assert [row["train_loss"] for row in read_log(tmp_path / LOG)] == [0.5, 0.3]
 
 
 class TestSchedule:
@@ -271,3 +259,23 @@ class TestSchedule:
         if steps >= 4:
             assert max(rates) > 0.8
             assert rates[0] < 0.1
+
+
+def test_tracking_keeps_each_epochs_figures_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    trackio = pytest.importorskip("trackio")
+    monkeypatch.setattr(trackio.utils, "TRACKIO_DIR", tmp_path, raising=False)
+    with tracking("a-run", {"lr": 0.1}, wanted=True) as watch:
+        watch({"epoch": 1, "val_dice": 0.25})
+        watch({"epoch": 2, "val_dice": 0.5})
+    databases = list(tmp_path.rglob("*.db"))
+    assert databases
+    with sqlite3.connect(databases[0]) as database:
+        rows = database.execute("select metrics from metrics").fetchall()
+    assert any("0.5" in str(row) for row in rows)
+
+
+def test_tracking_without_trackio_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(DataError, match="pip install trackio"), tracking("a-run", {}, wanted=True):
+        pass

@@ -18,7 +18,7 @@ PIXELS[:, 4:28, 4:28] = 100
 PIXELS[:, 12:20, 12:20] = 200
 MASKS = np.zeros((3, 32, 32), bool)
 MASKS[1, 12:20, 12:20] = True
-VOLUME = Volume("A", PIXELS, MASKS, (1, 2, 3))
+VOLUME = Volume("A", PIXELS, MASKS)
 
 
 @pytest.fixture(autouse=True)

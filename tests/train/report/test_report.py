@@ -92,17 +92,17 @@ class TestFigures:
         log = [{"stage": 1, "epoch": n, "val_loss": 1 / n, "val_dice": 1 - 1 / n} for n in range(1, 5)]
         text = "".join(json.dumps(epoch) + "\n" for epoch in log)
         (tmp_path / "unet-mini" / "training.jsonl").write_text(text)
-        paths = draw_figures(RESULTS, tmp_path, tmp_path / "figures")
+        paths = draw_figures(RESULTS, tmp_path)
         assert [path.stem for path in paths] == ["training", "gate", "patients", "threshold"]
         before = [path.read_bytes() for path in paths]
         for path in paths:
             with Image.open(path) as picture:
                 assert np.asarray(picture.convert("L")).std() > 5
-        draw_figures(RESULTS, tmp_path, tmp_path / "figures")
+        draw_figures(RESULTS, tmp_path)
         assert [path.read_bytes() for path in paths] == before
 
     def test_with_nothing_to_show_are_left_out(self, tmp_path):
-        assert draw_figures(Results(), tmp_path, tmp_path / "figures") == []
+        assert draw_figures(Results(), tmp_path) == []
 
 
 def test_the_report_writes_readme_and_page_and_changes_nothing_the_second_time(tmp_path, monkeypatch):
@@ -116,8 +116,13 @@ def test_the_report_writes_readme_and_page_and_changes_nothing_the_second_time(t
         Run(BASE, 0, "cpu", 8, 128, 10.0, volumes, dict.fromkeys(volumes, 0.6)), weights / ABLATIONS.name
     )
     readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
-    monkeypatch.setattr("train.report.README", readme)
-    monkeypatch.setattr("train.report.PAGE", page)
+    for name, place in {
+        "ROOT": tmp_path,
+        "REPOSITORY_WEIGHTS": weights,
+        "README": readme,
+        "PAGE": page,
+    }.items():
+        monkeypatch.setattr(f"train.report.{name}", place)
     write_report(weights)
     text = readme.read_text()
     assert text.startswith("before\n<!-- results -->\nBy patient: 2 test patients")
