@@ -154,6 +154,8 @@ def load_bytes(source: Source, advice: str) -> bytes:
             # The cause would tell the path, so it goes no further.
             # ValueError: a NUL in a path, a closed stream.
             raise SliceError(UNREADABLE) from None
+        if not isinstance(data, bytes):
+            raise TypeError("read_slice wants a stream that was opened in binary mode")
     if data is None or len(data) > MAX_BYTES:
         raise SliceError(f"the file is over {MAX_BYTES >> 20} MiB. {advice}")
     return data
@@ -171,7 +173,7 @@ def _files(name: str, data: bytes, left: int) -> Iterator[File]:
     if data.startswith(ZIPPED):
         yield from _zipped(data, left)
     elif data.startswith(GZIP):
-        plain = name.removesuffix(".gz")
+        plain = _without_suffix(name)
         yield File(plain, plain, _inflated(data, left))
     elif len(data) > left:
         raise _too_large()
@@ -190,7 +192,7 @@ def _zipped(data: bytes, left: int) -> Iterator[File]:
                 if content.startswith(ZIPPED):
                     raise SeriesError(f"{name} in it is {NESTED}")
                 if content.startswith(GZIP):
-                    name, content = name.removesuffix(".gz"), _inflated(content, left)
+                    name, content = _without_suffix(name), _inflated(content, left)
                 left -= len(content)
                 yield File(name, member.filename, content, packed=True)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
@@ -248,6 +250,10 @@ def _bounded(stream: gzip.GzipFile | IO[bytes], left: int) -> bytes:
             raise _too_large()
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _without_suffix(name: str) -> str:
+    return name[:-3] if name.lower().endswith(".gz") and len(name) > 3 else name
 
 
 def _too_many(count: int) -> SeriesError:

@@ -381,10 +381,9 @@ def _png_chunks(data: bytes) -> dict[bytes, bytes]:
         length, kind = struct.unpack_from(">I4s", data, position)
         start, end = position + 8, position + 8 + length
         if kind in PNG_CHUNKS:
-            content = data[start:end]
-            if data[end : end + 4] != _checksum(kind, content):
+            if data[end : end + 4] != struct.pack(">I", zlib.crc32(data[start - 4 : end])):
                 break
-            pieces[kind].append(content)
+            pieces[kind].append(data[start:end])
         if kind == b"IEND":
             return {kind: b"".join(pieces[kind]) for kind in PNG_CHUNKS}
         position = end + 4
@@ -403,14 +402,10 @@ def _lean_png(chunks: dict[bytes, bytes], *kinds: bytes) -> bytes:
     """A PNG of these chunks and nothing else."""
     file = PNG_SIGNATURE
     for kind in kinds:
-        content = chunks[kind]
-        if content or kind == b"IEND":
-            file += struct.pack(">I", len(content)) + kind + content + _checksum(kind, content)
+        if chunks[kind] or kind == b"IEND":
+            body = kind + chunks[kind]
+            file += struct.pack(">I", len(chunks[kind])) + body + struct.pack(">I", zlib.crc32(body))
     return file
-
-
-def _checksum(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
 def _png_spacing(content: bytes) -> tuple[float, float] | None:

@@ -23,6 +23,11 @@ def names(upload):
     return [file.name for file in unpack([upload])]
 
 
+@pytest.mark.parametrize(("name", "shown"), [("A.nii.gz", "A.nii"), ("A.NII.GZ", "A.NII"), (".gz", ".gz")])
+def test_a_gzips_name_loses_its_ending_in_capitals_too(name, shown):
+    assert [file.name for file in unpack([gzip.compress(b"volume")], [name])] == [shown]
+
+
 @pytest.mark.parametrize("name", ["", "7", "7a7", "²", "٣", "x" * 300, "9" * 5000], ids=repr)
 def test_any_name_can_be_sorted(name):
     assert sorted([name, "a_1", "1_a"], key=natural)

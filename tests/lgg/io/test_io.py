@@ -15,6 +15,11 @@ from lgg.types import Slice
 from tests.reading_files import VALID, noise, pillow, tiff
 
 
+def test_a_text_stream_is_refused_in_words():
+    with pytest.raises(TypeError, match="binary mode"):
+        read_slice(io.StringIO("a slice"))
+
+
 @pytest.mark.parametrize("data", VALID.values(), ids=VALID)
 def test_a_path_a_string_bytes_and_a_stream_give_the_same_slice(data, tmp_path):
     path = tmp_path / "one.dat"
