@@ -314,11 +314,12 @@ def collect(out: Path) -> tuple[int, int]:
         if (numbers := load_statistics(folder)) is not None:
             with suppress(LookupError):  # of an older version
                 rows.append(row_of(numbers))
-    write_text(out / TABLE, csv_text(COLUMNS, (row.values() for row in rows)))
+    write_text(out / TABLE, csv_text(COLUMNS, ([row[name] for name in COLUMNS] for row in rows)))
     reasons = sorted(out.glob(f"{FAILURES}/*.json"))
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in reasons]
     if failures or (out / FAILED_TABLE).exists():
-        write_text(out / FAILED_TABLE, csv_text(("study", "reason"), (row.values() for row in failures)))
+        told = ((row["study"], row["reason"]) for row in failures)
+        write_text(out / FAILED_TABLE, csv_text(("study", "reason"), told))
     return len(rows), len(failures)
 
 
