@@ -78,6 +78,20 @@ def _describe(folder: Path) -> None:
         print(f"{config.architecture} in {folder.parent}: {thresholds}")
 
 
+def average(folders: tyro.conf.Positional[tuple[Path, ...]], data: Path, out: Path) -> None:
+    """Average the weights of trainings that went on from the same ones, each with a seed of its own.
+
+    Args:
+        folders: Their folders, such as weights/unet-lite0; first the one that the others began from.
+        data: Folder of the data set: thresholds are chosen on the validation patients.
+        out: Folder of weights that gets the model, as OUT/<model>.
+    """
+    from train.data.kaggle_3m import index_folder
+    from train.pipeline import average as average_weights
+
+    _describe(average_weights(folders, index_folder(data), out))
+
+
 def thresholds(data: Path, models: tuple[Model, ...] = (), weights: Path | None = None) -> None:
     """Choose thresholds again, on what each model was validated on, and write them into config.json.
 
@@ -279,6 +293,7 @@ COMMANDS: dict[str, tuple[Callable[..., None] | str, str]] = {
     "all": (train_all, "train all five networks"),
     "folds": (folds, "cross-validate segmenters over all patients"),
     "ablate": ("train.ablation:ablate", "train the recipe with one thing changed at a time"),
+    "average": (average, "average the weights of trainings from one start"),
     "thresholds": (thresholds, "choose the thresholds of trained weights again"),
     "evaluate": (evaluate, "measure weights on patients"),
     "report": (report, "write every table, card and figure from what was measured"),

@@ -282,6 +282,48 @@ def calibrate(folder: Path, volumes: list[Volume], gate: Gate | None = None) -> 
     save_config(folder, config)
 
 
+def average(folders: Sequence[Path], patients: Patients, out: Path) -> Path:
+    """Model soup (Wortsman et al., 2022): mean of a segmenter's weights and of those that went on from them.
+
+    Args:
+        folders: their folders of weights, first the one that the others began from; its config is kept.
+        patients: the data set's index; the mean's thresholds are chosen on the validation split.
+        out: folder of weights that gets the mean.
+
+    Raises:
+        DataError: they are not trainings of one segmenter by one split; or as `validated_on`.
+        WeightsError: weights or a gate are missing.
+
+    Returns:
+        The mean's own folder, OUT/<model>.
+    """
+    (model, config), *others = [load_model(folder) for folder in folders]
+    same = [(c.architecture, c.input_size, c.split) for _, c in [(model, config), *others]]
+    if not others or config.architecture == GATE or same.count(same[0]) < len(same):
+        raise DataError(
+            "An average is of two or more trainings of one segmenter, by the same split and at the same "
+            "size: train with --start and another --seed each."
+        )
+    volumes = load_volumes(patients, validated_on(config, patients))
+    gate = load_gate(out, REPOSITORY_WEIGHTS)
+    states = [network.state_dict() for network, _ in [(model, config), *others]]
+    # BatchNorm counts its batches in integers: those stay the first one's.
+    means = {
+        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in states[0].items()
+    }
+    model.load_state_dict(means)
+    averaged = [
+        {"sha256": other.sha256} | {name: other.training[name] for name in ("recipe", "minutes")}
+        for _, other in others
+    ]
+    training = config.training | {"averaged": averaged}
+    today = date.today().isoformat()
+    save_model(out / config.architecture, model, replace(config, training=training, metrics={}, date=today))
+    calibrate(out / config.architecture, volumes, gate)
+    return out / config.architecture
+
+
 def load_gate(*folders: Path) -> Gate:
     """The gate of the first folder of weights that holds one.
 

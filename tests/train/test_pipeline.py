@@ -187,6 +187,42 @@ class TestCalibration:
         assert load_config(tmp_path / "unet-mini").series_thresholds is not None
 
 
+class TestAverage:
+    @pytest.fixture
+    def members(self, tmp_path, cohort, monkeypatch):
+        """Folders of two trainings of one network."""
+        monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
+        monkeypatch.setattr(pipeline, "calibrate", lambda *_: None)
+        split = {"protocol": "patient"} | {str(side): ids for side, ids in cohort.splits.items()}
+        for number, name in enumerate(("first", "second"), 1):
+            torch.manual_seed(number)
+            training = {"recipe": f"cpu (seed {number})", "minutes": number}
+            config = ModelConfig("unet-mini", 32, split=split, training=training, metrics={"old": 1})
+            save_model(tmp_path / name, build("unet-mini"), config)
+        return [tmp_path / "first", tmp_path / "second"]
+
+    def test_is_the_mean_of_the_weights_and_says_whose(self, members, cohort, tmp_path):
+        made, config = load_model(pipeline.average(members, cohort.patients, tmp_path / "out"))
+        states = [load_model(folder)[0].state_dict() for folder in members]
+        for name, value in made.state_dict().items():
+            mean = (states[0][name] + states[1][name]) / 2 if value.is_floating_point() else states[0][name]
+            torch.testing.assert_close(value, mean, rtol=1e-3, atol=1e-6)
+        other = load_config(members[1])
+        averaged = [{"sha256": other.sha256, "recipe": "cpu (seed 2)", "minutes": 2}]
+        assert config.training == load_config(members[0]).training | {"averaged": averaged}
+        assert config.metrics == {}, "those of the first are not the mean's"
+
+    def test_of_other_networks_or_patients_is_refused(self, members, cohort, tmp_path):
+        config = load_config(members[1])
+        for other in (replace(config, input_size=64), replace(config, split=config.split | {"train": []})):
+            save_model(members[1], build("unet-mini"), other)
+            with pytest.raises(DataError, match="same split"):
+                pipeline.average(members, cohort.patients, tmp_path / "out")
+        with pytest.raises(DataError, match="two or more"):
+            pipeline.average(members[:1], cohort.patients, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
 class TestFolds:
     """With networks of a few weights, on ten patients of whom each fold holds two."""
 

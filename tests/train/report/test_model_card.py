@@ -47,6 +47,16 @@ def test_the_front_matter_names_the_imagenet_weights_that_the_first_stage_began_
     assert ModelCard(card_text(scratch)).data.base_model is None
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_mean_of_weights_says_whose(before):
+    averaged = {"averaged": [{"sha256": "abc", "recipe": "cpu (seed 7)", "minutes": 9}]}
+    training = CONFIG.training | averaged
+    if before:
+        training = CONFIG.training | {"start": training | {"sha256": "abc", "stages": []}}
+    said = section(card_text(replace(CONFIG, training=training)), "Training")
+    assert "averaged with 1 that went on from them (cpu (seed 7), 9 minutes)" in said
+
+
 def test_a_gate_is_a_classifier():
     assert (
         ModelCard(card_text(replace(CONFIG, architecture=GATE))).data.pipeline_tag == "image-classification"
