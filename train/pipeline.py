@@ -297,16 +297,17 @@ def average(folders: Sequence[Path], patients: Patients, out: Path) -> Path:
     Returns:
         The mean's own folder, OUT/<model>.
     """
-    (model, config), *others = [load_model(folder) for folder in folders]
-    same = [(c.architecture, c.input_size, c.split) for _, c in [(model, config), *others]]
-    if not others or config.architecture == GATE or same.count(same[0]) < len(same):
+    loaded = [load_model(folder) for folder in folders]
+    kinds = [(config.architecture, config.input_size, config.split) for _, config in loaded]
+    if len(loaded) < 2 or GATE in kinds[0] or any(kind != kinds[0] for kind in kinds):
         raise DataError(
             "An average is of two or more trainings of one segmenter, by the same split and at the same "
             "size: train with --start and another --seed each."
         )
+    (model, config), *others = loaded
     volumes = load_volumes(patients, validated_on(config, patients))
     gate = load_gate(out, REPOSITORY_WEIGHTS)
-    states = [network.state_dict() for network, _ in [(model, config), *others]]
+    states = [network.state_dict() for network, _ in loaded]
     # BatchNorm counts its batches in integers: those stay the first one's.
     means = {
         name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value

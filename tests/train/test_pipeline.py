@@ -218,8 +218,9 @@ class TestAverage:
             save_model(members[1], build("unet-mini"), other)
             with pytest.raises(DataError, match="same split"):
                 pipeline.average(members, cohort.patients, tmp_path / "out")
-        with pytest.raises(DataError, match="two or more"):
-            pipeline.average(members[:1], cohort.patients, tmp_path / "out")
+        for few in ([], members[:1]):
+            with pytest.raises(DataError, match="two or more"):
+                pipeline.average(few, cohort.patients, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
 
