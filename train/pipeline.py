@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from lgg.cascade import Cascade
 from lgg.errors import DataError, WeightsError
@@ -307,20 +308,16 @@ def average(folders: Sequence[Path], patients: Patients, out: Path) -> Path:
     (model, config), *others = loaded
     volumes = load_volumes(patients, validated_on(config, patients))
     gate = load_gate(out, REPOSITORY_WEIGHTS)
-    states = [network.state_dict() for network, _ in loaded]
-    # BatchNorm counts its batches in integers: those stay the first one's.
-    means = {
-        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
-        for name, value in states[0].items()
-    }
-    model.load_state_dict(means)
+    mean = AveragedModel(model, use_buffers=True)
+    for network, _ in loaded:
+        mean.update_parameters(network)
     averaged = [
         {"sha256": other.sha256} | {name: other.training[name] for name in ("recipe", "minutes")}
         for _, other in others
     ]
     training = config.training | {"averaged": averaged}
-    today = date.today().isoformat()
-    save_model(out / config.architecture, model, replace(config, training=training, metrics={}, date=today))
+    config = replace(config, training=training, metrics={}, date=date.today().isoformat())
+    save_model(out / config.architecture, mean.module, config)
     calibrate(out / config.architecture, volumes, gate)
     return out / config.architecture
 
