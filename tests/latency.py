@@ -14,7 +14,7 @@ import gradio as gr
 import numpy as np
 from playwright.sync_api import Page, expect
 
-from lgg.app.gallery import load_examples
+from lgg.examples import load_examples
 from tests.browsing import DESKTOP, pick, settle, visit
 from tests.page_server import chromium, serve_page
 

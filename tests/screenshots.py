@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from lgg.app.gallery import load_examples
+from lgg.examples import load_examples
 from tests.browsing import DESKTOP, PHONE, pick, settle, visit
 from tests.page_server import ROOT, chromium, serve_page
 

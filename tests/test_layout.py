@@ -16,7 +16,7 @@ FILES.append(Path("app.py"))
 #: The longest name that fits a module says where it stands.
 LAYERS = """
 lgg.errors
-lgg.files
+lgg.files lgg.examples
 lgg.types
 lgg.preprocess lgg.metrics lgg.models
 lgg.io
@@ -105,6 +105,12 @@ def test_the_library_stands_without_the_rest() -> None:
 def test_gradio_is_imported_by_the_page_alone(package: str) -> None:
     users = {module for module, names in IMPORTS.items() if package in names}
     assert {module for module in users if not f"{module}.".startswith("lgg.app.")} == set()
+
+
+def test_the_page_is_imported_by_what_opens_it_alone() -> None:
+    """Importing it takes Gradio and seconds, which training and reports need not wait for."""
+    page = {module for module in MODULES if f"{module}.".startswith("lgg.app.")}
+    assert {module for module, names in IMPORTS.items() if names & page} - page == {"app", "lgg.cli"}
 
 
 def test_no_folder_holds_more_than_fourteen_files() -> None:

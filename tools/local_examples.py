@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from lgg.app.gallery import INDEX, OWN, load_examples
 from lgg.errors import LggError
+from lgg.examples import INDEX, OWN, load_examples
 from lgg.files import write_atomically, write_text
 from train.data.kaggle_3m import SliceFiles, index_folder, load_volume
 from train.pipeline import splits_of

@@ -17,12 +17,12 @@ from gradio.utils import get_upload_folder
 
 from lgg.app import render
 from lgg.app.api import offer_api
-from lgg.app.gallery import all_examples
 from lgg.app.models import LoadedModels, load_models
 from lgg.app.series_tab import build_series_tab
 from lgg.app.service import Service
 from lgg.app.slice_tab import build_slice_tab
 from lgg.app.viewer import NIIVUE_FOLDER
+from lgg.examples import all_examples
 
 CSS = sorted(Path(__file__).resolve().parent.glob("static/*.css"))
 

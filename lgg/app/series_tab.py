@@ -12,10 +12,10 @@ import gradio as gr
 
 from lgg.app import controls, render, viewer
 from lgg.app.controls import DRAW, SERIES, SHOWN_BY, Handlers, Tab, Updates, Values, View, told
-from lgg.app.gallery import SHIPPED
 from lgg.app.render import message_html, script
 from lgg.app.service import ROLES, Correction, Request, Service, assigned
 from lgg.errors import LggError, SeriesError
+from lgg.examples import SHIPPED
 from lgg.io import AmbiguousSeriesError
 from lgg.io.archive import MAX_FILES
 from lgg.io.sequences import CHANNELS

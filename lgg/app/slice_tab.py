@@ -12,11 +12,11 @@ import gradio as gr
 
 from lgg.app import controls, render
 from lgg.app.controls import DRAW, MODEL, SHOWN_BY, Handlers, Tab, Updates, Values, View
-from lgg.app.gallery import Example
 from lgg.app.models import LoadedModels
 from lgg.app.render import message_html, script
 from lgg.app.service import ROLES, Request, Service, slice_request
 from lgg.errors import SliceError
+from lgg.examples import Example
 from lgg.io import read_slice
 from lgg.io.sequences import CHANNELS
 from lgg.models import SEGMENTERS, TITLES

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lgg import engine
-from lgg.app.gallery import SHIPPED
 from lgg.cascade import Cascade
 from lgg.engine import BATCH, OpenVinoEngine, TorchEngine, best_device, choose_engine, make_engine, threads
 from lgg.errors import LggError
+from lgg.examples import SHIPPED
 from lgg.io import read_slice
 from lgg.metrics import dice
 from lgg.models import GATE, SEGMENTERS

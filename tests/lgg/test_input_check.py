@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from skimage import data as pictures
 
-from lgg.app.gallery import load_examples
+from lgg.examples import load_examples
 from lgg.input_check import BOUNDS, FLAT, NO_HEAD, REASONS, features, input_warnings, series_warnings
 from lgg.io import as_slice, read_slice
 from lgg.io.images import Picture

@@ -13,8 +13,8 @@ from nibabel.processing import resample_from_to
 from PIL import Image
 from scipy import ndimage
 
-from lgg.app.gallery import SHIPPED, Example, load_examples
 from lgg.errors import DataError
+from lgg.examples import SHIPPED, Example, load_examples
 from lgg.types import FLAIR
 
 LESIONS = {

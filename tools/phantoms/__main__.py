@@ -16,7 +16,7 @@ import tifffile
 import tyro
 from PIL import Image
 
-from lgg.app.gallery import INDEX, SHIPPED
+from lgg.examples import INDEX, SHIPPED
 from lgg.files import write_atomically
 from lgg.types import FLAIR
 from tools.phantoms.anatomy import Person, Template, load_template, make_head, pixel_positions

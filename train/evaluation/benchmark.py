@@ -25,9 +25,9 @@ import psutil  # comes with accelerate
 import torch
 from torch import nn
 
-from lgg.app.gallery import SHIPPED, load_examples
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.engine import make_engine
+from lgg.examples import SHIPPED, load_examples
 from lgg.files import write_text
 from lgg.io import read_series, read_slice
 from lgg.models import GATE, TITLES

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from playwright.sync_api import expect
 
-from lgg.app.gallery import SHIPPED
+from lgg.examples import SHIPPED
 from tests.browsing import DESKTOP, PHONE, examine, pick, unfold_plot, upload, violations, visit
 from tests.series_files import archive, slice_files
 

@@ -20,11 +20,11 @@ from torch import nn
 from lgg.app import build_page
 from lgg.app.api import Api, report
 from lgg.app.controls import SENT_SIDE, refusal, sendable
-from lgg.app.gallery import SHIPPED
 from lgg.app.models import LoadedModels, load_cascades
 from lgg.app.service import Service, slice_request
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.errors import WeightsError
+from lgg.examples import SHIPPED
 from lgg.models import SEGMENTERS
 from lgg.weights import ModelConfig
 from lgg.weights.hub import Source

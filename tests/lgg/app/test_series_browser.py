@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from skimage.segmentation import find_boundaries
 
 from lgg import metrics
-from lgg.app.gallery import SHIPPED
+from lgg.examples import SHIPPED
 from lgg.visualize import PREDICTED
 from tests.browsing import (
     DESKTOP,

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from skimage.data import astronaut
 
-from lgg.app.gallery import SHIPPED
+from lgg.examples import SHIPPED
 from tests.browsing import (
     DESKTOP,
     PHONE,

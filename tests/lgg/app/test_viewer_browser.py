@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 from playwright.sync_api import expect
 
-from lgg.app.gallery import SHIPPED
+from lgg.examples import SHIPPED
 from lgg.visualize import PREDICTED
 from tests.browsing import (
     DESKTOP,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lgg.app.gallery import SHIPPED
 from lgg.cascade import Cascade
+from lgg.examples import SHIPPED
 from lgg.io import read_series, read_slice
 
 pytestmark = pytest.mark.slow

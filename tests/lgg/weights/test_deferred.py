@@ -10,11 +10,11 @@ import pytest
 from torch import nn
 
 import lgg.weights
-from lgg.app.gallery import load_examples
 from lgg.app.models import load_cascades
 from lgg.cascade import DEFAULT_ARCHITECTURE, Cascade
 from lgg.engine import TorchEngine
 from lgg.errors import WeightsError
+from lgg.examples import load_examples
 from lgg.io import read_slice
 from lgg.models import GATE
 from lgg.weights import REPOSITORY_WEIGHTS, defer_model, load_model

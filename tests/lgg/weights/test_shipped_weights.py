@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lgg.app.gallery import load_examples
 from lgg.cascade import Cascade
+from lgg.examples import load_examples
 from lgg.io import read_mask, read_slice
 from lgg.metrics import dice
 from lgg.models import GATE

@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 import torch
 
-from lgg.app.gallery import SHIPPED
 from lgg.cascade import Cascade
 from lgg.errors import WeightsError
+from lgg.examples import SHIPPED
 from lgg.io import read_slice
 from lgg.models import GATE
 from lgg.weights import load_model

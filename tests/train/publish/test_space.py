@@ -38,7 +38,7 @@ pages = []
 gradio.Blocks.launch = lambda page, **settings: pages.append(page)
 import app
 app.open_page()
-from lgg.app.gallery import load_examples
+from lgg.examples import load_examples
 from lgg.cascade import Cascade
 from lgg.io import read_slice
 example = next(example for example in load_examples() if example.name == "large-lesion")

@@ -5,15 +5,14 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lgg.errors import DataError
 
-log = logging.getLogger("lgg.app")
+log = logging.getLogger(__name__)
 #: The list of a folder's examples, in display order.
 INDEX = "examples.json"
 #: The phantoms that ship with the package.
-SHIPPED = Path(__file__).parents[1] / "examples"
+SHIPPED = Path(__file__).parent
 #: Examples of whoever runs the page, such as real slices that must not be shared; git ignores the folder.
 OWN = Path(os.environ.get("LGG_EXAMPLES") or Path(__file__).parents[2] / "examples")
 
@@ -80,13 +79,13 @@ def all_examples() -> list[Example]:
     return found
 
 
-def _example(folder: Path, entry: Any, number: int) -> Example:
+def _example(folder: Path, entry: object, number: int) -> Example:
     """An entry of the list; its files lie beside it, and a name that leads elsewhere is refused."""
-    entry = entry if isinstance(entry, dict) else {}
-    name, title, caption, image = (entry.get(key) or "" for key in ("name", "title", "caption", "image"))
+    fields = entry if isinstance(entry, dict) else {}
+    name, title, caption, image = (fields.get(key) or "" for key in ("name", "title", "caption", "image"))
     if not all(isinstance(text, str) and text for text in (name, title, caption, image)):
         raise DataError(f"Example {number} in {INDEX} needs texts for name, title, caption and image.")
-    mask = entry.get("mask")
+    mask = fields.get("mask")
     for file in (image,) if mask is None else (image, mask):
         if Path(str(file)).name != file or not (folder / file).is_file():
             raise DataError(f"Example {number} in {INDEX} names {file}, which does not lie beside the list.")

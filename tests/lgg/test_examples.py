@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from lgg.app import gallery
-from lgg.app.gallery import INDEX, SHIPPED, all_examples, load_examples
+from lgg import examples
 from lgg.errors import DataError
+from lgg.examples import INDEX, SHIPPED, all_examples, load_examples
 from lgg.io import read_mask, read_slice
 from tests.tiny_data import write_folder
 from tools.local_examples import choose, export, write_examples
@@ -45,7 +45,7 @@ def test_only_held_out_patients_are_exported(data, tmp_path):
 
 
 def test_ones_own_come_after_the_shipped_and_take_no_name_of_theirs(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "OWN", tmp_path)
+    monkeypatch.setattr(examples, "OWN", tmp_path)
     assert [example.name for example in all_examples()] == [example.name for example in load_examples()]
     write_examples(choose(index_folder(data), 2), tmp_path)
     entries = json.loads((tmp_path / INDEX).read_text())
@@ -58,11 +58,11 @@ def test_ones_own_come_after_the_shipped_and_take_no_name_of_theirs(data, tmp_pa
 
 @pytest.mark.parametrize("broken", ["OWN", "SHIPPED"])
 def test_a_damaged_folder_costs_only_its_own(broken, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "OWN", tmp_path / "own")
+    monkeypatch.setattr(examples, "OWN", tmp_path / "own")
     write_examples(choose(index_folder(data), 2), tmp_path / "own")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / INDEX).write_text("[")
-    monkeypatch.setattr(gallery, broken, tmp_path / "damaged")
+    monkeypatch.setattr(examples, broken, tmp_path / "damaged")
     with pytest.raises(DataError):
         load_examples(tmp_path / "damaged")
     found = all_examples()
