@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lgg import metrics
 from lgg.errors import DataError, LggError
 from lgg.models import BUILDERS, GATE, build
 from lgg.models.unet import UNet
@@ -233,6 +234,8 @@ class TestFolds:
         monkeypatch.setitem(BUILDERS, "unet-mini", lambda: UNet(widths=(4, 8)))
         # The search for thresholds takes longer than all the rest, and has its own tests.
         monkeypatch.setattr(pipeline, "calibrate", lambda *_: None)
+        # Nor does it take a thousand draws to tell an interval.
+        monkeypatch.setattr(metrics, "REPEATS", 20)
         data = write_folder(tmp_path / "data", 10, slices=4)
 
         def folds(name="folds", seed=0, **options):
