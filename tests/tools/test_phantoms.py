@@ -147,7 +147,8 @@ def test_the_command_writes_the_shipped_examples(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tools.phantoms", "--out", str(tmp_path)]
     subprocess.run(command, check=True, env=environment)
-    assert {file.name for file in tmp_path.iterdir()} == {file.name for file in SHIPPED.iterdir()}
+    expected = {file.name for file in SHIPPED.iterdir() if not file.name.startswith("__")}  # no code
+    assert {file.name for file in tmp_path.iterdir()} == expected
     for shipped, made in zip(EXAMPLES, load_examples(tmp_path), strict=True):
         assert (shipped.title, shipped.caption) == (made.title, made.caption)
         # Another machine's arithmetic may round a grey level the other way, now and then.
